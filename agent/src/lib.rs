@@ -1,0 +1,9 @@
+//! The daemon on every host: the host and its machines become XMPP contacts.
+//!
+//! The way of one request (docs/design/0001): stanza → [`skerry_link`] → router → a front door (ad-hoc
+//! or chat) → [`asked::Asked`] → roles (a permit, or a refusal before anything is parsed) → dispatch
+//! (parse, confirm, journal) → handler → machine task → driver → publisher → announce → answer
+//! through the same door. Nothing flows back.
+
+pub mod agent;
+pub mod asked;

@@ -1,0 +1,65 @@
+//! What a machine is made of.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// What a machine is made of. TOML for people, refusing unknown keys.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Definition {
+    /// Virtual processors, 1 to 255.
+    pub vcpus: u32,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// How it starts.
+    pub boot: Boot,
+    /// Its disks, the first one bootable.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<Disk>,
+    /// A note for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// How a machine starts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "from", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Boot {
+    /// A Linux kernel, directly.
+    Kernel {
+        /// bzImage or vmlinux.
+        kernel: PathBuf,
+        /// The initial file system.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        initrd: Option<PathBuf>,
+        /// The kernel's command line.
+        #[serde(default)]
+        cmdline: String,
+    },
+    /// The first disk, by the firmware.
+    Disk,
+}
+
+/// A disk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disk {
+    /// The file.
+    pub path: PathBuf,
+    /// How the file is written.
+    pub format: DiskFormat,
+    /// The guest cannot write to it.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+/// How a disk's file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DiskFormat {
+    /// Byte for byte.
+    Raw,
+    /// QEMU's copy-on-write format, version 3.
+    Qcow2,
+}

@@ -1,0 +1,9 @@
+//! Machines and how they run. Knows no XMPP.
+//!
+//! [`lifecycle`] says what may happen to a machine, purely; [`driver`] is the contract of what makes
+//! it happen; [`definition`] is what a machine is made of.
+
+pub mod definition;
+pub mod driver;
+pub mod lifecycle;
+pub mod machine;

@@ -1,0 +1,176 @@
+//! What a command is, and the one list that names them all.
+//!
+//! A command is a struct deriving [`clap::Args`] and [`serde::Serialize`]; its doc comments are its
+//! help on every face. Everything a face needs besides is a constant of [`Command`].
+//! [`Declaration`] is the same without the type, for code that walks the list.
+
+pub mod host;
+pub mod machine;
+
+use crate::reply::Reply;
+
+/// What a command acts on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Object {
+    /// The host itself.
+    Host,
+    /// One machine of a host.
+    Machine,
+}
+
+impl Object {
+    /// The word used in permissions and in the manual.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Object::Host => "host",
+            Object::Machine => "machine",
+        }
+    }
+}
+
+/// What a command does to the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Effect {
+    /// Looks only: not journalled, may be asked again at will.
+    Read,
+    /// Changes something that can be changed back.
+    Change,
+    /// Takes something away (running state, data): confirmed first, in every door.
+    Destroy,
+}
+
+/// The built-in roles, each holding all rights of the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// May look.
+    Viewer,
+    /// May run machines.
+    Operator,
+    /// May do everything.
+    Admin,
+}
+
+impl Role {
+    /// The word people write in the configuration and see in answers.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Role::Viewer => "viewer",
+            Role::Operator => "operator",
+            Role::Admin => "admin",
+        }
+    }
+}
+
+/// One example: what a person would type in a chat (machine commands: in the machine's own chat),
+/// and what it does, in a few words. Examples are printed in the manual and parsed by tests.
+pub type Example = (&'static str, &'static str);
+
+/// A command, declared once.
+pub trait Command: clap::Args + serde::Serialize + Send + Sync + 'static {
+    /// What it acts on.
+    const OBJECT: Object;
+    /// The chat verb, the sub-command of `skerry`, the ad-hoc node at the object's own address.
+    const VERB: &'static str;
+    /// Other words for the same, from other tools, where they mean one thing.
+    const ALIASES: &'static [&'static str] = &[];
+    /// What it does to the world.
+    const EFFECT: Effect;
+    /// The driver capability it needs (the word of `hypervisor_core::driver::Capability`).
+    const NEEDS: Option<&'static str> = None;
+    /// The least role that has it by default.
+    const ROLE: Role;
+    /// Arguments (long names) that may be given bare, in this order. The last takes all the rest
+    /// when it is a many-valued argument or one marked `trailing_var_arg`.
+    const POSITIONAL: &'static [&'static str] = &[];
+    /// Printed in the manual, parsed by tests.
+    const EXAMPLES: &'static [Example];
+    /// What it answers.
+    type Reply: Reply;
+}
+
+/// A [`Command`] without its type: what the faces walk.
+pub struct Declaration {
+    /// What it acts on.
+    pub object: Object,
+    /// Chat verb and sub-command.
+    pub verb: &'static str,
+    /// Other words for the verb.
+    pub aliases: &'static [&'static str],
+    /// What it does to the world.
+    pub effect: Effect,
+    /// The driver capability it needs.
+    pub needs: Option<&'static str>,
+    /// The least role that has it by default.
+    pub role: Role,
+    /// Arguments that may be given bare.
+    pub positional: &'static [&'static str],
+    /// Examples, for the manual and for tests.
+    pub examples: &'static [Example],
+    arguments: fn(clap::Command) -> clap::Command,
+}
+
+impl std::fmt::Debug for Declaration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.permission())
+    }
+}
+
+impl Declaration {
+    /// The declaration of `C`.
+    pub const fn of<C: Command>() -> Self {
+        Self {
+            object: C::OBJECT,
+            verb: C::VERB,
+            aliases: C::ALIASES,
+            effect: C::EFFECT,
+            needs: C::NEEDS,
+            role: C::ROLE,
+            positional: C::POSITIONAL,
+            examples: C::EXAMPLES,
+            arguments: C::augment_args,
+        }
+    }
+
+    /// Permission, audit action and metric label in one: `machine.start`.
+    pub fn permission(&self) -> String {
+        format!("{}.{}", self.object.word(), self.verb)
+    }
+
+    /// The clap command: grammar of chat and CLI, source of the form and of the help.
+    pub fn cli(&self) -> clap::Command {
+        (self.arguments)(
+            clap::Command::new(self.verb)
+                .no_binary_name(true)
+                .disable_help_flag(true)
+                .disable_version_flag(true),
+        )
+    }
+}
+
+/// The one list. `$then!` is called with every command type, in the order of the manual.
+#[macro_export]
+macro_rules! each_command {
+    ($then:ident) => {
+        $then! {
+            machine::Start, machine::Shutdown, machine::Kill, machine::Reboot, machine::Reset,
+            machine::Pause, machine::Resume, machine::Status, machine::Define, machine::Rename,
+            machine::Label, machine::Autostart, machine::Protect, machine::Log, machine::Console,
+            machine::Delete,
+            host::List, host::Create, host::Status, host::Drivers, host::Images, host::Trash,
+            host::Undelete, host::Adopt, host::Version, host::Uptime, host::Whoami, host::May
+        }
+    };
+}
+
+macro_rules! declarations {
+    ($($command:ty),* $(,)?) => { &[$(Declaration::of::<$command>()),*] };
+}
+
+/// Every command, in the order of the manual.
+pub static COMMANDS: &[Declaration] = each_command!(declarations);
+
+/// Serialises a duration as seconds, for the journal.
+fn seconds<S: serde::Serializer>(time: &std::time::Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64(time.as_secs_f64())
+}

@@ -1,0 +1,9 @@
+//! What crosses the wire: payloads, forms, and the one declaration of every command.
+//!
+//! No I/O, no clock, no tokio. [`command`] holds the declarations, from which the ad-hoc node, the
+//! chat verb, the `skerry` sub-command, the permission, the journal record and the manual all come.
+
+pub mod command;
+pub mod ns;
+pub mod refusal;
+pub mod reply;
