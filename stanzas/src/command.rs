@@ -4,6 +4,7 @@
 //! help on every face. Everything a face needs besides is a constant of [`Command`].
 //! [`Declaration`] is the same without the type, for code that walks the list.
 
+pub mod argument;
 pub mod host;
 pub mod machine;
 
@@ -81,8 +82,10 @@ pub trait Command: clap::Args + serde::Serialize + Send + Sync + 'static {
     /// The least role that has it by default.
     const ROLE: Role;
     /// Arguments (long names) that may be given bare, in this order. The last takes all the rest
-    /// when it is a many-valued argument or one marked `trailing_var_arg`.
+    /// when it is a many-valued argument.
     const POSITIONAL: &'static [&'static str] = &[];
+    /// Whether the last of [`Command::POSITIONAL`] takes the rest of the line as one text.
+    const REST: bool = false;
     /// Printed in the manual, parsed by tests.
     const EXAMPLES: &'static [Example];
     /// What it answers.
@@ -105,6 +108,8 @@ pub struct Declaration {
     pub role: Role,
     /// Arguments that may be given bare.
     pub positional: &'static [&'static str],
+    /// Whether the last of them takes the rest of the line as one text.
+    pub rest: bool,
     /// Examples, for the manual and for tests.
     pub examples: &'static [Example],
     arguments: fn(clap::Command) -> clap::Command,
@@ -127,6 +132,7 @@ impl Declaration {
             needs: C::NEEDS,
             role: C::ROLE,
             positional: C::POSITIONAL,
+            rest: C::REST,
             examples: C::EXAMPLES,
             arguments: C::augment_args,
         }

@@ -3,7 +3,13 @@
 //! No I/O, no clock, no tokio. [`command`] holds the declarations, from which the ad-hoc node, the
 //! chat verb, the `skerry` sub-command, the permission, the journal record and the manual all come.
 
+pub mod adhoc;
 pub mod command;
+mod element;
+pub mod form;
+pub mod help;
 pub mod ns;
 pub mod refusal;
 pub mod reply;
+pub mod safe;
+pub mod words;

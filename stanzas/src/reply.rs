@@ -1,6 +1,8 @@
 //! What commands answer. Each reply is one typed value: JSON for programs (XEP-0335), and one text
 //! for people, made here and nowhere else.
 
+pub mod table;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 

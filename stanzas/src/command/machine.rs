@@ -26,6 +26,7 @@ macro_rules! machine_command {
     };
     (@ ALIASES $value:expr) => { const ALIASES: &'static [&'static str] = $value; };
     (@ NEEDS $value:expr) => { const NEEDS: Option<&'static str> = Some($value); };
+    (@ REST $value:expr) => { const REST: bool = $value; };
     (@ POSITIONAL $value:expr) => { const POSITIONAL: &'static [&'static str] = $value; };
     (@ EXAMPLES $value:expr) => { const EXAMPLES: &'static [Example] = $value; };
 }
@@ -116,10 +117,10 @@ machine_command! {
         #[arg(long, value_name = "N")]
         pub vcpus: Option<u32>,
         /// Kernel command line, for a machine that boots a kernel directly
-        #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+        #[arg(long, value_name = "TEXT", allow_hyphen_values = true, num_args = 0..=1, default_missing_value = "")]
         pub cmdline: Option<String>,
-        /// A note for people
-        #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+        /// A note for people; empty takes it away
+        #[arg(long, value_name = "TEXT", allow_hyphen_values = true, num_args = 0..=1, default_missing_value = "")]
         pub note: Option<String>,
     }
     "define" Change Admin -> Defined,
@@ -205,6 +206,7 @@ machine_command! {
     "console" Change Operator -> ConsoleOutput,
     NEEDS = "console",
     POSITIONAL = &["send"],
+    REST = true,
     ALIASES = &["serial"],
     EXAMPLES = &[("console", "the last lines"), ("console \"uname -a\"", "type a line and show what comes")],
 }

@@ -1,0 +1,115 @@
+//! One argument of a command, as the forms, the help and the chat grammar see it: read from clap's
+//! own reflection, so that it is declared nowhere twice.
+
+use std::{any::TypeId, time::Duration};
+
+use super::Declaration;
+
+/// What an argument takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Nothing: it is given or not.
+    Switch,
+    /// One of these words.
+    Choice(Vec<String>),
+    /// A whole number, not negative.
+    Whole,
+    /// A length of time, such as `90s`.
+    Time,
+    /// An XMPP address.
+    Address,
+    /// Any line of text.
+    Text,
+}
+
+/// One argument of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Argument {
+    /// Its long name, without dashes; also the `var` of its form field.
+    pub name: String,
+    /// What it is for, in one line.
+    pub help: String,
+    /// What stands for its value in a usage line: `SIZE`.
+    pub placeholder: String,
+    /// What it takes.
+    pub takes: Takes,
+    /// Whether it must be given.
+    pub required: bool,
+    /// Whether it may be given several times.
+    pub many: bool,
+    /// Whether an empty value means something (to take a note away, say).
+    pub may_be_empty: bool,
+    /// Its value when it is not given.
+    pub default: Option<String>,
+}
+
+impl Argument {
+    /// What a value has to be, for "memory must be …"; `None` when any text will do.
+    pub fn expects(&self) -> Option<String> {
+        match &self.takes {
+            Takes::Switch => Some("yes or no".into()),
+            Takes::Choice(words) => Some(words.join(" or ")),
+            Takes::Whole => Some("a whole number".into()),
+            Takes::Time => Some("a length of time, such as 90s or 5m".into()),
+            Takes::Address => Some("an address, such as ann@example.org".into()),
+            Takes::Text => None,
+        }
+    }
+}
+
+impl Declaration {
+    /// Its arguments, in the order they are declared.
+    pub fn arguments(&self) -> Vec<Argument> {
+        let mut cli = self.cli();
+        cli.build();
+        cli.get_arguments().map(argument).collect()
+    }
+
+    /// What it does, in one line.
+    pub fn about(&self) -> String {
+        self.cli().get_about().map(ToString::to_string).unwrap_or_default()
+    }
+}
+
+fn argument(arg: &clap::Arg) -> Argument {
+    let name = arg.get_long().unwrap_or(arg.get_id().as_str()).to_owned();
+    let is_switch = matches!(arg.get_action(), clap::ArgAction::SetTrue);
+    Argument {
+        help: arg.get_help().map(ToString::to_string).unwrap_or_default(),
+        placeholder: arg
+            .get_value_names()
+            .and_then(|names| names.first())
+            .map_or_else(|| name.to_uppercase(), ToString::to_string),
+        takes: takes(arg, &name),
+        required: arg.is_required_set(),
+        many: matches!(arg.get_action(), clap::ArgAction::Append),
+        may_be_empty: !is_switch && arg.get_num_args().is_some_and(|n| n.min_values() == 0),
+        default: (!is_switch)
+            .then(|| arg.get_default_values().first())
+            .flatten()
+            .map(|value| value.to_string_lossy().into_owned()),
+        name,
+    }
+}
+
+/// The few facts clap knows only as types.
+fn takes(arg: &clap::Arg, name: &str) -> Takes {
+    if matches!(arg.get_action(), clap::ArgAction::SetTrue) {
+        return Takes::Switch;
+    }
+    let words: Vec<String> =
+        arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+    if !words.is_empty() {
+        return Takes::Choice(words);
+    }
+    let kind = arg.get_value_parser().type_id();
+    if [TypeId::of::<u16>(), TypeId::of::<u32>(), TypeId::of::<u64>()].iter().any(|whole| kind == *whole) {
+        Takes::Whole
+    } else if kind == TypeId::of::<Duration>() {
+        Takes::Time
+    } else if name == "who" {
+        Takes::Address
+    } else {
+        Takes::Text
+    }
+}

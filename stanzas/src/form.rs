@@ -1,0 +1,168 @@
+//! Data forms (XEP-0004) from the declarations, and what people filled in back into the one grammar.
+//!
+//! What clients choke on decides the shape: every field has a type and a label, there is one
+//! `<instructions/>`, and no `<reported/>` table.
+
+mod result;
+mod submitted;
+
+use minidom::Element;
+use xmpp_parsers::{
+    data_forms::{DataForm, DataFormType, Field, FieldType, Option_},
+    data_forms_validate::{Datatype, Method, Validate},
+};
+
+use crate::{
+    command::{
+        Declaration,
+        argument::{Argument, Takes},
+    },
+    element::set,
+    ns,
+    safe::safe_value,
+};
+pub use result::result;
+pub use submitted::{VALUES_MAX, argv, confirmed, machine_of};
+
+/// The field that names the machine, in forms of machine commands at their host.
+pub const MACHINE: &str = "machine";
+/// The field that answers a confirmation.
+pub const CONFIRM: &str = "confirm";
+
+/// The form of a command: one field an argument. `choices` gives the real choices of an argument by
+/// its name (empty when it is free), `present` the value it has now.
+pub fn form(
+    declaration: &Declaration,
+    choices: impl Fn(&str) -> Vec<String>,
+    present: impl Fn(&str) -> Option<String>,
+) -> DataForm {
+    let fields: Vec<Field> = declaration
+        .arguments()
+        .iter()
+        .map(|argument| field(argument, choices(&argument.name), present(&argument.name)))
+        .collect();
+    let instructions = match fields.iter().any(|field| field.required) {
+        true => "Fill in at least what is marked as required.",
+        false => "All of it may be left as it is.",
+    };
+    envelope(DataFormType::Form, declaration.about(), instructions, fields)
+}
+
+/// The same form with a leading field that names the machine: for nodes at a host.
+#[must_use]
+pub fn with_machine(mut form: DataForm, names: Vec<String>) -> DataForm {
+    let mut field = Field::new(MACHINE, FieldType::ListSingle);
+    field.label = Some("The machine".into());
+    field.required = true;
+    if let [only] = names.as_slice() {
+        field.values.push(only.clone());
+    }
+    field.options = names.into_iter().map(option).collect();
+    let after_form_type = usize::from(form.form_type().is_some());
+    form.fields.insert(after_form_type, field);
+    form.instructions = Some("Choose the machine, and fill in what is marked as required.".into());
+    form
+}
+
+/// The form that asks whether it is really meant: `sentence` says exactly what will happen.
+pub fn confirm(title: &str, sentence: &str) -> DataForm {
+    let mut field = Field::new(CONFIRM, FieldType::Boolean).with_value("0");
+    field.label = Some("Yes, do it".into());
+    field.required = true;
+    envelope(DataFormType::Form, title.to_owned(), sentence, vec![field])
+}
+
+/// The submitted form for these arguments: what a program sends with its first `execute`, and the
+/// inverse of [`argv`]. Words that are not `--name` or `--name=value` are left out.
+pub fn submit(argv: &[String]) -> DataForm {
+    let mut fields: Vec<Field> = Vec::new();
+    for word in argv.iter().filter_map(|word| word.strip_prefix("--")) {
+        let (name, value) = word.split_once('=').unwrap_or((word, "1"));
+        match fields.iter_mut().find(|field| field.var.as_deref() == Some(name)) {
+            Some(field) => field.values.push(value.to_owned()),
+            None => fields.push(Field::new(name, FieldType::TextSingle).with_value(value)),
+        }
+    }
+    for field in fields.iter_mut().filter(|field| field.values.len() > 1) {
+        field.type_ = FieldType::TextMulti;
+    }
+    DataForm::new(DataFormType::Submit, ns::COMMAND, fields)
+}
+
+/// The submitted form that answers a confirmation.
+pub fn submit_confirm(yes: bool) -> DataForm {
+    let field = Field::new(CONFIRM, FieldType::Boolean).with_value(if yes { "1" } else { "0" });
+    DataForm::new(DataFormType::Submit, ns::COMMAND, vec![field])
+}
+
+/// The element of a form, with the type written out in every field: some clients lose the value of
+/// a field without one, and the default is left out otherwise.
+pub fn to_element(form: &DataForm) -> Element {
+    let mut element = Element::from(form.clone());
+    if form.type_ != DataFormType::Submit {
+        for field in element.children_mut().filter(|child| child.is("field", ns::FORMS)) {
+            if field.attr("type").is_none() {
+                set(field, "type", Some("text-single"));
+            }
+        }
+    }
+    element
+}
+
+fn envelope(type_: DataFormType, title: String, instructions: &str, fields: Vec<Field>) -> DataForm {
+    let mut form = DataForm::new(type_, ns::COMMAND, fields);
+    form.title = Some(title);
+    form.instructions = Some(safe_value(instructions));
+    form
+}
+
+fn field(argument: &Argument, choices: Vec<String>, present: Option<String>) -> Field {
+    let choices = match &argument.takes {
+        Takes::Choice(words) => words.clone(),
+        _ => choices,
+    };
+    let kind = match &argument.takes {
+        Takes::Switch => FieldType::Boolean,
+        _ if argument.many => FieldType::TextMulti,
+        _ if !choices.is_empty() => FieldType::ListSingle,
+        Takes::Address => FieldType::JidSingle,
+        _ => FieldType::TextSingle,
+    };
+    let mut field = Field::new(&argument.name, kind.clone());
+    field.label = Some(argument.help.clone());
+    field.required = argument.required;
+    field.values.extend(present.or_else(|| argument.default.clone()).map(|value| safe_value(&value)));
+    match kind {
+        FieldType::Boolean if field.values.is_empty() => field.values.push("0".into()),
+        FieldType::ListSingle => offer(&mut field, choices),
+        _ => {}
+    }
+    if argument.takes == Takes::Whole {
+        field.validate = Some(Validate {
+            datatype: Some(Datatype::Integer),
+            method: Some(Method::Range { min: Some("0".into()), max: None }),
+            list_range: None,
+        });
+    }
+    field
+}
+
+/// Puts the choices in. What need not be chosen can be left open: some clients would otherwise send
+/// the first choice for the person. A present value that is no choice any more stays possible.
+fn offer(field: &mut Field, choices: Vec<String>) {
+    if !field.required && field.values.is_empty() {
+        field.options.push(Option_ { label: Some("(not chosen)".into()), value: String::new() });
+        field.values.push(String::new());
+    }
+    let choices: Vec<String> = choices.iter().map(|choice| safe_value(choice)).collect();
+    let lost = field.values.iter().find(|value| !value.is_empty() && !choices.contains(value)).cloned();
+    field.options.extend(choices.into_iter().chain(lost).map(option));
+}
+
+fn option(value: String) -> Option_ {
+    Option_ { label: Some(value.clone()), value }
+}
+
+#[cfg(test)]
+#[path = "form/tests.rs"]
+mod tests;

@@ -1,0 +1,111 @@
+//! A submitted form as `--name=value` words.
+
+use xmpp_parsers::data_forms::{DataForm, DataFormType, Field};
+
+use super::{CONFIRM, MACHINE};
+use crate::{
+    command::{Declaration, argument::Argument},
+    ns,
+    refusal::{Reason, Refusal},
+    words::canonical,
+};
+
+/// The most fields of a submitted form that are looked at.
+pub const FIELDS_MAX: usize = 64;
+/// The most values of a submitted form, all fields together.
+pub const VALUES_MAX: usize = 256;
+
+/// What was filled in, as words for [`crate::words::parse()`]. Fields that are not declared are
+/// ignored, as XEP-0004 §3.3 says; what was left blank is as if not given, unless an empty value
+/// means something to the argument. Missing ones are named by `parse`.
+///
+/// # Errors
+/// It is no submitted form of ours, over a limit, or a value cannot be one.
+pub fn argv(declaration: &Declaration, form: &DataForm) -> Result<Vec<String>, Refusal> {
+    check(form)?;
+    let known = declaration.arguments();
+    let mut words = Vec::new();
+    let mut seen: Vec<&str> = Vec::new();
+    for field in &form.fields {
+        let var = field.var.as_deref().unwrap_or_default();
+        let Some(argument) = known.iter().find(|argument| argument.name == var) else { continue };
+        if seen.contains(&var) {
+            return Err(Refusal::new(Reason::BadRequest, format!("{var} is in the form twice.")).field(var));
+        }
+        seen.push(var);
+        for value in values(argument, field)? {
+            words.extend(canonical(argument, value)?);
+        }
+    }
+    Ok(words)
+}
+
+/// The machine a submitted form names.
+///
+/// # Errors
+/// It is no submitted form of ours, over a limit, or names none.
+pub fn machine_of(form: &DataForm) -> Result<String, Refusal> {
+    check(form)?;
+    let name = find(form, MACHINE).and_then(|field| field.values.first()).map_or("", |name| name.trim());
+    if name.is_empty() || name.len() > 1023 {
+        return Err(Refusal::new(Reason::BadRequest, "The form names no machine.").field(MACHINE));
+    }
+    Ok(name.to_owned())
+}
+
+/// Whether a confirmation was answered with yes. Anything but a clear yes is a no.
+///
+/// # Errors
+/// It is no submitted form of ours, or over a limit.
+pub fn confirmed(form: &DataForm) -> Result<bool, Refusal> {
+    check(form)?;
+    let values = find(form, CONFIRM).map_or(&[][..], |field| &field.values);
+    Ok(matches!(values, [yes] if matches!(yes.trim(), "1" | "true")))
+}
+
+fn find<'a>(form: &'a DataForm, var: &str) -> Option<&'a Field> {
+    form.fields.iter().find(|field| field.var.as_deref() == Some(var))
+}
+
+fn check(form: &DataForm) -> Result<(), Refusal> {
+    let refuse = |text: &str| Err(Refusal::new(Reason::BadRequest, text));
+    match form.type_ {
+        DataFormType::Submit => {}
+        DataFormType::Cancel => return refuse("The form was cancelled."),
+        DataFormType::Form | DataFormType::Result_ => {
+            return refuse("The form must have the type submit.");
+        }
+    }
+    if form.form_type().is_some_and(|form_type| form_type != ns::COMMAND) {
+        return refuse("That is a form of something else.");
+    }
+    let values: usize = form.fields.iter().map(|field| field.values.len()).sum();
+    if form.fields.len() > FIELDS_MAX || values > VALUES_MAX {
+        return refuse("The form is too large.");
+    }
+    Ok(())
+}
+
+/// The values that were given: lines of a text-multi may come as one value or as several.
+fn values<'a>(argument: &Argument, field: &'a Field) -> Result<Vec<&'a str>, Refusal> {
+    let name = &argument.name;
+    if argument.many {
+        let lines: Vec<&str> = field
+            .values
+            .iter()
+            .flat_map(|value| value.lines())
+            .map(str::trim)
+            .filter(|l| !l.is_empty())
+            .collect();
+        if lines.len() > VALUES_MAX {
+            return Err(Refusal::new(Reason::BadRequest, "The form is too large.").field(name));
+        }
+        return Ok(lines);
+    }
+    match field.values.as_slice() {
+        [] => Ok(Vec::new()),
+        [blank] if blank.is_empty() && !argument.may_be_empty => Ok(Vec::new()),
+        [one] => Ok(vec![one]),
+        _ => Err(Refusal::new(Reason::BadRequest, format!("{name} takes one value.")).field(name)),
+    }
+}

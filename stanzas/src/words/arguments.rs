@@ -1,0 +1,329 @@
+//! The words after a verb, as `--name=value` words of the one grammar.
+
+use super::{WORDS_MAX, WordsError, nearest};
+use crate::{
+    command::{
+        Declaration,
+        argument::{Argument, Takes},
+    },
+    refusal::{Reason, Refusal},
+    safe::safe_line,
+};
+
+/// The longest value of an argument, in bytes.
+pub(crate) const VALUE_BYTES_MAX: usize = 4096;
+
+/// Reads the words after a verb: bare ones in the order of [`Declaration::positional`], `key=value`,
+/// `--key value`, `--key=value`, switches (`--start`, `start=yes`), many-valued arguments given
+/// again and again. After `--` every word is bare. The result is safe for clap: values that begin
+/// with dashes stay values.
+///
+/// # Errors
+/// What cannot be read, naming the argument and the nearest one there is.
+pub fn arguments(declaration: &Declaration, words: &[String]) -> Result<Vec<String>, Refusal> {
+    let known = declaration.arguments();
+    let mut reader = Reader { declaration, known: &known, bare: 0, out: Vec::new() };
+    if words.len() > WORDS_MAX {
+        return Err(WordsError::TooMany.into());
+    }
+    let mut left = words;
+    while let [word, rest @ ..] = left {
+        if word == "--" {
+            reader.all_bare(rest)?;
+            break;
+        }
+        if reader.begins_rest(word) {
+            reader.all_bare(left)?;
+            break;
+        }
+        left = rest;
+        match word.strip_prefix("--") {
+            Some(option) => {
+                if reader.option(option, rest.first())? {
+                    left = &rest[1..];
+                }
+            }
+            None => reader.word(word)?,
+        }
+    }
+    Ok(reader.out)
+}
+
+struct Reader<'a> {
+    declaration: &'a Declaration,
+    known: &'a [Argument],
+    /// How many bare words were taken.
+    bare: usize,
+    out: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    fn find(&self, key: &str) -> Option<&'a Argument> {
+        self.known.iter().find(|argument| argument.name.eq_ignore_ascii_case(key))
+    }
+
+    /// Whether from this word on all is one text, as with `console uname -a`.
+    fn begins_rest(&self, word: &str) -> bool {
+        if !self.declaration.rest || self.bare + 1 != self.declaration.positional.len() {
+            return false;
+        }
+        match key_value(word) {
+            // A slip in an option must not be typed into somebody's console: `word` refuses it.
+            Some((key, _)) => self.find(key).is_none() && self.nearest(key).is_none(),
+            None => !word.starts_with("--"),
+        }
+    }
+
+    fn all_bare(&mut self, words: &[String]) -> Result<(), Refusal> {
+        if self.declaration.rest && self.bare + 1 == self.declaration.positional.len() {
+            return if words.is_empty() { Ok(()) } else { self.take_bare(&words.join(" ")) };
+        }
+        words.iter().try_for_each(|word| self.take_bare(word))
+    }
+
+    /// `--key`, `--key=value`, `--key value`; whether the next word was used up.
+    fn option(&mut self, option: &str, next: Option<&String>) -> Result<bool, Refusal> {
+        let (key, value) = match option.split_once('=') {
+            Some((key, value)) => (key, Some(value)),
+            None => (option, None),
+        };
+        let argument = self.find(key).ok_or_else(|| self.unknown(key, value))?;
+        if let Some(value) = value {
+            self.give(argument, value)?;
+            return Ok(false);
+        }
+        if argument.takes == Takes::Switch {
+            self.give(argument, "yes")?;
+            return Ok(false);
+        }
+        let next_is_option = |next: &String| {
+            next.starts_with("--") || key_value(next).is_some_and(|(k, _)| self.find(k).is_some())
+        };
+        match next {
+            Some(next) if !(argument.may_be_empty && next_is_option(next)) => {
+                self.give(argument, next)?;
+                Ok(true)
+            }
+            _ if argument.may_be_empty => {
+                self.give(argument, "")?;
+                Ok(false)
+            }
+            _ => Err(Refusal::new(Reason::BadRequest, format!("{} needs a value.", argument.name))
+                .hint(format!("Write {}={}.", argument.name, argument.placeholder))
+                .field(&argument.name)),
+        }
+    }
+
+    /// `key=value`, or a bare word.
+    fn word(&mut self, word: &str) -> Result<(), Refusal> {
+        if let Some((key, value)) = key_value(word) {
+            let argument = self.find(key).ok_or_else(|| self.unknown(key, Some(value)))?;
+            return self.give(argument, value);
+        }
+        let mut chars = word.chars();
+        if chars.next() == Some('-') && chars.next().is_some_and(char::is_alphabetic) {
+            return Err(Refusal::new(Reason::BadRequest, format!("I cannot read {}.", quoted(word)))
+                .hint("Arguments have long names only, such as --name value or name=value."));
+        }
+        self.take_bare(word)
+    }
+
+    fn take_bare(&mut self, word: &str) -> Result<(), Refusal> {
+        let positional = self.declaration.positional;
+        let name = match positional.get(self.bare) {
+            Some(name) => name,
+            None => match positional.last().filter(|last| self.find(last).is_some_and(|a| a.many)) {
+                Some(last) => last,
+                None => return Err(self.too_much(word)),
+            },
+        };
+        self.bare += 1;
+        match self.find(name) {
+            Some(argument) => self.give(argument, word),
+            None => Err(self.too_much(word)),
+        }
+    }
+
+    fn give(&mut self, argument: &Argument, value: &str) -> Result<(), Refusal> {
+        self.out.extend(canonical(argument, value)?);
+        Ok(())
+    }
+
+    fn nearest(&self, key: &str) -> Option<&'a str> {
+        nearest(key, self.known.iter().map(|argument| argument.name.as_str()))
+    }
+
+    fn unknown(&self, key: &str, value: Option<&str>) -> Refusal {
+        let verb = self.declaration.verb;
+        let key = safe_line(key, 40);
+        let refusal =
+            Refusal::new(Reason::BadRequest, format!("{verb} has no argument {}.", quoted(&key))).field(&key);
+        if let Some(near) = self.nearest(&key) {
+            return refusal.hint(format!("Did you mean --{near}?"));
+        }
+        match (value, self.declaration.positional.get(self.bare).or(self.declaration.positional.last())) {
+            (Some(value), Some(name)) => refusal.hint(format!(
+                "If it is the value of {name}, write {name}={}.",
+                quoted(&format!("{key}={}", safe_line(value, 40)))
+            )),
+            _ => refusal.hint(format!("Write help {verb} to see what it takes.")),
+        }
+    }
+
+    fn too_much(&self, word: &str) -> Refusal {
+        let verb = self.declaration.verb;
+        let refusal = Refusal::new(Reason::BadRequest, format!("{verb} has no use for {}.", quoted(word)));
+        if let Some(argument) = self.find(word) {
+            let how = match argument.takes {
+                Takes::Switch => format!("--{}", argument.name),
+                _ => format!("{}={}", argument.name, argument.placeholder),
+            };
+            return refusal.hint(format!("Did you mean {how}?")).field(&argument.name);
+        }
+        refusal.hint(format!("Write help {verb} to see what it takes."))
+    }
+}
+
+/// A word as it is quoted in an answer: safe, and not long.
+fn quoted(word: &str) -> String {
+    format!("\"{}\"", safe_line(word, 40))
+}
+
+/// `key=value`, when the key looks like the name of an argument.
+fn key_value(word: &str) -> Option<(&str, &str)> {
+    word.split_once('=').filter(|(key, _)| {
+        key.starts_with(|c: char| c.is_ascii_alphabetic())
+            && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    })
+}
+
+/// One value as a word for clap; nothing for a switch that is off.
+///
+/// # Errors
+/// It is too long, has a line break or another control character in it, or is not yes or no for a switch.
+pub(crate) fn canonical(argument: &Argument, value: &str) -> Result<Option<String>, Refusal> {
+    let refuse = |text: String| Refusal::new(Reason::BadRequest, text).field(&argument.name);
+    let name = &argument.name;
+    if value.len() > VALUE_BYTES_MAX {
+        return Err(refuse(format!("{name} is too long: at most {VALUE_BYTES_MAX} bytes.")));
+    }
+    if value.chars().any(char::is_control) {
+        return Err(refuse(format!("{name} must be one line without control characters.")));
+    }
+    if argument.takes != Takes::Switch {
+        return Ok(Some(format!("--{name}={value}")));
+    }
+    match value.to_ascii_lowercase().as_str() {
+        "yes" | "on" | "true" | "1" => Ok(Some(format!("--{name}"))),
+        "no" | "off" | "false" | "0" => Ok(None),
+        _ => Err(refuse(format!("{name} must be yes or no, not {}.", quoted(value)))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+    use crate::{
+        command::{COMMANDS, Object},
+        words::split,
+    };
+
+    fn read(object: Object, line: &str) -> Result<Vec<String>, Refusal> {
+        let words = split(line).unwrap();
+        let declaration = COMMANDS
+            .iter()
+            .find(|declaration| declaration.object == object && declaration.verb == words[0])
+            .unwrap();
+        arguments(declaration, &words[1..])
+    }
+
+    #[track_caller]
+    fn host(line: &str, argv: &[&str]) {
+        assert_eq!(read(Object::Host, line).unwrap(), argv, "{line}");
+    }
+
+    #[track_caller]
+    fn machine(line: &str, argv: &[&str]) {
+        assert_eq!(read(Object::Machine, line).unwrap(), argv, "{line}");
+    }
+
+    #[track_caller]
+    fn refused(line: &str, field: Option<&str>, says: &str) {
+        let object = if line.starts_with("create") || line.starts_with("may") {
+            Object::Host
+        } else {
+            Object::Machine
+        };
+        let refusal = read(object, line).unwrap_err();
+        assert_eq!(refusal.field.as_deref(), field, "{line}: {refusal:?}");
+        assert!(refusal.sentence().contains(says), "{line}: {}", refusal.sentence());
+    }
+
+    #[test]
+    fn bare_words_go_by_position() {
+        host("create web1 linux", &["--name=web1", "--image=linux"]);
+        host("may kill", &["--what=kill"]);
+        machine("autostart off", &["--set=off"]);
+    }
+
+    #[test]
+    fn named_arguments_may_be_written_in_three_ways() {
+        let argv = ["--name=web1", "--memory=1G", "--image=linux", "--start"];
+        host("create web1 memory=1G image=linux start=yes", &argv);
+        host("create web1 --memory 1G --image linux --start", &argv);
+        host("create web1 --Memory=1G IMAGE=linux --start=true", &argv);
+        host("create web1 linux start=no", &["--name=web1", "--image=linux"]);
+    }
+
+    #[test]
+    fn values_that_begin_with_dashes_stay_values() {
+        machine("define note=--start", &["--note=--start"]);
+        host("create --name --image --image --start", &["--name=--image", "--image=--start"]);
+    }
+
+    #[test]
+    fn many_values_take_the_rest() {
+        machine("label web prod", &["--add=web", "--add=prod"]);
+        machine("label web remove=old remove=older", &["--add=web", "--remove=old", "--remove=older"]);
+        machine("label -- -x a=b", &["--add=-x", "--add=a=b"]);
+    }
+
+    #[test]
+    fn the_console_takes_the_rest_of_the_line() {
+        machine("console uname -a", &["--send=uname -a"]);
+        machine("console lines=50 ls --lines 5 a=b", &["--lines=50", "--send=ls --lines 5 a=b"]);
+        machine("console --lines 50 FOO=bar env", &["--lines=50", "--send=FOO=bar env"]);
+        machine("console -- --lines", &["--send=--lines"]);
+        machine("console", &[]);
+    }
+
+    #[test]
+    fn an_empty_value_can_be_given_where_it_means_something() {
+        machine("define note=", &["--note="]);
+        machine("define --note --memory 1G", &["--note=", "--memory=1G"]);
+        machine("define --note memory=1G", &["--note=", "--memory=1G"]);
+    }
+
+    #[test]
+    fn what_is_unknown_is_refused_with_the_nearest() {
+        refused("create web1 linux memroy=1G", Some("memroy"), "Did you mean --memory?");
+        refused("create web1 linux --vcpu 2", Some("vcpu"), "Did you mean --vcpus?");
+        refused("create web1 linux start", Some("start"), "Did you mean --start?");
+        refused("create web1 linux extra", None, "no use for \"extra\"");
+        refused("start now", None, "help start");
+        refused("label env=prod", Some("env"), "add=\"env=prod\"");
+        refused("create web1 linux -m 1G", None, "long names only");
+        refused("console linse=50", Some("linse"), "Did you mean --lines?");
+        refused("create web1 --image", Some("image"), "image=IMAGE");
+        refused("create web1 linux start=maybe", Some("start"), "yes or no");
+    }
+
+    #[test]
+    fn values_are_one_line_and_bounded() {
+        refused("define note='a\nb'", Some("note"), "one line");
+        let note = Declaration::of::<crate::command::machine::Define>();
+        let long = format!("note={}", "a".repeat(VALUE_BYTES_MAX + 1));
+        assert_eq!(arguments(&note, &[long]).unwrap_err().field.as_deref(), Some("note"));
+    }
+}
