@@ -2,7 +2,7 @@
 //!
 //! [`Driver`] is small: what every driver must do. The rest is reached by capability: a method
 //! returning `Option<&dyn …>`, `None` where the driver cannot. No method ever answers "not
-//! implemented". One contract suite (tests/) is run on each driver.
+//! implemented". The words here are the contract; tests/contract/ holds each driver to them.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::{definition::Definition, lifecycle::Cause, machine::MachineId};
+
+pub mod fake;
 
 /// What a driver may be able to do beyond running machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -47,7 +49,9 @@ pub struct Launch {
     pub name: String,
     /// What it is made of.
     pub definition: Definition,
-    /// A folder of its own for its sockets, logs and pid, which exists. Kept across restarts.
+    /// A folder of its own for its sockets, logs and pid, which exists. Kept across restarts. What a
+    /// start puts there besides logs (sockets, pid) the driver removes when the machine stops, and
+    /// whatever an earlier run left, at the next start. The folder itself is the caller's.
     pub folder: PathBuf,
 }
 
@@ -56,7 +60,8 @@ pub struct Launch {
 pub struct Observed {
     /// What it does.
     pub power: Power,
-    /// For how long it has run.
+    /// For how long its process has lived, pauses included: it goes on counting when the agent is
+    /// restarted. `None` when it is off.
     pub running_for: Option<Duration>,
     /// Processor time it has used.
     pub cpu_time: Option<Duration>,
@@ -67,13 +72,14 @@ pub struct Observed {
 /// What a machine does, as a driver sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Power {
-    /// It does not run.
+    /// It does not run; also what is said of a machine that never ran.
     Off,
     /// It runs.
     Running,
     /// It is held still.
     Paused,
-    /// It ended in a way it should not.
+    /// It ended in a way it should not, or hangs in a panic. Said until it is started, killed or
+    /// forgotten, by the driver that saw it; one made later may only be able to say `Off`.
     Crashed(Cause),
 }
 
@@ -89,9 +95,9 @@ pub struct DriverEvent {
 /// What a guest, or its process, did.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GuestEvent {
-    /// The guest shut itself down, and its process ended.
+    /// The guest shut itself down, asked or not, and its process has ended. Told once.
     Halted,
-    /// The guest rebooted.
+    /// The guest rebooted, asked or not.
     Rebooted,
     /// It was paused (by somebody else).
     Paused,
@@ -157,7 +163,11 @@ impl DriverError {
 /// What runs machines.
 ///
 /// All methods may be called at any time, from several tasks; for one machine the agent calls one at
-/// a time. Cancel-safe: a dropped future leaves the machine in a state [`Driver::observe`] reports.
+/// a time. Cancel-safe: a dropped future leaves the machine in a state [`Driver::observe`] reports,
+/// and [`Driver::kill`] clears. To kill a machine that is starting, the agent drops the start first.
+///
+/// What is asked of a machine that does not run answers [`DriverError::NotRunning`], but for
+/// [`Driver::kill`] and [`Driver::forget`], which find nothing to do.
 #[async_trait]
 pub trait Driver: Send + Sync + 'static {
     /// Its name: `qemu`, `fake`.
@@ -166,26 +176,33 @@ pub trait Driver: Send + Sync + 'static {
     /// What it can do here; found once, when the driver is made.
     fn probe(&self) -> &Probe;
 
-    /// Looks at one machine, and from then on tells its events, whoever started it. Called for each
-    /// machine when the agent starts, and after a start that failed.
+    /// Looks at one machine, changes nothing about it, and from then on tells its events, whoever
+    /// started it. Called for each machine when the agent starts, and after a start that failed.
     async fn observe(&self, launch: &Launch) -> Result<Observed, DriverError>;
 
-    /// Starts it: the guest runs when this returns. After an error nothing of it is left.
+    /// Starts it: the guest runs when this returns, and its events are told. After an error nothing
+    /// of it is left. One that runs or is paused is [`DriverError::AlreadyRunning`] and stays as it
+    /// is; the remains of one that crashed are cleared away first.
     async fn start(&self, launch: &Launch) -> Result<(), DriverError>;
 
-    /// Asks the guest to shut down; returns when asked, not when done ([`GuestEvent::Halted`]).
+    /// Asks the guest to shut down; returns when asked, not when done ([`GuestEvent::Halted`], which
+    /// may come before this returns, or never).
     async fn shutdown(&self, id: MachineId) -> Result<(), DriverError>;
 
     /// Asks the guest to reboot; returns when asked, not when done ([`GuestEvent::Rebooted`]).
     async fn reboot(&self, id: MachineId) -> Result<(), DriverError>;
 
-    /// Cuts the power: it does not run when this returns. Fine if it did not run. No event follows.
+    /// Cuts the power: it does not run when this returns. Fine if it did not run, or is not known.
+    /// No event follows.
     async fn kill(&self, id: MachineId) -> Result<(), DriverError>;
 
-    /// Forgets the machine, which does not run; its folder is the caller's to remove.
+    /// Forgets the machine, which does not run; its folder is the caller's to remove. Fine if it is
+    /// not known. [`DriverError::AlreadyRunning`] if it runs after all: it is not forgotten then.
     async fn forget(&self, id: MachineId) -> Result<(), DriverError>;
 
-    /// The events of all machines. Can be taken once.
+    /// The events of all machines, those of one machine in their order. Can be taken once. The
+    /// channel is bounded: should the reader fall so far behind that one is lost, the driver logs it,
+    /// and [`Driver::observe`] has the truth.
     fn events(&self) -> Option<mpsc::Receiver<DriverEvent>>;
 
     /// Reset at once, where it can.
@@ -212,28 +229,30 @@ pub trait Driver: Send + Sync + 'static {
 /// Reset at once.
 #[async_trait]
 pub trait Reset: Send + Sync {
-    /// As the reset button: done when this returns.
+    /// As the reset button: done when this returns. One that is paused stays so. The guest's reboot
+    /// may be told ([`GuestEvent::Rebooted`]).
     async fn reset(&self, id: MachineId) -> Result<(), DriverError>;
 }
 
 /// Pause and resume.
 #[async_trait]
 pub trait Pause: Send + Sync {
-    /// Held still when this returns. No event follows.
+    /// Held still when this returns; fine if it was. No event follows.
     async fn pause(&self, id: MachineId) -> Result<(), DriverError>;
-    /// Runs on when this returns. No event follows.
+    /// Runs on when this returns; fine if it did. No event follows.
     async fn resume(&self, id: MachineId) -> Result<(), DriverError>;
 }
 
 /// A serial console, kept in a bounded log.
 #[async_trait]
 pub trait Console: Send + Sync {
-    /// The last bytes of the log, at most `bytes_max`, raw as the guest wrote them. Also of a
-    /// machine that no longer runs.
+    /// The last bytes of the log, at most `bytes_max`, raw as the guest wrote them: hostile. Also of
+    /// a machine that no longer runs; empty for one that never ran. The log goes on from run to run.
     async fn tail(&self, launch: &Launch, bytes_max: usize) -> Result<Vec<u8>, DriverError>;
     /// Types into the console.
     async fn send(&self, id: MachineId, bytes: &[u8]) -> Result<(), DriverError>;
-    /// Everything the guest writes from now on. A slow reader misses output, and is told by `Lagged`.
+    /// Everything the guest writes from now on. A slow reader misses output, and is told by `Lagged`;
+    /// `Closed` when the machine no longer runs.
     async fn follow(&self, id: MachineId) -> Result<tokio::sync::broadcast::Receiver<Vec<u8>>, DriverError>;
 }
 
@@ -249,8 +268,9 @@ pub struct Foreign {
 /// Take over machines that somebody else started, untouched.
 #[async_trait]
 pub trait Adopt: Send + Sync {
-    /// Which there are.
+    /// Which there are, those that were adopted no longer among them.
     async fn foreign(&self) -> Result<Vec<Foreign>, DriverError>;
     /// From now on this is the machine `launch.id`; nothing about the guest changes.
+    /// [`DriverError::Unfit`] when there is none of that name.
     async fn adopt(&self, name: &str, launch: &Launch) -> Result<(), DriverError>;
 }

@@ -1,0 +1,224 @@
+//! A driver in memory: deterministic, with faults to order. For tests, for authors of bots, and for
+//! fleets of thousands; it runs nothing and is never chosen by itself.
+//!
+//! Its guests live in a [`FakeWorld`], apart from the driver, as real guests live in processes of
+//! their own: a new [`Fake`] on the same world finds them running, as an agent does that was
+//! restarted. [`Fake::persistent`] keeps the world in a file, so that this holds for `kill -9` too.
+//!
+//! A fake guest boots at once, writes [`FakeWorld::READY`] to its console, echoes what is typed, and
+//! obeys the lines `halt`, `reboot` and `crash`. Time is tokio's, so that a test can pause it.
+
+mod faults;
+mod guest;
+mod ledger;
+#[cfg(test)]
+mod tests;
+mod world;
+
+use std::{path::Path, sync::Mutex, time::Duration};
+
+use async_trait::async_trait;
+use tokio::sync::{broadcast, mpsc};
+
+pub use self::{
+    faults::{Faults, StartFault},
+    world::FakeWorld,
+};
+use crate::{
+    driver::{
+        Adopt, Capability, Console, Driver, DriverError, DriverEvent, Foreign, Launch, Observed, Pause,
+        Probe, Reset,
+    },
+    machine::MachineId,
+};
+
+/// Everything a driver may be able to do.
+const ALL: [Capability; 4] = [Capability::Reset, Capability::Pause, Capability::Console, Capability::Adopt];
+
+/// A driver whose machines are only remembered. See the [module](self).
+#[derive(Debug)]
+pub struct Fake {
+    world: FakeWorld,
+    probe: Probe,
+    events: Mutex<Option<mpsc::Receiver<DriverEvent>>>,
+}
+
+impl Fake {
+    /// On a new, empty world.
+    #[allow(clippy::new_without_default, reason = "a new world is not a default one")]
+    pub fn new() -> Self {
+        Self::on(&FakeWorld::new())
+    }
+
+    /// On a world that may have machines in it. From now on the world tells its events to this driver,
+    /// and to no earlier one.
+    pub fn on(world: &FakeWorld) -> Self {
+        let events = world.listen();
+        Self {
+            world: world.clone(),
+            probe: Probe {
+                usable: true,
+                why: "Machines are only remembered, nothing runs: for tests.".into(),
+                capabilities: ALL.to_vec(),
+            },
+            events: Mutex::new(Some(events)),
+        }
+    }
+
+    /// On a world kept in a file, which is made when it is not there.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn persistent(path: &Path) -> Result<Self, DriverError> {
+        Ok(Self::on(&FakeWorld::persistent(path)?))
+    }
+
+    /// Without one of the capabilities, which it has all of otherwise.
+    #[must_use]
+    pub fn without(mut self, capability: Capability) -> Self {
+        self.probe.capabilities.retain(|has| *has != capability);
+        self
+    }
+
+    /// The world it runs on.
+    pub fn world(&self) -> &FakeWorld {
+        &self.world
+    }
+
+    /// What goes wrong, to order.
+    pub fn faults(&self) -> Faults {
+        self.world.faults()
+    }
+
+    fn can<T>(&self, capability: Capability, it: T) -> Option<T> {
+        self.probe.capabilities.contains(&capability).then_some(it)
+    }
+
+    /// Every operation passes here first: as slow as ordered, and a point at which it can be dropped.
+    async fn slowly(&self) {
+        match self.world.slowness() {
+            Duration::ZERO => tokio::task::yield_now().await,
+            slowness => tokio::time::sleep(slowness).await,
+        }
+    }
+}
+
+#[async_trait]
+impl Driver for Fake {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    fn probe(&self) -> &Probe {
+        &self.probe
+    }
+
+    async fn observe(&self, launch: &Launch) -> Result<Observed, DriverError> {
+        self.slowly().await;
+        Ok(self.world.observe(launch.id))
+    }
+
+    async fn start(&self, launch: &Launch) -> Result<(), DriverError> {
+        let starting = self.world.begin_start(launch)?;
+        self.slowly().await;
+        match self.faults().take_start(launch.id) {
+            None => {}
+            Some(StartFault::Takes(time)) => tokio::time::sleep(time).await,
+            Some(StartFault::Hangs) => std::future::pending().await,
+            Some(StartFault::Fails(why)) => return Err(DriverError::Unfit(why)),
+        }
+        starting.finish(launch)
+    }
+
+    async fn shutdown(&self, id: MachineId) -> Result<(), DriverError> {
+        self.slowly().await;
+        self.world.ask_shutdown(id)
+    }
+
+    async fn reboot(&self, id: MachineId) -> Result<(), DriverError> {
+        self.slowly().await;
+        self.world.ask_reboot(id)
+    }
+
+    async fn kill(&self, id: MachineId) -> Result<(), DriverError> {
+        self.slowly().await;
+        self.world.kill(id)
+    }
+
+    async fn forget(&self, id: MachineId) -> Result<(), DriverError> {
+        self.slowly().await;
+        self.world.forget(id)
+    }
+
+    fn events(&self) -> Option<mpsc::Receiver<DriverEvent>> {
+        world::held(&self.events).take()
+    }
+
+    fn reset(&self) -> Option<&dyn Reset> {
+        self.can(Capability::Reset, self)
+    }
+
+    fn pause(&self) -> Option<&dyn Pause> {
+        self.can(Capability::Pause, self)
+    }
+
+    fn console(&self) -> Option<&dyn Console> {
+        self.can(Capability::Console, self)
+    }
+
+    fn adopt(&self) -> Option<&dyn Adopt> {
+        self.can(Capability::Adopt, self)
+    }
+}
+
+#[async_trait]
+impl Reset for Fake {
+    async fn reset(&self, id: MachineId) -> Result<(), DriverError> {
+        self.slowly().await;
+        self.world.reset(id)
+    }
+}
+
+#[async_trait]
+impl Pause for Fake {
+    async fn pause(&self, id: MachineId) -> Result<(), DriverError> {
+        self.slowly().await;
+        self.world.hold(id, true)
+    }
+
+    async fn resume(&self, id: MachineId) -> Result<(), DriverError> {
+        self.slowly().await;
+        self.world.hold(id, false)
+    }
+}
+
+#[async_trait]
+impl Console for Fake {
+    async fn tail(&self, launch: &Launch, bytes_max: usize) -> Result<Vec<u8>, DriverError> {
+        self.slowly().await;
+        Ok(self.world.console_tail(launch.id, bytes_max))
+    }
+
+    async fn send(&self, id: MachineId, bytes: &[u8]) -> Result<(), DriverError> {
+        self.slowly().await;
+        self.world.console_type(id, bytes)
+    }
+
+    async fn follow(&self, id: MachineId) -> Result<broadcast::Receiver<Vec<u8>>, DriverError> {
+        self.slowly().await;
+        self.world.console_follow(id)
+    }
+}
+
+#[async_trait]
+impl Adopt for Fake {
+    async fn foreign(&self) -> Result<Vec<Foreign>, DriverError> {
+        self.slowly().await;
+        Ok(self.world.foreign())
+    }
+
+    async fn adopt(&self, name: &str, launch: &Launch) -> Result<(), DriverError> {
+        self.slowly().await;
+        self.world.adopt(name, launch.id)
+    }
+}

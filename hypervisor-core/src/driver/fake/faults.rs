@@ -1,0 +1,137 @@
+//! What goes wrong, to order.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    time::Duration,
+};
+
+use super::{
+    FakeWorld,
+    guest::Told,
+    world::{Foreigner, held},
+};
+use crate::{
+    definition::Definition,
+    driver::{GuestEvent, Observed},
+    lifecycle::Cause,
+    machine::MachineId,
+};
+
+/// What becomes of a start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartFault {
+    /// It fails, with this reason.
+    Fails(String),
+    /// It never returns.
+    Hangs,
+    /// It takes this long, by tokio's clock.
+    Takes(Duration),
+}
+
+/// What has been ordered.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    pub(super) next_starts: HashMap<MachineId, VecDeque<StartFault>>,
+    pub(super) next_start_of_any: Option<StartFault>,
+    pub(super) deaf: HashSet<MachineId>,
+    pub(super) observed: HashMap<MachineId, Observed>,
+    pub(super) events_lost: bool,
+    pub(super) slowness: Duration,
+    pub(super) guest_takes: Duration,
+}
+
+/// The handle by which a test makes things happen in a [`FakeWorld`]. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Faults(pub(super) FakeWorld);
+
+impl Faults {
+    /// What becomes of the next start of this machine; ordered twice, of the next two.
+    pub fn next_start(&self, id: MachineId, fault: StartFault) {
+        held(&self.0.0.inside).orders.next_starts.entry(id).or_default().push_back(fault);
+    }
+
+    /// What becomes of the next start of whichever machine; once.
+    pub fn next_start_of_any(&self, fault: StartFault) {
+        held(&self.0.0.inside).orders.next_start_of_any = Some(fault);
+    }
+
+    /// Whether the guest ignores being asked to shut down or to reboot.
+    pub fn deaf(&self, id: MachineId, deaf: bool) {
+        let mut inside = held(&self.0.0.inside);
+        if deaf {
+            inside.orders.deaf.insert(id);
+        } else {
+            inside.orders.deaf.remove(&id);
+        }
+    }
+
+    /// What an observation says from now on instead of the truth; `None` for the truth again.
+    pub fn observed(&self, id: MachineId, instead: Option<Observed>) {
+        let mut inside = held(&self.0.0.inside);
+        match instead {
+            Some(instead) => inside.orders.observed.insert(id, instead),
+            None => inside.orders.observed.remove(&id),
+        };
+    }
+
+    /// Whether events are lost from now on.
+    pub fn lose_events(&self, lost: bool) {
+        held(&self.0.0.inside).orders.events_lost = lost;
+    }
+
+    /// What becomes of the next start of this machine, if something was ordered.
+    pub(super) fn take_start(&self, id: MachineId) -> Option<StartFault> {
+        let orders = &mut held(&self.0.0.inside).orders;
+        let own = orders.next_starts.get_mut(&id).and_then(VecDeque::pop_front);
+        if orders.next_starts.get(&id).is_some_and(VecDeque::is_empty) {
+            orders.next_starts.remove(&id);
+        }
+        own.or_else(|| orders.next_start_of_any.take())
+    }
+
+    /// How long each operation takes, by tokio's clock.
+    pub fn slow(&self, each: Duration) {
+        held(&self.0.0.inside).orders.slowness = each;
+    }
+
+    /// How long guests take to do what they were asked, by tokio's clock; at once if nothing is said.
+    /// What a guest was asked is forgotten when the process ends.
+    pub fn guests_take(&self, time: Duration) {
+        held(&self.0.0.inside).orders.guest_takes = time;
+    }
+
+    /// The guest shuts itself down now. False if it does not run.
+    pub fn halt(&self, id: MachineId) -> bool {
+        self.0.act(id, Told::Halt, None)
+    }
+
+    /// The guest reboots now. False if it does not run.
+    pub fn reboot(&self, id: MachineId) -> bool {
+        self.0.act(id, Told::Reboot, None)
+    }
+
+    /// The guest crashes now. False if it does not run.
+    pub fn crash(&self, id: MachineId, why: &str) -> bool {
+        self.0.act(id, Told::Crash, Some(Cause(why.into())))
+    }
+
+    /// Somebody else pauses the guest (or lets it run on): an event follows. False if it does not run.
+    pub fn hold_by_others(&self, id: MachineId, paused: bool) -> bool {
+        let done = self.0.hold(id, paused).is_ok();
+        if done {
+            held(&self.0.0.inside).tell(id, if paused { GuestEvent::Paused } else { GuestEvent::Resumed });
+        }
+        done
+    }
+
+    /// The guest writes to its console. False if it does not run.
+    pub fn write(&self, id: MachineId, bytes: &[u8]) -> bool {
+        self.0.console_write(id, bytes)
+    }
+
+    /// Somebody else starts a machine, which can be adopted.
+    pub fn foreign(&self, name: &str, definition: Definition) {
+        let born_ms = self.0.0.clock.now_ms();
+        held(&self.0.0.inside).settle(name.into(), Foreigner { definition, born_ms });
+    }
+}

@@ -1,0 +1,10 @@
+//! The cases, by chapter. Each is a story that can be read alone.
+
+pub mod adopt;
+pub mod console;
+pub mod events;
+pub mod life;
+pub mod pause;
+pub mod reset;
+pub mod restart;
+pub mod trouble;

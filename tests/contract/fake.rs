@@ -1,0 +1,89 @@
+//! The fake driver's bench.
+
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use hypervisor_core::{
+    definition::{Boot, Definition},
+    driver::{
+        Driver, Launch,
+        fake::{Fake, FakeWorld, StartFault},
+    },
+    machine::MachineId,
+};
+use tempfile::TempDir;
+
+use crate::bench::{Act, Bench};
+
+/// A world, in which the drivers come and go.
+pub struct FakeBench {
+    world: FakeWorld,
+    folder: TempDir,
+    machines: AtomicUsize,
+}
+
+impl FakeBench {
+    pub fn new() -> Self {
+        Self { world: FakeWorld::new(), folder: TempDir::new().unwrap(), machines: AtomicUsize::new(0) }
+    }
+}
+
+fn definition() -> Definition {
+    let boot = Boot::Kernel { kernel: "/boot/vmlinuz".into(), initrd: None, cmdline: String::new() };
+    Definition { vcpus: 1, memory_mib: 64, boot, disks: vec![], note: None }
+}
+
+#[async_trait]
+impl Bench for FakeBench {
+    async fn driver(&self) -> Arc<dyn Driver> {
+        Arc::new(Fake::on(&self.world))
+    }
+
+    fn launch(&self) -> Launch {
+        let name = format!("m{}", self.machines.fetch_add(1, Ordering::Relaxed));
+        let folder = self.folder.path().join(&name);
+        fs::create_dir(&folder).unwrap();
+        Launch { id: MachineId::fresh(), name, definition: definition(), folder }
+    }
+
+    fn broken(&self) -> Launch {
+        let launch = self.launch();
+        for _ in 0..2 {
+            self.world.faults().next_start(launch.id, StartFault::Fails("there is no such kernel".into()));
+        }
+        launch
+    }
+
+    fn ready_sign(&self) -> &str {
+        FakeWorld::READY
+    }
+
+    fn typed(&self, act: Act<'_>) -> Vec<u8> {
+        match act {
+            Act::Halt => b"halt\n".to_vec(),
+            Act::Reboot => b"reboot\n".to_vec(),
+            // It echoes.
+            Act::Write(bytes) => bytes.to_vec(),
+        }
+    }
+
+    async fn crash(&self, launch: &Launch) {
+        assert!(self.world.faults().crash(launch.id, "the guest panicked"));
+    }
+
+    async fn leftovers(&self, launch: &Launch) -> Vec<String> {
+        let inside = fs::read_dir(&launch.folder).unwrap();
+        inside.map(|entry| entry.unwrap().path().display().to_string()).collect()
+    }
+
+    async fn foreign(&self) -> String {
+        self.world.faults().foreign("their-web", definition());
+        "their-web".into()
+    }
+}

@@ -1,0 +1,93 @@
+//! What every driver must do, in stories: one suite, played on each driver.
+//!
+//! The words that bind are the documentation of [`hypervisor_core::driver::Driver`]; a case here holds
+//! a driver to some of them. A driver comes with a [`bench::Bench`], which says what a guest of its
+//! kind is, and with one line at the foot of this file. Cases that need a capability are played where
+//! the driver has it; each says which it was (`cargo nextest run --test contract --no-capture`).
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod bench;
+mod cases;
+mod fake;
+mod story;
+
+use hypervisor_core::driver::Capability;
+
+use crate::{bench::Bench, story::Story};
+
+/// Plays one case on a driver that can.
+async fn play(
+    case: &str,
+    needs: Option<Capability>,
+    bench: Box<dyn Bench>,
+    tell: impl AsyncFnOnce(&mut Story),
+) {
+    let mut story = Story::open(bench).await;
+    let driver = story.driver().name();
+    match needs.filter(|needed| !story.driver().probe().capabilities.contains(needed)) {
+        Some(missing) => println!("{driver}: {case}: not played, it has no {}", missing.word()),
+        None => {
+            println!("{driver}: {case}");
+            tell(&mut story).await;
+        }
+    }
+}
+
+/// One test a case, in a module named for the driver.
+macro_rules! play_each {
+    ($driver:ident, $bench:expr, [$($chapter:ident :: $case:ident $(($needs:ident))?),* $(,)?]) => {
+        mod $driver {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let needs = None$(.or(Some(hypervisor_core::driver::Capability::$needs)))?;
+                    let tell = crate::cases::$chapter::$case;
+                    crate::play(stringify!($case), needs, Box::new($bench), tell).await;
+                }
+            )*
+        }
+    };
+}
+
+/// The contract: every case, and the capability it needs.
+macro_rules! contract {
+    ($driver:ident, $bench:expr) => {
+        play_each! { $driver, $bench, [
+            life::capabilities_are_what_can_be_reached,
+            life::one_that_never_ran_is_off,
+            life::started_it_runs,
+            life::a_second_start_changes_nothing,
+            life::shutdown_ends_in_one_halt,
+            life::reboot_is_told,
+            life::killed_it_is_off_and_nothing_is_told,
+            life::killing_what_does_not_run_is_fine,
+            life::nothing_else_can_be_asked_of_one_that_is_off,
+            life::forgotten_it_can_be_started_as_if_new,
+            life::one_that_runs_is_not_forgotten,
+            trouble::a_start_that_fails_leaves_nothing,
+            trouble::a_start_dropped_midway_can_be_killed,
+            trouble::a_crash_is_told_once,
+            trouble::many_at_once,
+            restart::a_running_guest_is_found_again,
+            restart::a_stopped_machine_is_found_stopped,
+            restart::a_paused_guest_is_found_paused (Pause),
+            events::are_taken_once,
+            events::say_whose_they_are,
+            pause::holds_and_resumes_silently (Pause),
+            pause::twice_is_fine (Pause),
+            pause::a_paused_guest_can_be_killed (Pause),
+            reset::the_same_run_goes_on (Reset),
+            console::echoes_what_is_typed (Console),
+            console::is_kept_when_the_machine_is_off (Console),
+            console::ends_for_those_who_follow (Console),
+            console::gives_hostile_bytes_as_they_are (Console),
+            console::of_one_that_never_ran_is_empty (Console),
+            console::a_guest_that_halts_itself_is_told (Console),
+            console::a_guest_that_reboots_itself_is_told (Console),
+            adopt::a_machine_of_others_becomes_ours (Adopt),
+            adopt::a_name_unknown_is_unfit (Adopt),
+        ] }
+    };
+}
+
+contract!(on_fake, crate::fake::FakeBench::new());
