@@ -5,5 +5,6 @@
 
 pub mod definition;
 pub mod driver;
+pub mod kvm;
 pub mod lifecycle;
 pub mod machine;
