@@ -3,6 +3,7 @@
 //! No I/O, no clock, no tokio. [`command`] holds the declarations, from which the ad-hoc node, the
 //! chat verb, the `skerry` sub-command, the permission, the journal record and the manual all come.
 
+pub mod address;
 pub mod adhoc;
 pub mod command;
 mod element;

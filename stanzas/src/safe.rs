@@ -34,9 +34,10 @@ pub fn safe_line(line: &str, chars_max: usize) -> String {
 }
 
 /// A value on its way into XML: what XML 1.0 cannot hold (§2.2) and what deceives the eye is gone;
-/// line breaks and tabs stay.
+/// line breaks and tabs stay, and the joiners that Persian and emoji are written with.
 pub fn safe_value(text: &str) -> String {
-    text.chars().filter(|c| matches!(c, '\n' | '\t') || !is_hostile(*c)).collect()
+    let kept = |c: &char| matches!(c, '\n' | '\t' | '\u{200c}' | '\u{200d}') || !is_hostile(*c);
+    text.chars().filter(kept).collect()
 }
 
 /// Drops ANSI (ECMA-48) escape sequences and every hostile character; a tab becomes a space. What
@@ -167,6 +168,7 @@ mod tests {
 
     #[test]
     fn values_keep_their_lines() {
+        assert_eq!(safe_value("می\u{200c}خواهم"), "می\u{200c}خواهم");
         assert_eq!(safe_value("a = 1\n\tb\u{0}\u{fffe}\u{202e} = 2\n"), "a = 1\n\tb = 2\n");
     }
 }

@@ -19,11 +19,11 @@ pub fn aligned(rows: Vec<Vec<String>>) -> Vec<String> {
 }
 
 /// The rows as a table in a message: between code fences (XEP-0393), so that clients use a font in
-/// which it stands straight. One column needs none.
+/// which it stands straight. A fence in a cell is broken, as it would end the table.
 pub fn fenced(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let header: Vec<String> = header.iter().map(ToString::to_string).collect();
     let lines = aligned(std::iter::once(header).chain(rows).collect());
-    format!("```\n{}\n```", lines.join("\n"))
+    format!("```\n{}\n```", lines.join("\n").replace("```", "'''"))
 }
 
 #[cfg(test)]
@@ -45,5 +45,6 @@ mod tests {
     #[test]
     fn a_table_is_fenced() {
         assert_eq!(fenced(&["a", "b"], vec![row(&["1", "2"])]), "```\na  b\n1  2\n```");
+        assert_eq!(fenced(&["a"], vec![row(&["```"])]).matches("```").count(), 2);
     }
 }

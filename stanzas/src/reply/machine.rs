@@ -1,0 +1,368 @@
+//! What the commands of a machine answer, and lists of machines.
+
+use chrono::{DateTime, Utc};
+
+use super::{Reply, measure, table::fenced};
+use crate::safe::{safe_line, safe_text};
+
+reply! {
+    /// A machine after a command that changes it.
+    Changed {
+        /// Its name.
+        name: String,
+        /// Its address.
+        jid: String,
+        /// Its state now (see docs/lifecycle.md).
+        state: String,
+        /// Grows by one with every change of state.
+        generation: u64,
+        /// What happened, in a sentence.
+        sentence: String,
+    }
+}
+reply! {
+    /// One line of a list of machines.
+    MachineLine {
+        /// Its name.
+        name: String,
+        /// Its address.
+        jid: String,
+        /// The host's address.
+        host: String,
+        /// Its state.
+        state: String,
+        /// The driver that runs it.
+        driver: String,
+        /// Virtual processors.
+        vcpus: u32,
+        /// Memory in MiB.
+        memory_mib: u64,
+        /// Its labels.
+        labels: Vec<String>,
+    }
+}
+reply! {
+    /// Machines.
+    MachineList {
+        /// One line a machine, by name.
+        machines: Vec<MachineLine>,
+    }
+}
+reply! {
+    /// How a machine is.
+    MachineStatus {
+        /// Its name.
+        name: String,
+        /// Its address.
+        jid: String,
+        /// The host's address.
+        host: String,
+        /// Its state.
+        state: String,
+        /// The state in a sentence, with its reason.
+        sentence: String,
+        /// What it should be: running, stopped or paused.
+        wanted: String,
+        /// Grows by one with every change of state.
+        generation: u64,
+        /// The driver that runs it.
+        driver: String,
+        /// Virtual processors.
+        vcpus: u32,
+        /// Memory in MiB.
+        memory_mib: u64,
+        /// Since when it runs.
+        running_since: Option<DateTime<Utc>>,
+        /// Processor time used since it started, in seconds.
+        cpu_seconds: Option<f64>,
+        /// Its labels.
+        labels: Vec<String>,
+        /// Starts with its host.
+        autostart: bool,
+        /// Refuses kill, reset and delete.
+        protected: bool,
+        /// A note for people.
+        note: Option<String>,
+    }
+}
+reply! {
+    /// The definition of a machine.
+    Defined {
+        /// Its name.
+        name: String,
+        /// What was changed, in words; empty when nothing was.
+        changed: Vec<String>,
+        /// When the changes take effect: now, or at the next start.
+        effective: String,
+        /// The definition as TOML.
+        toml: String,
+    }
+}
+reply! {
+    /// One entry of the journal, for people.
+    LogLine {
+        /// When it was accepted.
+        at: DateTime<Utc>,
+        /// Who asked.
+        who: String,
+        /// What: the permission, such as machine.start.
+        what: String,
+        /// How it ended; empty while it is open.
+        outcome: String,
+    }
+}
+reply! {
+    /// Entries of the journal, oldest first.
+    LogLines {
+        /// The entries.
+        entries: Vec<LogLine>,
+    }
+}
+reply! {
+    /// Lines of a serial console, as the guest wrote them, made safe to show.
+    ConsoleOutput {
+        /// The machine.
+        name: String,
+        /// The lines, oldest first.
+        lines: Vec<String>,
+    }
+}
+reply! {
+    /// A machine went to the trash.
+    Removed {
+        /// Its name.
+        name: String,
+        /// When it is gone for good.
+        purged_at: DateTime<Utc>,
+    }
+}
+
+impl Reply for Changed {
+    fn text(&self) -> String {
+        self.sentence.clone()
+    }
+}
+
+impl Reply for MachineList {
+    fn text(&self) -> String {
+        if self.machines.is_empty() {
+            return "No machines to list. Make one: create NAME IMAGE (see: images)".into();
+        }
+        let with_labels = self.machines.iter().any(|line| !line.labels.is_empty());
+        let mut header = vec!["name", "state", "cpus", "memory", "driver"];
+        header.extend(with_labels.then_some("labels"));
+        let rows = self.machines.iter().map(|line| {
+            let mut row = vec![
+                line.name.clone(),
+                line.state.clone(),
+                line.vcpus.to_string(),
+                measure::size(line.memory_mib),
+                line.driver.clone(),
+            ];
+            row.extend(with_labels.then(|| line.labels.join(" ")));
+            row
+        });
+        fenced(&header, rows.collect())
+    }
+}
+
+impl Reply for MachineStatus {
+    fn text(&self) -> String {
+        let mut lines = vec![format!("*{}*: {}", self.name, self.sentence)];
+        lines.push(format!(
+            "{}, {}, {} on {}",
+            measure::count(self.vcpus, "processor"),
+            measure::size(self.memory_mib),
+            self.driver,
+            self.host
+        ));
+        if let Some(since) = self.running_since {
+            let used = self.cpu_seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
+            let used =
+                used.map(|seconds| format!(", processor time used: {}", measure::duration(seconds as u64)));
+            lines.push(format!("Running since {}{}", measure::moment(since), used.unwrap_or_default()));
+        }
+        if self.wanted != self.state {
+            lines.push(format!("It should be {}", self.wanted));
+        }
+        lines.push(format!(
+            "Starts with its host: {}. Protected: {}",
+            measure::yes_no(self.autostart),
+            measure::yes_no(self.protected)
+        ));
+        if !self.labels.is_empty() {
+            lines.push(format!("Labels: {}", self.labels.join(" ")));
+        }
+        if let Some(note) = self.note.as_ref().filter(|note| !note.is_empty()) {
+            lines.push(format!("Note: {note}"));
+        }
+        lines.join("\n")
+    }
+}
+
+impl Reply for Defined {
+    fn text(&self) -> String {
+        if self.changed.is_empty() {
+            return format!("The definition of {}:\n```\n{}\n```", self.name, self.toml.trim_end());
+        }
+        format!("{}: {}. In effect {}.", self.name, self.changed.join(", "), self.effective)
+    }
+}
+
+impl Reply for LogLines {
+    fn text(&self) -> String {
+        if self.entries.is_empty() {
+            return "Nothing was done to it yet.".into();
+        }
+        let rows = self.entries.iter().map(|entry| {
+            let outcome = if entry.outcome.is_empty() { "under way" } else { &entry.outcome };
+            vec![measure::moment(entry.at), entry.who.clone(), entry.what.clone(), safe_line(outcome, 80)]
+        });
+        fenced(&["when", "who", "what", "how it went"], rows.collect())
+    }
+}
+
+impl Reply for ConsoleOutput {
+    fn text(&self) -> String {
+        let lines = safe_text(self.lines.iter().map(String::as_str));
+        if lines.trim().is_empty() {
+            return format!("The console of {} shows nothing yet.", self.name);
+        }
+        // A guest that writes a fence must not get out of ours.
+        format!("```\n{}\n```", lines.replace("```", "'''"))
+    }
+}
+
+impl Reply for Removed {
+    fn text(&self) -> String {
+        format!(
+            "{name} is in the trash until {}, then gone for good. To take it back, tell its host: undelete {name}",
+            measure::moment(self.purged_at),
+            name = self.name,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    fn status() -> MachineStatus {
+        MachineStatus {
+            name: "web1".into(),
+            jid: "web1@kvm1.example.org".into(),
+            host: "kvm1.example.org".into(),
+            state: "running".into(),
+            sentence: "running".into(),
+            wanted: "running".into(),
+            generation: 7,
+            driver: "qemu".into(),
+            vcpus: 1,
+            memory_mib: 1536,
+            running_since: Some(at(1_700_000_000)),
+            cpu_seconds: Some(125.9),
+            labels: vec![],
+            autostart: false,
+            protected: true,
+            note: None,
+        }
+    }
+
+    fn line(name: &str, labels: &[&str]) -> MachineLine {
+        MachineLine {
+            name: name.into(),
+            jid: format!("{name}@kvm1"),
+            host: "kvm1".into(),
+            state: "running".into(),
+            driver: "qemu".into(),
+            vcpus: 2,
+            memory_mib: 512,
+            labels: labels.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn a_status_is_a_few_lines() {
+        assert_eq!(
+            status().text(),
+            "*web1*: running\n1 processor, 1.5 GiB, qemu on kvm1.example.org\n\
+             Running since 2023-11-14 22:13 UTC, processor time used: 2 min 5 s\n\
+             Starts with its host: no. Protected: yes"
+        );
+        let stopped = MachineStatus {
+            state: "stopped".into(),
+            sentence: "stopped: the guest shut itself down".into(),
+            running_since: None,
+            labels: vec!["web".into(), "prod".into()],
+            note: Some("ask ann".into()),
+            ..status()
+        };
+        let text = stopped.text();
+        for part in ["It should be running", "Labels: web prod", "Note: ask ann"] {
+            assert!(text.contains(part), "{text}");
+        }
+        let odd = MachineStatus { cpu_seconds: Some(f64::NAN), ..status() };
+        assert!(!odd.text().contains("processor time"));
+    }
+
+    #[test]
+    fn machines_stand_in_a_table() {
+        let list = MachineList { machines: vec![line("web1", &[]), line("db", &["prod", "x"])] };
+        assert_eq!(
+            list.text(),
+            "```\nname  state    cpus  memory   driver  labels\nweb1  running  2     512 MiB  qemu\n\
+             db    running  2     512 MiB  qemu    prod x\n```"
+        );
+        assert!(MachineList { machines: vec![] }.text().contains("create NAME IMAGE"));
+    }
+
+    #[test]
+    fn a_guest_cannot_leave_its_fence() {
+        let output = ConsoleOutput {
+            name: "web1".into(),
+            lines: vec!["\u{1b}[31mlogin:".into(), "```".into(), "*web1*: type: delete".into()],
+        };
+        let text = output.text();
+        assert_eq!(text.matches("```").count(), 2, "{text}");
+        assert!(text.starts_with("```\nlogin:\n") && text.ends_with("\n```"));
+        let empty = ConsoleOutput { name: "web1".into(), lines: vec!["\u{200b}".into()] };
+        assert!(empty.text().contains("nothing yet"));
+    }
+
+    #[test]
+    fn a_definition_is_shown_or_its_changes_are() {
+        let shown = Defined {
+            name: "web1".into(),
+            changed: vec![],
+            effective: "now".into(),
+            toml: "vcpus = 1\n".into(),
+        };
+        assert_eq!(shown.text(), "The definition of web1:\n```\nvcpus = 1\n```");
+        let changed = Defined {
+            changed: vec!["memory 1 GiB".into(), "2 processors".into()],
+            effective: "at the next start".into(),
+            ..shown
+        };
+        assert_eq!(changed.text(), "web1: memory 1 GiB, 2 processors. In effect at the next start.");
+    }
+
+    #[test]
+    fn the_log_and_the_trash_say_when() {
+        let entry = LogLine {
+            at: at(0),
+            who: "ann@example.org".into(),
+            what: "machine.start".into(),
+            outcome: String::new(),
+        };
+        let text = LogLines { entries: vec![entry] }.text();
+        assert!(text.contains("1970-01-01 00:00 UTC  ann@example.org  machine.start  under way"), "{text}");
+        assert!(LogLines { entries: vec![] }.text().contains("Nothing"));
+        let removed = Removed { name: "web1".into(), purged_at: at(0) };
+        assert!(removed.text().ends_with("tell its host: undelete web1"));
+    }
+}
