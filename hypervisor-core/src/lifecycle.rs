@@ -4,7 +4,15 @@
 //! without a wildcard, so a new state breaks the build wherever it must be thought about.
 //! docs/lifecycle.md is written from them.
 
+mod admit;
+mod next;
+#[cfg(test)]
+mod tests;
+mod words;
+
 use serde::{Deserialize, Serialize};
+
+pub use self::{admit::admit, next::next};
 
 /// What a machine is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +48,7 @@ pub enum Exit {
     ByGuest,
     /// Its power was cut on request.
     Killed,
-    /// It was found stopped, by whom is not known (the host was rebooted, say).
+    /// It was found stopped, and why is not known (the host was rebooted, say).
     Found,
 }
 
@@ -137,13 +145,13 @@ pub enum Obstacle {
 /// What happened to a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A start was accepted.
+    /// A start was accepted; said before the driver is asked.
     StartAccepted,
     /// The guest runs.
     Started,
     /// It could not be started.
     StartFailed(Cause),
-    /// The guest was asked to shut down.
+    /// A shutdown was accepted; said before the guest is asked.
     ShutdownAccepted,
     /// The guest did not shut down in time: it runs on.
     ShutdownTimedOut,
@@ -159,11 +167,13 @@ pub enum Event {
     KilledNow,
     /// Its process ended without being asked to, or the guest panicked.
     Crashed(Cause),
-    /// The driver looked, and this is what it is.
+    /// The driver looked, and this is what it is. `Stopped(Found)` says only that it does not run: what
+    /// is known better (how it stopped, that it is saved, why it failed) stays.
     Observed(Box<State>),
 }
 
-/// An event that cannot be in this state: a defect, or a stale event.
+/// An event that cannot be in this state: a defect, or a stale event. Whoever gets it observes the
+/// machine, and goes on from [`Event::Observed`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{event:?} cannot be while {state:?}")]
 pub struct Unexpected {
