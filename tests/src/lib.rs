@@ -1,1 +1,3 @@
-//! stub
+//! The harness: what the tests of this member share.
+
+pub mod golden;
