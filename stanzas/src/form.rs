@@ -78,9 +78,10 @@ pub fn submit(argv: &[String]) -> DataForm {
     let mut fields: Vec<Field> = Vec::new();
     for word in argv.iter().filter_map(|word| word.strip_prefix("--")) {
         let (name, value) = word.split_once('=').unwrap_or((word, "1"));
+        let value = safe_value(value);
         match fields.iter_mut().find(|field| field.var.as_deref() == Some(name)) {
-            Some(field) => field.values.push(value.to_owned()),
-            None => fields.push(Field::new(name, FieldType::TextSingle).with_value(value)),
+            Some(field) => field.values.push(value),
+            None => fields.push(Field::new(name, FieldType::TextSingle).with_value(&value)),
         }
     }
     for field in fields.iter_mut().filter(|field| field.values.len() > 1) {

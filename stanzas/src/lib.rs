@@ -10,6 +10,7 @@ mod element;
 pub mod form;
 pub mod help;
 pub mod ns;
+pub mod payload;
 pub mod refusal;
 pub mod reply;
 pub mod safe;
