@@ -180,3 +180,7 @@ pub static COMMANDS: &[Declaration] = each_command!(declarations);
 fn seconds<S: serde::Serializer>(time: &std::time::Duration, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_f64(time.as_secs_f64())
 }
+
+#[cfg(test)]
+#[path = "command/tests.rs"]
+mod tests;

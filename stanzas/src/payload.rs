@@ -1,6 +1,8 @@
 //! What rides in presence, in messages and in pubsub items: our own payloads, and the few of other
 //! XEPs that xmpp-parsers lacks. Parsing is bounded: who receives them need not trust who sends.
 
+use std::borrow::Cow;
+
 mod correct;
 mod event;
 mod hint;
@@ -14,8 +16,6 @@ pub use hint::{Hint, hint};
 pub use metrics::{HostMetrics, MachineMetrics, Metrics};
 pub use quick_response::{Response, responses};
 pub use state::{Host, Machine};
-use std::borrow::Cow;
-
 use xso::{TextCodec, error::Error};
 
 use crate::safe::safe_value;
@@ -25,7 +25,8 @@ pub const TEXT_BYTES_MAX: usize = 1023;
 /// The most machines of one metrics item.
 pub const MACHINES_MAX: usize = 10_000;
 
-/// Text that may quote a guest or a program: what XML cannot hold does not go out.
+/// Text that may quote a guest or a program: what XML cannot hold does not go out, nor what is over
+/// the limit.
 struct Safe;
 
 impl TextCodec<String> for Safe {
@@ -34,7 +35,9 @@ impl TextCodec<String> for Safe {
     }
 
     fn encode<'x>(&self, text: &'x String) -> Result<Option<Cow<'x, str>>, Error> {
-        Ok(Some(Cow::Owned(safe_value(text))))
+        let mut safe = safe_value(text);
+        safe.truncate(safe.floor_char_boundary(TEXT_BYTES_MAX));
+        Ok(Some(Cow::Owned(safe)))
     }
 }
 
