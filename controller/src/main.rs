@@ -1,2 +1,99 @@
-//! stub
-fn main() {}
+//! `skerry`: drive hosts and machines over XMPP.
+//!
+//! ```text
+//! cli (what was typed) → commands → fleet (who is there) → plan (which calls) → call (XEP-0050)
+//!                                  → wait (events) → render (table | json | plain)
+//! chat, events, console: sessions of their own; failure: one sentence and an exit code
+//! ```
+
+mod call;
+mod cli;
+mod commands;
+mod config;
+mod events;
+mod failure;
+mod fleet;
+mod manual;
+mod name;
+mod password;
+mod plan;
+mod progress;
+mod pubsub;
+mod render;
+mod session;
+mod wait;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, FromArgMatches as _};
+
+use crate::{
+    cli::{Global, Own},
+    config::Config,
+    failure::{Failure, Kind, Outcome},
+};
+
+fn main() -> ExitCode {
+    let matches = match cli::tree().try_get_matches() {
+        Ok(matches) => matches,
+        // Help and version are printed to stdout and are no failure.
+        Err(error) => {
+            error.print().ok();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match run(&matches) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(matches: &ArgMatches) -> Outcome<()> {
+    let global = Global::from_arg_matches(matches).map_err(|error| Failure::usage(error.to_string()))?;
+    tell(global.verbose);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let outcome = runtime.block_on(carry_out(matches, &global));
+    // A question on the terminal may still be open in a thread of its own.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn carry_out(matches: &ArgMatches, global: &Global) -> Outcome<()> {
+    let config = || Config::load(global.config.as_deref());
+    let Ok(own) = Own::from_arg_matches(matches) else {
+        let Some((verb, matches)) = matches.subcommand() else {
+            return Err(Failure::usage("which command?").hint("See: skerry --help"));
+        };
+        let asked = cli::asked(verb, matches);
+        plan::check(&asked)?;
+        return interruptible(commands::run(&asked, &config()?, global.output())).await;
+    };
+    match own {
+        Own::Events(args) => events::run(&args, &config()?, global.output()).await,
+        Own::Hosts => interruptible(commands::hosts(&config()?, global.output())).await,
+        Own::Completions(args) => manual::completions(args.shell, cli::tree()),
+        Own::Man(args) => manual::pages(&args.dir, cli::tree()),
+    }
+}
+
+/// Ends at Ctrl-C. What was asked for goes on at the host.
+async fn interruptible(work: impl Future<Output = Outcome<()>>) -> Outcome<()> {
+    tokio::select! {
+        outcome = work => outcome,
+        _ = tokio::signal::ctrl_c() => Err(Failure::new(Kind::Interrupted, "interrupted")),
+    }
+}
+
+/// What happens, on stderr, when it is asked for.
+fn tell(verbose: u8) {
+    let level = match verbose {
+        0 => return,
+        1 => "debug",
+        _ => "trace",
+    };
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(tracing_subscriber::EnvFilter::new(format!("skerry={level},skerry_link={level}")))
+        .init();
+}

@@ -3,7 +3,7 @@
 use std::{
     fs,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -13,7 +13,7 @@ use hypervisor_core::{
     definition::{Boot, Definition},
     driver::{
         Driver, Launch,
-        fake::{Fake, FakeWorld, Faults, StartFault},
+        fake::{Fake, FakeWorld, StartFault},
     },
     machine::MachineId,
 };
@@ -23,26 +23,14 @@ use crate::bench::{Act, Bench};
 
 /// A world, in which the drivers come and go.
 pub struct FakeBench {
-    /// The world of the newest driver.
-    world: Mutex<FakeWorld>,
-    /// Whether a new driver reads the world from a file, as one in a new process does.
-    kept: bool,
+    world: FakeWorld,
     folder: TempDir,
     machines: AtomicUsize,
 }
 
 impl FakeBench {
-    pub fn in_memory() -> Self {
-        let world = Mutex::new(FakeWorld::new());
-        Self { world, kept: false, folder: TempDir::new().unwrap(), machines: AtomicUsize::new(0) }
-    }
-
-    pub fn in_a_file() -> Self {
-        Self { kept: true, ..Self::in_memory() }
-    }
-
-    fn faults(&self) -> Faults {
-        self.world.lock().unwrap().faults()
+    pub fn new() -> Self {
+        Self { world: FakeWorld::new(), folder: TempDir::new().unwrap(), machines: AtomicUsize::new(0) }
     }
 }
 
@@ -54,11 +42,7 @@ fn definition() -> Definition {
 #[async_trait]
 impl Bench for FakeBench {
     async fn driver(&self) -> Arc<dyn Driver> {
-        let mut world = self.world.lock().unwrap();
-        if self.kept {
-            *world = FakeWorld::persistent(&self.folder.path().join("world")).unwrap();
-        }
-        Arc::new(Fake::on(&world))
+        Arc::new(Fake::on(&self.world))
     }
 
     fn launch(&self) -> Launch {
@@ -71,7 +55,7 @@ impl Bench for FakeBench {
     fn broken(&self) -> Launch {
         let launch = self.launch();
         for _ in 0..2 {
-            self.faults().next_start(launch.id, StartFault::Fails("there is no such kernel".into()));
+            self.world.faults().next_start(launch.id, StartFault::Fails("there is no such kernel".into()));
         }
         launch
     }
@@ -90,7 +74,7 @@ impl Bench for FakeBench {
     }
 
     async fn crash(&self, launch: &Launch) {
-        assert!(self.faults().crash(launch.id, "the guest panicked"));
+        assert!(self.world.faults().crash(launch.id, "the guest panicked"));
     }
 
     async fn leftovers(&self, launch: &Launch) -> Vec<String> {
@@ -99,7 +83,7 @@ impl Bench for FakeBench {
     }
 
     async fn foreign(&self) -> String {
-        self.faults().foreign("their-web", definition());
+        self.world.faults().foreign("their-web", definition());
         "their-web".into()
     }
 }

@@ -90,5 +90,4 @@ macro_rules! contract {
     };
 }
 
-contract!(on_fake, crate::fake::FakeBench::in_memory());
-contract!(on_fake_in_a_file, crate::fake::FakeBench::in_a_file());
+contract!(on_fake, crate::fake::FakeBench::new());

@@ -1,0 +1,252 @@
+//! One command, sent and answered: XEP-0050 as a program speaks it. The filled form goes with the
+//! first request; a destroying command is confirmed in a second one.
+
+use std::{io::IsTerminal as _, io::Write as _, time::Duration};
+
+use serde_json::Value;
+use skerry_stanzas::{
+    adhoc::{Action, AdhocCommand, NoteKind, Status},
+    command::Declaration,
+    form,
+    refusal::{Reason, Refusal},
+    safe::safe_text,
+};
+use xmpp_parsers::{data_forms::DataForm, jid::Jid};
+
+use crate::{
+    failure::{Failure, Kind, Outcome},
+    session::{SHORT, Session},
+    wire,
+};
+
+/// How long a host may take for a command, beyond what the command itself says to wait.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// What was answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// For people.
+    pub text: String,
+    /// For programs.
+    pub json: Value,
+}
+
+/// Whether something may be taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consent {
+    /// The person said yes beforehand (`--yes`).
+    Given,
+    /// Ask, where there is somebody to ask.
+    Ask,
+}
+
+/// A command for one target.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Who is asked.
+    pub to: Jid,
+    /// The ad-hoc node.
+    pub node: String,
+    /// The declaration.
+    pub declaration: &'static Declaration,
+    /// The arguments, as `--name=value` words.
+    pub argv: Vec<String>,
+}
+
+impl Call {
+    /// Sends it and gives the answer.
+    ///
+    /// # Errors
+    /// Not sent, not answered, refused, failed, or not confirmed.
+    pub async fn run(&self, session: &Session, consent: Consent) -> Outcome<Reply> {
+        let request = AdhocCommand::request(&self.node, Some(form::submit(&self.argv)));
+        let answer = self.exchange(session, &request, self.patience()).await?;
+        if answer.status != Some(Status::Executing) {
+            return outcome(answer);
+        }
+        let Some(question) = answer.form.as_ref().filter(|form| asks_for_consent(form)) else {
+            self.cancel(session, &answer).await;
+            return Err(wants_more(answer.form.as_ref()));
+        };
+        let sentence = safe_text(question.instructions.as_deref());
+        match consent {
+            Consent::Given => {}
+            Consent::Ask => match agreed(sentence.clone()).await {
+                Ok(true) => {}
+                not => {
+                    self.cancel(session, &answer).await;
+                    not?;
+                    return Err(Failure::new(Kind::Refused, "nothing was done"));
+                }
+            },
+        }
+        let yes = answer.follow(Action::Complete, Some(form::submit_confirm(true)));
+        outcome(self.exchange(session, &yes, self.patience()).await?)
+    }
+
+    async fn exchange(
+        &self,
+        session: &Session,
+        request: &AdhocCommand,
+        patience: Duration,
+    ) -> Outcome<AdhocCommand> {
+        let iq = wire::set(Some(&self.to), request.to_element());
+        let payload = session.ask(iq, patience).await.map_err(|error| self.told(error))?;
+        let odd = || Failure::new(Kind::Internal, format!("{} answered something else than asked", self.to));
+        AdhocCommand::parse(&payload.ok_or_else(odd)?).map_err(|_| odd())
+    }
+
+    /// Forgets the session there; if that fails it lapses by itself.
+    async fn cancel(&self, session: &Session, answer: &AdhocCommand) {
+        let request = answer.follow(Action::Cancel, None);
+        self.exchange(session, &request, SHORT).await.ok();
+    }
+
+    fn told(&self, error: skerry_link::Ask) -> Failure {
+        match error {
+            skerry_link::Ask::TimedOut(limit) => Failure::unreachable(format!(
+                "{} did not answer {} within {}",
+                self.to,
+                self.declaration.verb,
+                humantime::format_duration(limit)
+            ))
+            .hint("It may still be carried out: see its status and its log."),
+            other => other.into(),
+        }
+    }
+
+    /// What the command says itself to wait for, and some more.
+    fn patience(&self) -> Duration {
+        let own =
+            self.argv.iter().find_map(|word| humantime::parse_duration(word.strip_prefix("--wait=")?).ok());
+        PATIENCE + own.unwrap_or_default()
+    }
+}
+
+fn asks_for_consent(form: &DataForm) -> bool {
+    form.fields.iter().any(|field| field.var.as_deref() == Some(form::CONFIRM))
+}
+
+/// The host wants what was not given: it knows a later or earlier command than this `skerry`.
+fn wants_more(form: Option<&DataForm>) -> Failure {
+    let missing: Vec<&str> = form
+        .iter()
+        .flat_map(|form| &form.fields)
+        .filter(|field| field.required)
+        .filter_map(|field| field.var.as_deref())
+        .collect();
+    Failure::usage("the host wants to know more").hint(format!("Missing: {}.", missing.join(", ")))
+}
+
+/// The outcome of a command that is over.
+fn outcome(answer: AdhocCommand) -> Outcome<Reply> {
+    let note = answer
+        .note
+        .unwrap_or_else(|| skerry_stanzas::adhoc::Note { kind: NoteKind::Info, text: String::new() });
+    let text = unfenced(&safe_text([note.text.as_str()]));
+    let json = answer.json.unwrap_or(Value::Null);
+    if let Some(refusal) = json.get("refusal") {
+        let refusal: Refusal = serde_json::from_value(refusal.clone())
+            .unwrap_or_else(|_| Refusal::new(Reason::Conflict, text.clone()));
+        return Err(Failure::from(Refusal {
+            text: safe_text([refusal.text.as_str()]),
+            hint: refusal.hint.map(|hint| safe_text([hint.as_str()])),
+            ..refusal
+        }));
+    }
+    match (answer.status, note.kind) {
+        (Some(Status::Canceled), _) => Err(Failure::new(Kind::Refused, "it was cancelled there")),
+        (_, NoteKind::Error) => Err(Failure::new(Kind::Refused, text)),
+        _ => Ok(Reply { text, json }),
+    }
+}
+
+/// Without the fences that make chat clients use a font of one width.
+fn unfenced(text: &str) -> String {
+    text.lines().filter(|line| line.trim() != "```").collect::<Vec<_>>().join("\n")
+}
+
+/// Asks on the terminal. Whatever is not yes is no.
+async fn agreed(sentence: String) -> Outcome<bool> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Err(Failure::usage(format!("not done, since nobody can be asked: {sentence}"))
+            .hint("If it is meant, say so with --yes."));
+    }
+    let read = tokio::task::spawn_blocking(move || {
+        eprint!("{sentence}\nDo it? [y/N] ");
+        std::io::stderr().flush()?;
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line)?;
+        Ok::<_, std::io::Error>(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
+    });
+    match read.await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Ok(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use serde_json::json;
+    use skerry_stanzas::{adhoc::Note, command::COMMANDS};
+
+    use super::*;
+
+    fn completed(kind: NoteKind, text: &str, json: Option<Value>) -> AdhocCommand {
+        AdhocCommand {
+            node: "start".into(),
+            status: Some(Status::Completed),
+            note: Some(Note { kind, text: text.into() }),
+            json,
+            ..AdhocCommand::default()
+        }
+    }
+
+    #[test]
+    fn an_answer_is_text_and_json() {
+        let reply =
+            outcome(completed(NoteKind::Info, "web1 is running.", Some(json!({"name": "web1"})))).unwrap();
+        assert_eq!(reply, Reply { text: "web1 is running.".into(), json: json!({"name": "web1"}) });
+    }
+
+    #[test]
+    fn fences_are_for_chat_clients() {
+        let reply = outcome(completed(NoteKind::Info, "Two:\n```\na\nb\n```", None)).unwrap();
+        assert_eq!(reply.text, "Two:\na\nb");
+    }
+
+    #[test]
+    fn a_refusal_keeps_its_reason_and_hint() {
+        let refusal = Refusal::new(Reason::NotAllowed, "You may not.").hint("Ask ann.");
+        let json = json!({"refusal": refusal});
+        let failure = outcome(completed(NoteKind::Error, "You may not. Ask ann.", Some(json))).unwrap_err();
+        assert_eq!(failure, Failure::new(Kind::NotAllowed, "You may not.").hint("Ask ann."));
+    }
+
+    #[test]
+    fn an_error_without_json_is_its_note() {
+        let failure = outcome(completed(NoteKind::Error, "It broke.", None)).unwrap_err();
+        assert_eq!(failure, Failure::new(Kind::Refused, "It broke."));
+    }
+
+    #[test]
+    fn a_confirmation_is_known_by_its_field() {
+        assert!(asks_for_consent(&form::confirm("kill", "cut the power of web1")));
+        let start = COMMANDS.iter().find(|declaration| declaration.verb == "create").unwrap();
+        let form = form::form(start, |_| Vec::new(), |_| None);
+        assert!(!asks_for_consent(&form));
+        assert!(wants_more(Some(&form)).hint.unwrap().contains("image"));
+    }
+
+    #[test]
+    fn patience_grows_with_what_the_command_waits_for() {
+        let call = Call {
+            to: Jid::new("web1@kvm1.example.org").unwrap(),
+            node: "shutdown".into(),
+            declaration: &COMMANDS[1],
+            argv: vec!["--wait=5m".into()],
+        };
+        assert_eq!(call.patience(), PATIENCE + Duration::from_secs(300));
+    }
+}

@@ -1,0 +1,144 @@
+//! What was typed after a drawn verb, before any host is asked.
+
+use clap::{ArgMatches, parser::ValueSource};
+use skerry_stanzas::command::{Declaration, Object};
+
+use super::{own::ConsoleArgs, tree::verb_declarations};
+
+/// A drawn command as it was typed. Which host or machine it is for is not yet known: that needs the
+/// fleet.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// One declaration, or one for machines and one for hosts.
+    pub declarations: Vec<&'static Declaration>,
+    /// The bare words and `key=value` words: target first.
+    pub words: Vec<String>,
+    /// The flags of the declaration, as words.
+    pub flags: Vec<String>,
+    /// The host, when it was given by flag.
+    pub host: Option<String>,
+    /// The person said yes beforehand.
+    pub yes: bool,
+    /// Wait until it is done.
+    pub wait: bool,
+    /// What only `console` has.
+    pub console: Option<ConsoleArgs>,
+}
+
+impl Asked {
+    /// Whether the verb has a form for this object.
+    pub fn of(&self, object: Object) -> Option<&'static Declaration> {
+        self.declarations.iter().copied().find(|declaration| declaration.object == object)
+    }
+}
+
+/// Reads what clap found under a drawn verb.
+pub fn asked(verb: &str, matches: &ArgMatches) -> Asked {
+    let declarations = verb_declarations(verb);
+    let mut flags = Vec::new();
+    for declaration in &declarations {
+        for argument in declaration.arguments() {
+            let written = written(matches, &argument.name);
+            if !flags.iter().any(|flag: &String| written.contains(flag)) {
+                flags.extend(written);
+            }
+        }
+    }
+    let flag = |name: &str| matches!(matches.try_get_one::<bool>(name), Ok(Some(true)));
+    Asked {
+        words: matches.get_many::<String>("words").unwrap_or_default().cloned().collect(),
+        flags,
+        host: matches.try_get_one::<String>("at-host").ok().flatten().cloned(),
+        yes: flag("yes"),
+        wait: !flag("no-wait"),
+        console: (verb == "console")
+            .then(|| <ConsoleArgs as clap::FromArgMatches>::from_arg_matches(matches).ok())
+            .flatten(),
+        declarations,
+    }
+}
+
+/// One argument as it was written, as `--name=value` words; nothing when it was left out.
+fn written(matches: &ArgMatches, name: &str) -> Vec<String> {
+    let Some(id) = matches.ids().map(clap::Id::as_str).find(|id| id.replace('_', "-") == name) else {
+        return Vec::new();
+    };
+    if matches.value_source(id) != Some(ValueSource::CommandLine) {
+        return Vec::new();
+    }
+    if let Ok(Some(set)) = matches.try_get_one::<bool>(id) {
+        return set.then(|| format!("--{name}")).into_iter().collect();
+    }
+    matches
+        .get_raw(id)
+        .unwrap_or_default()
+        .map(|value| format!("--{name}={}", value.to_string_lossy()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use skerry_stanzas::{command::COMMANDS, words};
+
+    use super::{super::tree, *};
+
+    fn typed(line: &str) -> Asked {
+        let words = shlex::split(line).unwrap();
+        let matches =
+            tree::tree().try_get_matches_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+        let (verb, matches) = matches.subcommand().unwrap();
+        asked(verb, matches)
+    }
+
+    #[test]
+    fn every_example_is_a_command_line_of_the_same_meaning() {
+        for declaration in COMMANDS {
+            for (line, _) in declaration.examples {
+                let asked = typed(&tree::example(declaration, line));
+                assert!(asked.of(declaration.object).is_some(), "{line}");
+                let mut typed: Vec<String> = asked.flags.clone();
+                typed.extend(asked.words[1..].iter().cloned());
+                let mut here = words::arguments(declaration, &typed).unwrap();
+                let chat = words::split(line).unwrap();
+                let mut there = words::arguments(declaration, &chat[1..]).unwrap();
+                here.sort();
+                there.sort();
+                assert_eq!(here, there, "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn flags_and_words_mix() {
+        let asked = typed("skerry create kvm1 web1 --memory 1G linux vcpus=2 --start");
+        assert_eq!(asked.words, ["kvm1", "web1", "linux", "vcpus=2"]);
+        assert_eq!(asked.flags, ["--memory=1G", "--start"]);
+        assert!(asked.wait && !asked.yes);
+    }
+
+    #[test]
+    fn aliases_are_the_verb() {
+        assert_eq!(typed("skerry stop web1").declarations[0].verb, "shutdown");
+        assert_eq!(typed("skerry ls").declarations[0].verb, "list");
+    }
+
+    #[test]
+    fn a_declared_wait_keeps_its_meaning() {
+        let asked = typed("skerry shutdown web1 --wait 5m --no-wait");
+        assert_eq!(asked.flags, ["--wait=5m"]);
+        assert!(!asked.wait);
+        assert!(typed("skerry start web1 --wait").wait);
+    }
+
+    #[test]
+    fn status_is_of_both() {
+        let asked = typed("skerry status web1");
+        assert!(asked.of(Object::Host).is_some() && asked.of(Object::Machine).is_some());
+    }
+
+    #[test]
+    fn a_line_for_the_guest_may_look_like_options() {
+        assert_eq!(typed("skerry console web1 -- ls --all").words, ["web1", "ls", "--all"]);
+    }
+}

@@ -1,0 +1,97 @@
+//! What `skerry` has beside the commands of hosts and machines.
+
+use std::path::PathBuf;
+
+/// How answers are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// For people: sentences and aligned tables
+    Table,
+    /// For programs: JSON
+    Json,
+    /// For pipes: one line a thing, columns separated by tabs, no headings
+    Plain,
+}
+
+/// What goes with every command.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Global {
+    /// The configuration [default: ~/.config/skerry/config.toml]
+    #[arg(long, global = true, value_name = "FILE", env = "SKERRY_CONFIG", hide_env_values = true)]
+    pub config: Option<PathBuf>,
+    /// How to show the answer [default: table on a terminal, else plain]
+    #[arg(long, global = true, value_name = "FORM", value_enum)]
+    pub output: Option<Output>,
+    /// Tell on stderr what happens on the wire (twice: more of it)
+    #[arg(long, short = 'v', global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl Global {
+    /// How answers are shown: as asked for; else for people on a terminal, and plain into a pipe.
+    pub fn output(&self) -> Output {
+        use std::io::IsTerminal as _;
+        self.output.unwrap_or_else(|| match std::io::stdout().is_terminal() {
+            true => Output::Table,
+            false => Output::Plain,
+        })
+    }
+}
+
+/// `skerry`'s own commands.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Own {
+    /// Show what happened on the hosts, and what happens
+    Events(EventsArgs),
+    /// List the hosts that can be found
+    Hosts,
+    /// Print the completion script of a shell
+    Completions(CompletionsArgs),
+    /// Write the manual pages
+    Man(ManArgs),
+}
+
+/// What `skerry console` takes besides the words of the command.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ConsoleArgs {
+    /// The key that leaves the console: ctrl- and a letter or one of ] [ \ ^ _ [default: ctrl-]]
+    #[arg(long, value_name = "KEY")]
+    pub detach_key: Option<String>,
+    /// When the window changes its size, type `stty rows R cols C` into the guest (for a shell prompt)
+    #[arg(long)]
+    pub resize: bool,
+}
+
+/// Print the completion script of a shell, for example: skerry completions bash >
+/// ~/.local/share/bash-completion/completions/skerry
+#[derive(Clone, Debug, clap::Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+/// Write the manual pages, one a command.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ManArgs {
+    /// The folder to write them to
+    #[arg(long, value_name = "FOLDER")]
+    pub dir: PathBuf,
+}
+
+/// Show the events of hosts: what happened, in order, without gaps.
+#[derive(Clone, Debug, clap::Args)]
+pub struct EventsArgs {
+    /// The hosts; all when none is named
+    #[arg(value_name = "HOST")]
+    pub hosts: Vec<String>,
+    /// Stay, and show what happens from now on
+    #[arg(long, short = 'f')]
+    pub follow: bool,
+    /// First everything after this event (its number on the host); 0: from the beginning
+    #[arg(long, value_name = "NUMBER", conflicts_with = "last")]
+    pub since: Option<u64>,
+    /// First this many of the last ones [default: 20; with --follow 0]
+    #[arg(long, value_name = "N")]
+    pub last: Option<usize>,
+}

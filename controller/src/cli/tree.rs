@@ -1,0 +1,254 @@
+//! The tree of sub-commands that clap parses, completes and documents.
+
+use clap::{Arg, ArgAction, Args as _, Command, Subcommand as _};
+use skerry_stanzas::command::{COMMANDS, Declaration, Effect, Object};
+
+use super::own::{ConsoleArgs, Global, Own};
+
+/// The whole command line.
+pub fn tree() -> Command {
+    let root = Command::new("skerry")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Drive hosts and machines over XMPP")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(false)
+        .infer_subcommands(false)
+        .max_term_width(100)
+        .after_help(
+            "Exit codes: 0 done, 1 refused or failed, 2 wrong command line or configuration,\n\
+             3 not allowed, 4 unreachable, 5 a defect.",
+        );
+    let root = Own::augment_subcommands(Global::augment_args(root));
+    let root = verbs().into_iter().fold(root, |root, verb| root.subcommand(drawn(verb)));
+    root.help_template(template()).mut_subcommands(|command| command.max_term_width(100))
+}
+
+/// The verbs of the list, each once, in the order of the list.
+fn verbs() -> Vec<&'static str> {
+    let mut verbs: Vec<&str> = Vec::new();
+    for declaration in COMMANDS {
+        if !verbs.contains(&declaration.verb) {
+            verbs.push(declaration.verb);
+        }
+    }
+    verbs
+}
+
+/// The declarations of a verb: one, or one for machines and one for hosts.
+pub fn verb_declarations(verb: &str) -> Vec<&'static Declaration> {
+    COMMANDS.iter().filter(|declaration| declaration.verb == verb).collect()
+}
+
+/// The sub-command of a verb.
+fn drawn(verb: &'static str) -> Command {
+    let declarations = verb_declarations(verb);
+    let mut command = Command::new(verb)
+        .about(about(&declarations))
+        .override_usage(usage(&declarations))
+        .after_help(examples(&declarations))
+        .arg(words(&declarations));
+    for alias in declarations.iter().flat_map(|declaration| declaration.aliases) {
+        if !command.get_all_aliases().any(|known| known == *alias) {
+            command = command.visible_alias(alias);
+        }
+    }
+    for argument in declarations.iter().flat_map(|declaration| declared(declaration)) {
+        if !command.get_arguments().any(|known| known.get_id() == argument.get_id()) {
+            command = command.arg(argument);
+        }
+    }
+    if verb == "console" {
+        command = ConsoleArgs::augment_args(command);
+    }
+    if declarations.iter().any(|declaration| declaration.object == Object::Host) {
+        command = command.arg(
+            Arg::new("at-host").long("host").value_name("HOST").help("The host, when it is not named first"),
+        );
+    }
+    if declarations.iter().any(|declaration| declaration.effect != Effect::Read) {
+        command = waiting(command);
+    }
+    command.arg(
+        Arg::new("yes")
+            .long("yes")
+            .short('y')
+            .action(ArgAction::SetTrue)
+            .help("Do not ask before something is taken away"),
+    )
+}
+
+/// `--wait` and `--no-wait`; a `--wait TIME` of the declaration keeps its name and its meaning (how
+/// long the host gives the guest), and waiting is what `skerry` does anyway.
+fn waiting(command: Command) -> Command {
+    let has_own = command.get_arguments().any(|argument| argument.get_long() == Some("wait"));
+    let command = command.arg(
+        Arg::new("no-wait")
+            .long("no-wait")
+            .action(ArgAction::SetTrue)
+            .help("Return as soon as it is accepted, not when it is done"),
+    );
+    if has_own {
+        return command;
+    }
+    command.arg(
+        Arg::new("wait")
+            .long("wait")
+            .action(ArgAction::SetTrue)
+            .conflicts_with("no-wait")
+            .help("Return when it is done [the default]"),
+    )
+}
+
+/// The declared arguments, all optional here: they may come as bare words or `key=value` as well, and
+/// whether something is missing is seen when all are read.
+fn declared(declaration: &'static Declaration) -> Vec<Arg> {
+    declaration
+        .cli()
+        .get_arguments()
+        .map(|argument| {
+            let argument = argument.clone().required(false);
+            // One value a flag, so that `label --add prod web1` does not eat the machine.
+            match argument.get_action() {
+                ArgAction::Append => argument.num_args(1),
+                _ => argument,
+            }
+        })
+        .collect()
+}
+
+/// The bare words.
+fn words(declarations: &[&'static Declaration]) -> Arg {
+    let (name, help) = match declarations {
+        [one] if one.object == Object::Machine => {
+            ("MACHINE", "The machine: web1, kvm1/web1 or web1@kvm1.example.org; several with commas")
+        }
+        [_] => ("HOST", "The host: kvm1 or kvm1.example.org"),
+        _ => ("NAME", "A machine or a host"),
+    };
+    Arg::new("words").value_name(name).num_args(0..).help(format!("{help}; then the words of the command"))
+}
+
+fn about(declarations: &[&'static Declaration]) -> String {
+    match declarations {
+        [one] => one.about(),
+        [first, ..] => format!("{} (or the host)", first.about()),
+        [] => String::new(),
+    }
+}
+
+/// `skerry create [HOST] NAME IMAGE [OPTIONS]`.
+fn usage(declarations: &[&'static Declaration]) -> String {
+    let lines: Vec<String> = declarations
+        .iter()
+        .map(|declaration| {
+            let target = match declaration.object {
+                Object::Machine if declaration.positional.is_empty() => "MACHINE…",
+                Object::Machine => "MACHINE",
+                Object::Host => "[HOST]",
+            };
+            let usage = skerry_stanzas::help::usage(declaration);
+            let rest = usage.strip_prefix(declaration.verb).unwrap_or_default();
+            format!("skerry {} {target}{rest}", declaration.verb)
+        })
+        .collect();
+    lines.join("\n       ")
+}
+
+/// The declared examples, as they are typed here.
+fn examples(declarations: &[&'static Declaration]) -> String {
+    let mut text = String::from("Examples:");
+    for declaration in declarations {
+        for (line, what) in declaration.examples {
+            text.push_str(&format!("\n  {:<44} {what}", example(declaration, line)));
+        }
+    }
+    text
+}
+
+/// A declared example (a line of a chat) as a line of a shell.
+pub(super) fn example(declaration: &Declaration, line: &str) -> String {
+    let (verb, rest) = line.split_once(' ').map_or((line, ""), |(verb, rest)| (verb, rest));
+    let target = match declaration.object {
+        Object::Machine => "web1",
+        Object::Host => "kvm1",
+    };
+    format!("skerry {verb} {target} {rest}").trim_end().to_owned()
+}
+
+/// The help of the whole, the commands grouped by what they act on.
+fn template() -> String {
+    let mut text = String::from("{about}\n\n{usage-heading} skerry [OPTIONS] COMMAND …\n");
+    for (heading, object) in [("Machines", Object::Machine), ("Hosts", Object::Host)] {
+        text.push_str(&format!("\n{heading}:\n"));
+        for declaration in COMMANDS.iter().filter(|declaration| declaration.object == object) {
+            text.push_str(&format!("  {:<12} {}\n", declaration.verb, declaration.about()));
+        }
+    }
+    text.push_str("\nMore:\n");
+    let own = Own::augment_subcommands(Command::new("own"));
+    for command in own.get_subcommands() {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        text.push_str(&format!("  {:<12} {about}\n", command.get_name()));
+    }
+    text.push_str(
+        "  help         More about one command: skerry help start\n\nOptions:\n{options}{after-help}",
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound() {
+        tree().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_list_is_there() {
+        let tree = tree();
+        for declaration in COMMANDS {
+            let command = tree.find_subcommand(declaration.verb).unwrap();
+            for argument in declaration.arguments() {
+                assert!(
+                    command.get_arguments().any(|a| a.get_long() == Some(argument.name.as_str())),
+                    "{}: {}",
+                    declaration.verb,
+                    argument.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn no_own_command_hides_one_of_the_list() {
+        for own in Own::augment_subcommands(Command::new("own")).get_subcommands() {
+            let name = own.get_name();
+            assert!(
+                !COMMANDS.iter().any(|d| d.verb == name || d.aliases.contains(&name)),
+                "{name} is declared"
+            );
+        }
+    }
+
+    #[test]
+    fn help_shows_every_command() {
+        let help = tree().render_help().to_string();
+        for name in COMMANDS.iter().map(|d| d.verb).chain(["hosts", "completions", "man"]) {
+            assert!(
+                help.lines().any(|line| line.trim_start().starts_with(&format!("{name} "))),
+                "{name}\n{help}"
+            );
+        }
+    }
+
+    #[test]
+    fn usage_names_the_target_and_the_words() {
+        assert!(usage(&verb_declarations("create")).starts_with("skerry create [HOST] NAME IMAGE "));
+        assert!(usage(&verb_declarations("rename")).starts_with("skerry rename MACHINE NAME"));
+        assert_eq!(usage(&verb_declarations("start")), "skerry start MACHINE…");
+    }
+}

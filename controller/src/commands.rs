@@ -1,0 +1,160 @@
+//! Carries out the drawn commands: find the targets, ask them, wait, show what they answered.
+
+use std::io;
+
+use futures::{StreamExt as _, stream};
+use skerry_stanzas::command::Effect;
+use xmpp_parsers::jid::Jid;
+
+use crate::{
+    call::{Consent, Reply},
+    cli::{Asked, Output},
+    config::Config,
+    failure::{Failure, Outcome},
+    fleet::Fleet,
+    name::Among,
+    plan::{self, Planned},
+    progress::Progress,
+    render::{Answered, render},
+    session::Session,
+    wait,
+};
+
+/// How many targets are asked at a time.
+const CALLS_AT_ONCE: usize = 16;
+
+/// Carries a drawn command out.
+///
+/// # Errors
+/// The first failure; what others answered is shown all the same.
+pub async fn run(asked: &Asked, config: &Config, output: Output) -> Outcome<()> {
+    let mut session = Session::open(config, false).await?;
+    let fleet = fleet(asked, &session, config).await?;
+    let plan = plan::plan(asked, &fleet)?;
+    if plan.calls.len() > 1 || plan::among(asked) != Among::Machines {
+        fleet.warn_of_away();
+    }
+    let inbound = session.inbound();
+    let watch = wait::Watch::new(inbound);
+    let consent = if asked.yes { Consent::Given } else { Consent::Ask };
+    let progress = Progress::new(&plan.calls);
+    let destroys = plan.calls.iter().any(|planned| planned.call.declaration.effect == Effect::Destroy);
+    // Questions are put one after another.
+    let at_once = if destroys && !asked.yes { 1 } else { CALLS_AT_ONCE };
+    let results: Vec<(&Planned, Outcome<Reply>)> = stream::iter(&plan.calls)
+        .map(|planned| {
+            let (session, watch, progress) = (&session, &watch, &progress);
+            async move {
+                progress.begin(planned, destroys && consent == Consent::Ask);
+                let result = one(planned, session, consent, asked.wait, watch, progress).await;
+                progress.end(planned);
+                (planned, result)
+            }
+        })
+        .buffered(at_once)
+        .collect()
+        .await;
+    progress.clear();
+    session.close().await;
+    show(results, output, plan.one)
+}
+
+/// Lists the hosts that can be found.
+///
+/// # Errors
+/// Nobody reads it, or the server does not answer.
+pub async fn hosts(config: &Config, output: Output) -> Outcome<()> {
+    let session = Session::open(config, false).await?.deaf();
+    let fleet = Fleet::hosts(&session, config).await?;
+    session.close().await;
+    fleet.warn_of_away();
+    if fleet.hosts.is_empty() {
+        return Err(plan::no_hosts(&fleet));
+    }
+    let answers = [Answered { who: String::new(), host: String::new(), reply: fleet.reply() }];
+    render(&mut io::stdout().lock(), output, &answers, false)
+}
+
+/// One call, and what follows it.
+async fn one(
+    planned: &Planned,
+    session: &Session,
+    consent: Consent,
+    wait: bool,
+    watch: &wait::Watch,
+    progress: &Progress,
+) -> Outcome<Reply> {
+    let reply = planned.call.run(session, consent).await?;
+    if !wait || planned.call.declaration.effect == Effect::Read {
+        return Ok(reply);
+    }
+    wait::until_settled(planned, reply, session, watch, progress).await
+}
+
+/// As much of the fleet as the words need.
+async fn fleet(asked: &Asked, session: &Session, config: &Config) -> Outcome<Fleet> {
+    let among = plan::among(asked);
+    // A single address needs no search.
+    if let [word] = asked.words.as_slice()
+        && let Some(address) = address(word)
+        && let Some(fleet) = Fleet::at(session, &address).await
+    {
+        return Ok(fleet);
+    }
+    match among {
+        Among::Hosts => Fleet::hosts(session, config).await,
+        Among::Machines | Among::Both => Fleet::whole(session, config).await,
+    }
+}
+
+/// A word that is an address, not a name: it has an `@`, or is a domain of several parts.
+pub fn address(word: &str) -> Option<Jid> {
+    let jid = Jid::new(word).ok()?;
+    let is_domain = jid.node().is_none() && jid.resource().is_none() && word.contains('.');
+    (jid.node().is_some() || is_domain).then_some(jid)
+}
+
+fn show(results: Vec<(&Planned, Outcome<Reply>)>, output: Output, one: bool) -> Outcome<()> {
+    let several = results.len() > 1;
+    let mut answers = Vec::new();
+    let mut failures: Vec<Failure> = Vec::new();
+    for (planned, result) in results {
+        match result {
+            Ok(reply) => {
+                answers.push(Answered { who: planned.who.clone(), host: planned.host.jid.to_string(), reply })
+            }
+            Err(failure) if several => {
+                failures.push(Failure { text: format!("{}: {}", planned.who, failure.text), ..failure });
+            }
+            Err(failure) => failures.push(failure),
+        }
+    }
+    if !answers.is_empty() {
+        render(&mut io::stdout().lock(), output, &answers, one)?;
+    }
+    let worst = failures.iter().map(|failure| failure.kind).max();
+    let last = failures.pop();
+    for failure in failures {
+        failure.report();
+    }
+    match (last, worst) {
+        (Some(last), Some(kind)) => Err(Failure { kind, ..last }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_from_names() {
+        for yes in ["web1@kvm1.example.org", "kvm1.example.org", "attic@example.org/skerry"] {
+            assert!(address(yes).is_some(), "{yes}");
+        }
+        for no in ["web1", "kvm1/web1", "web1,web2"] {
+            assert!(address(no).is_none(), "{no}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Where the password comes from: a file, a command, or the desktop's keyring. Never an argument,
+//! never a variable of the environment: both can be read by others.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use secrecy::SecretString;
+use secret_service::{EncryptionType, SecretService};
+use tokio::io::AsyncReadExt as _;
+use xmpp_parsers::jid::BareJid;
+
+use crate::failure::{Failure, Outcome};
+
+/// The longest password read, in bytes: more is a wrong file.
+const PASSWORD_BYTES_MAX: u64 = 4096;
+
+/// How a password is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keeper {
+    /// The first line of a file.
+    File(PathBuf),
+    /// The first line a command prints; its words, run without a shell.
+    Command(Vec<String>),
+    /// The secret service of the desktop (GNOME, KDE, KeePassXC), under `service=skerry jid=JID`.
+    Keyring,
+}
+
+impl Keeper {
+    /// A command, split into words as a shell would, but never given to one.
+    ///
+    /// # Errors
+    /// No words in it, or a quote left open.
+    pub fn command(command: &str) -> Outcome<Self> {
+        match shlex::split(command) {
+            Some(words) if !words.is_empty() => Ok(Keeper::Command(words)),
+            _ => Err(Failure::usage("password_command: not a command (is a quote left open?)")),
+        }
+    }
+
+    /// The password of `jid`.
+    ///
+    /// # Errors
+    /// It cannot be had; the sentence says why and never holds any of it.
+    pub async fn password(&self, jid: &BareJid) -> Outcome<SecretString> {
+        match self {
+            Keeper::File(path) => from_file(path).await,
+            Keeper::Command(words) => from_command(words).await,
+            Keeper::Keyring => from_keyring(jid).await,
+        }
+    }
+}
+
+async fn from_file(path: &Path) -> Outcome<SecretString> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        Failure::usage(format!("the password file {} cannot be read: {error}", path.display()))
+    };
+    let file = tokio::fs::File::open(path).await.map_err(|error| wrong(&error))?;
+    warn_if_open_to_others(path, &file).await;
+    let mut text = String::new();
+    file.take(PASSWORD_BYTES_MAX).read_to_string(&mut text).await.map_err(|error| wrong(&error))?;
+    first_line(text, || format!("the password file {} is empty", path.display()))
+}
+
+async fn warn_if_open_to_others(path: &Path, file: &tokio::fs::File) {
+    use std::os::unix::fs::MetadataExt as _;
+    if file.metadata().await.is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o077 != 0) {
+        let path = path.display();
+        eprintln!("skerry: others on this computer can read {path}; mend it with: chmod 600 {path}");
+    }
+}
+
+async fn from_command(words: &[String]) -> Outcome<SecretString> {
+    let (program, arguments) = words.split_first().expect("invariant: Keeper::command refuses no words");
+    let mut child = tokio::process::Command::new(program)
+        .args(arguments)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| Failure::usage(format!("password_command: {program} cannot be run: {error}")))?;
+    let stdout = child.stdout.take().expect("invariant: stdout is piped");
+    let mut text = String::new();
+    let read = stdout.take(PASSWORD_BYTES_MAX).read_to_string(&mut text).await;
+    let status = child.wait().await?;
+    if !status.success() {
+        return Err(Failure::usage(format!("password_command: {program} ended with {status}")));
+    }
+    read.map_err(|_| Failure::usage(format!("password_command: {program} printed no text")))?;
+    first_line(text, || format!("password_command: {program} printed nothing"))
+}
+
+async fn from_keyring(jid: &BareJid) -> Outcome<SecretString> {
+    let jid = jid.to_string();
+    let wrong = |error: secret_service::Error| {
+        Failure::usage(format!("the keyring does not answer: {error}"))
+            .hint("Where there is no desktop, use password_file or password_command.")
+    };
+    let service = SecretService::connect(EncryptionType::Dh).await.map_err(wrong)?;
+    let wanted = HashMap::from([("service", "skerry"), ("jid", jid.as_str())]);
+    let found = service.search_items(wanted).await.map_err(wrong)?;
+    let item = match (found.unlocked.first(), found.locked.first()) {
+        (Some(item), _) => item,
+        (None, Some(item)) => {
+            item.unlock().await.map_err(wrong)?;
+            item
+        }
+        (None, None) => {
+            return Err(Failure::usage(format!("the keyring has no password for {jid}")).hint(format!(
+                "Store it: secret-tool store --label 'Skerry {jid}' service skerry jid {jid}"
+            )));
+        }
+    };
+    let secret = item.get_secret().await.map_err(wrong)?;
+    let text = String::from_utf8(secret)
+        .map_err(|_| Failure::usage(format!("what the keyring has for {jid} is no text")))?;
+    first_line(text, || format!("what the keyring has for {jid} is empty"))
+}
+
+/// The first line, as passwords are kept; the rest (`pass` keeps notes there) is not looked at.
+fn first_line(text: String, empty: impl FnOnce() -> String) -> Outcome<SecretString> {
+    match text.lines().next() {
+        Some(line) if !line.is_empty() => Ok(SecretString::from(line.to_owned())),
+        _ => Err(Failure::usage(empty())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    fn ann() -> BareJid {
+        BareJid::new("ann@example.org").unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_first_line_of_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        std::fs::write(&path, "pencil sharp\nnote: old\n").unwrap();
+        let password = Keeper::File(path).password(&ann()).await.unwrap();
+        assert_eq!(password.expose_secret(), "pencil sharp");
+    }
+
+    #[tokio::test]
+    async fn an_empty_or_missing_file_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        assert!(
+            Keeper::File(path.clone()).password(&ann()).await.unwrap_err().text.contains("cannot be read")
+        );
+        std::fs::write(&path, "\n").unwrap();
+        assert!(Keeper::File(path).password(&ann()).await.unwrap_err().text.contains("is empty"));
+    }
+
+    #[tokio::test]
+    async fn a_command_is_run_without_a_shell() {
+        let keeper = Keeper::command("printf '%s\\n' 'pencil; $HOME'").unwrap();
+        let password = keeper.password(&ann()).await.unwrap();
+        assert_eq!(password.expose_secret(), "pencil; $HOME");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_fails_is_told_without_what_it_printed() {
+        let keeper = Keeper::command("sh -c 'echo pencil; exit 3'").unwrap();
+        let failure = keeper.password(&ann()).await.unwrap_err();
+        assert!(failure.text.contains("sh ended with"), "{failure}");
+        assert!(!failure.text.contains("pencil"));
+    }
+
+    #[test]
+    fn no_command_is_no_command() {
+        assert!(Keeper::command("  ").is_err());
+        assert!(Keeper::command("pass 'show").is_err());
+    }
+}

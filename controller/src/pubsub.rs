@@ -1,0 +1,186 @@
+//! Publish-subscribe, as a reader needs it (XEP-0060): subscribe, leave, fetch items, understand what
+//! is told.
+//!
+//! A component publishes on its own address; an agent with an account by its account (PEP, XEP-0163).
+
+use minidom::Element;
+use skerry_stanzas::{ns, payload::Event};
+use xmpp_parsers::jid::{BareJid, Jid};
+
+use crate::{
+    failure::Outcome,
+    fleet::Host,
+    session::{SHORT, Session},
+    wire,
+};
+
+/// The most items fetched in one answer.
+const PAGE_MAX: usize = 100;
+
+/// Where a host publishes.
+pub fn service(host: &Host) -> Jid {
+    Jid::from(host.jid.to_bare())
+}
+
+/// Asks to be told of a host's events, at this session alone.
+///
+/// # Errors
+/// Not allowed (on an account: not a contact), or not answered.
+pub async fn subscribe(session: &Session, host: &Host) -> Outcome<()> {
+    subscription(session, host, "subscribe").await
+}
+
+/// Wants to be told no more.
+///
+/// # Errors
+/// Not answered.
+pub async fn unsubscribe(session: &Session, host: &Host) -> Outcome<()> {
+    subscription(session, host, "unsubscribe").await
+}
+
+async fn subscription(session: &Session, host: &Host, verb: &str) -> Outcome<()> {
+    let mut pubsub = Element::bare("pubsub", wire::PUBSUB);
+    let jid = session.jid.to_string();
+    pubsub.append_child(wire::element(verb, wire::PUBSUB, &[("node", ns::EVENTS), ("jid", &jid)]));
+    session.ask(wire::set(Some(&service(host)), pubsub), SHORT).await?;
+    Ok(())
+}
+
+/// Events of a host, oldest first: those after `since`, or the `last` ones.
+///
+/// # Errors
+/// Not allowed, or not answered.
+pub async fn events(session: &Session, host: &Host, wanted: Wanted) -> Outcome<Vec<Event>> {
+    let mut found: Vec<Event> = Vec::new();
+    let mut after = match wanted {
+        Wanted::Since(sequence) => Some(sequence.to_string()),
+        Wanted::Last(_) => None,
+    };
+    loop {
+        let max = match wanted {
+            Wanted::Since(_) => PAGE_MAX,
+            Wanted::Last(last) => last.min(PAGE_MAX),
+        };
+        let answer =
+            session.ask(wire::get(Some(&service(host)), page(wanted, max, after.as_deref())), SHORT).await?;
+        let Some(pubsub) = answer else { break };
+        let mut events = items(&pubsub);
+        events.sort_by_key(|event| event.sequence);
+        let before = found.len();
+        // A service without result sets sends what it has, each time the same.
+        events.retain(|event| {
+            wanted.includes(event) && found.last().is_none_or(|l| event.sequence > l.sequence)
+        });
+        found.extend(events);
+        let more = rsm_count(&pubsub).is_some_and(|count| count > found.len()) && found.len() > before;
+        match (wanted, found.last()) {
+            (Wanted::Since(_), Some(last)) if more => after = Some(last.sequence.to_string()),
+            _ => break,
+        }
+    }
+    if let Wanted::Last(last) = wanted {
+        found.drain(..found.len().saturating_sub(last));
+    }
+    Ok(found)
+}
+
+/// Which events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// All after this one.
+    Since(u64),
+    /// This many of the last.
+    Last(usize),
+}
+
+impl Wanted {
+    fn includes(self, event: &Event) -> bool {
+        match self {
+            Wanted::Since(sequence) => event.sequence > sequence,
+            Wanted::Last(_) => true,
+        }
+    }
+}
+
+/// `<pubsub><items/><set/></pubsub>` (XEP-0060 §6.5, XEP-0059).
+fn page(wanted: Wanted, max: usize, after: Option<&str>) -> Element {
+    let count = max.to_string();
+    let mut items = wire::element("items", wire::PUBSUB, &[("node", ns::EVENTS)]);
+    if let Wanted::Last(_) = wanted {
+        wire::set_attr(&mut items, "max_items", &count);
+    }
+    let mut pubsub = Element::bare("pubsub", wire::PUBSUB);
+    pubsub.append_child(items);
+    if let Some(after) = after {
+        let mut set = Element::bare("set", wire::RSM);
+        for (name, text) in [("max", count.as_str()), ("after", after)] {
+            set.append_child(wire::text_element(name, wire::RSM, text));
+        }
+        pubsub.append_child(set);
+    }
+    pubsub
+}
+
+fn items(pubsub: &Element) -> Vec<Event> {
+    let Some(items) = pubsub.children().find(|child| child.name() == "items") else { return Vec::new() };
+    items.children().filter_map(event_of).collect()
+}
+
+fn event_of(item: &Element) -> Option<Event> {
+    Event::try_from(item.get_child("event", ns::EVENTS)?.clone()).ok()
+}
+
+fn rsm_count(pubsub: &Element) -> Option<usize> {
+    pubsub.get_child("set", wire::RSM)?.get_child("count", wire::RSM)?.text().parse().ok()
+}
+
+/// The events a message tells, and the bare address that tells them. The reader checks that it is a
+/// host: anybody can send such a message.
+pub fn told(message: &Element) -> Option<(BareJid, Vec<Event>)> {
+    let items = message.get_child("event", wire::PUBSUB_EVENT)?.get_child("items", wire::PUBSUB_EVENT)?;
+    if message.name() != "message" || items.attr("node") != Some(ns::EVENTS) {
+        return None;
+    }
+    let events: Vec<Event> = items.children().filter_map(event_of).collect();
+    (!events.is_empty()).then_some((wire::from(message)?.to_bare(), events))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+
+    fn notice(node: &str) -> Element {
+        format!(
+            "<message xmlns='jabber:client' from='kvm1.example.org/host'>\
+             <event xmlns='http://jabber.org/protocol/pubsub#event'><items node='{node}'><item id='7'>\
+             <event xmlns='{}' sequence='7' at='2026-11-22T21:00:00Z' what='machine.started' machine='web1' \
+             state='running' generation='4'>web1 runs.</event></item></items></event></message>",
+            ns::EVENTS
+        )
+        .parse()
+        .unwrap()
+    }
+
+    #[test]
+    fn a_notice_is_understood() {
+        let (host, events) = told(&notice(ns::EVENTS)).unwrap();
+        assert_eq!(host.to_string(), "kvm1.example.org");
+        assert_eq!((events[0].sequence, events[0].machine.as_deref()), (7, Some("web1")));
+    }
+
+    #[test]
+    fn notices_of_other_nodes_are_not_events() {
+        assert!(told(&notice("urn:other")).is_none());
+    }
+
+    #[test]
+    fn pages_go_on_after_the_last_one() {
+        let pubsub = page(Wanted::Since(5), PAGE_MAX, Some("5"));
+        let set = pubsub.get_child("set", wire::RSM).unwrap();
+        assert_eq!(set.get_child("after", wire::RSM).unwrap().text(), "5");
+        assert_eq!(set.get_child("max", wire::RSM).unwrap().text(), "100");
+        let last = page(Wanted::Last(3), 3, None);
+        assert_eq!(last.get_child("items", wire::PUBSUB).unwrap().attr("max_items"), Some("3"));
+    }
+}
