@@ -4,13 +4,34 @@
 //! handle to send and ask with, and a receiver of [`LinkEvent`]s.
 //!
 //! ```text
-//! TCP / TLS → sieve (bounds each stanza before it is parsed) → XmlStream<_, Element> → session
-//! session: stream management, IQ table, keep-alive → LinkEvent → agent / skerry
-//! keeper: connect, back off, connect again
+//! connect (dns) → tls → sieve: bounds each stanza before it is parsed → wire: XmlStream<_, Element>
+//! account (sasl) or component: logs in on it
+//! session: turn (reads and writes), sm (XEP-0198), iq (who waits for what), pulse (signs of life)
+//!          → outlet → LinkEvent → agent / skerry
+//! keeper: connects, backs off, connects again
 //! ```
 
+mod account;
+mod backoff;
+mod component;
 pub mod config;
+mod connect;
+mod dns;
 pub mod handle;
+mod iq;
+mod keeper;
+mod names;
+mod outgoing;
+mod outlet;
+mod pulse;
+pub mod reply;
+mod sasl;
+mod session;
+mod sieve;
+mod sm;
+mod tls;
+mod turn;
+mod wire;
 
 pub use config::{LinkConfig, Login, ServerAddress, Tls};
 pub use handle::{Ask, Link, LinkEvent, LinkHandle, LoginError, SendError};
