@@ -107,11 +107,11 @@ pub(crate) fn heard(item: Option<Result<Element, ReadError>>) -> Result<Element,
         Some(Err(ReadError::StreamFooterReceived)) => {
             Err(Setback::Broken("the server closed the stream".to_owned()))
         }
-        Some(Err(ReadError::HardError(error))) if error.kind() == io::ErrorKind::InvalidData => {
-            Err(Setback::Broken(match error.to_string().as_str() {
-                "eof before XSO started" => "the connection was closed".to_owned(),
-                _ => chain(&error),
-            }))
+        // As rustls and as rxml say that nothing more comes.
+        Some(Err(ReadError::HardError(error)))
+            if error.kind() == io::ErrorKind::UnexpectedEof || error.to_string().contains("eof") =>
+        {
+            Err(Setback::Broken("the connection was closed".to_owned()))
         }
         Some(Err(ReadError::HardError(error))) => Err(error.into()),
         Some(Err(error)) => Err(Setback::Broken(error.to_string())),
