@@ -1,10 +1,23 @@
 //! What a machine is made of.
 
+mod check;
+mod difference;
+mod size;
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// What a machine is made of. TOML for people, refusing unknown keys.
+pub use self::{
+    check::DefinitionError,
+    difference::{Difference, Effective, differences},
+    size::{Size, SizeError},
+};
+
+/// What a machine is made of. TOML for people, refusing unknown keys: see
+/// [`Definition::from_toml`] and [`Definition::check`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Definition {
@@ -62,4 +75,38 @@ pub enum DiskFormat {
     Raw,
     /// QEMU's copy-on-write format, version 3.
     Qcow2,
+}
+
+impl Definition {
+    /// The longest definition that is read, in bytes.
+    pub const TOML_BYTES_MAX: usize = 64 * 1024;
+
+    /// Reads a definition that a person wrote, and checks it.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where; for a key that is not known, the one that may be meant.
+    pub fn from_toml(text: &str) -> Result<Self, DefinitionError> {
+        if text.len() > Self::TOML_BYTES_MAX {
+            return Err(DefinitionError::TooLong);
+        }
+        let definition: Self =
+            toml::from_str(text).map_err(|error| DefinitionError::reading(text, &error))?;
+        definition.check()?;
+        Ok(definition)
+    }
+
+    /// It as a person would write it; [`Definition::from_toml`] reads it back.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("invariant: a definition has only what TOML can say")
+    }
+}
+
+impl DiskFormat {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            DiskFormat::Raw => "raw",
+            DiskFormat::Qcow2 => "qcow2",
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::{
     fs,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -13,7 +13,7 @@ use hypervisor_core::{
     definition::{Boot, Definition},
     driver::{
         Driver, Launch,
-        fake::{Fake, FakeWorld, StartFault},
+        fake::{Fake, FakeWorld, Faults, StartFault},
     },
     machine::MachineId,
 };
@@ -23,14 +23,26 @@ use crate::bench::{Act, Bench};
 
 /// A world, in which the drivers come and go.
 pub struct FakeBench {
-    world: FakeWorld,
+    /// The world of the newest driver.
+    world: Mutex<FakeWorld>,
+    /// Whether a new driver reads the world from a file, as one in a new process does.
+    kept: bool,
     folder: TempDir,
     machines: AtomicUsize,
 }
 
 impl FakeBench {
-    pub fn new() -> Self {
-        Self { world: FakeWorld::new(), folder: TempDir::new().unwrap(), machines: AtomicUsize::new(0) }
+    pub fn in_memory() -> Self {
+        let world = Mutex::new(FakeWorld::new());
+        Self { world, kept: false, folder: TempDir::new().unwrap(), machines: AtomicUsize::new(0) }
+    }
+
+    pub fn in_a_file() -> Self {
+        Self { kept: true, ..Self::in_memory() }
+    }
+
+    fn faults(&self) -> Faults {
+        self.world.lock().unwrap().faults()
     }
 }
 
@@ -42,7 +54,11 @@ fn definition() -> Definition {
 #[async_trait]
 impl Bench for FakeBench {
     async fn driver(&self) -> Arc<dyn Driver> {
-        Arc::new(Fake::on(&self.world))
+        let mut world = self.world.lock().unwrap();
+        if self.kept {
+            *world = FakeWorld::persistent(&self.folder.path().join("world")).unwrap();
+        }
+        Arc::new(Fake::on(&world))
     }
 
     fn launch(&self) -> Launch {
@@ -55,7 +71,7 @@ impl Bench for FakeBench {
     fn broken(&self) -> Launch {
         let launch = self.launch();
         for _ in 0..2 {
-            self.world.faults().next_start(launch.id, StartFault::Fails("there is no such kernel".into()));
+            self.faults().next_start(launch.id, StartFault::Fails("there is no such kernel".into()));
         }
         launch
     }
@@ -74,7 +90,7 @@ impl Bench for FakeBench {
     }
 
     async fn crash(&self, launch: &Launch) {
-        assert!(self.world.faults().crash(launch.id, "the guest panicked"));
+        assert!(self.faults().crash(launch.id, "the guest panicked"));
     }
 
     async fn leftovers(&self, launch: &Launch) -> Vec<String> {
@@ -83,7 +99,7 @@ impl Bench for FakeBench {
     }
 
     async fn foreign(&self) -> String {
-        self.world.faults().foreign("their-web", definition());
+        self.faults().foreign("their-web", definition());
         "their-web".into()
     }
 }

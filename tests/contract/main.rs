@@ -90,4 +90,5 @@ macro_rules! contract {
     };
 }
 
-contract!(on_fake, crate::fake::FakeBench::new());
+contract!(on_fake, crate::fake::FakeBench::in_memory());
+contract!(on_fake_in_a_file, crate::fake::FakeBench::in_a_file());
