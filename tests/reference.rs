@@ -2,12 +2,37 @@
 //! and a change of it is seen in review. `SKERRY_BLESS=1` writes them anew.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "reference/commands.rs"]
+mod commands;
+#[path = "reference/examples.rs"]
+mod examples;
 #[path = "reference/lifecycle.rs"]
 mod lifecycle;
+#[path = "reference/permissions.rs"]
+mod permissions;
+#[path = "reference/protocol.rs"]
+mod protocol;
+#[path = "reference/xml.rs"]
+mod xml;
 
 use skerry_tests::golden::golden;
 
 #[test]
 fn lifecycle_page() -> anyhow::Result<()> {
     golden("docs/lifecycle.md", &lifecycle::page())
+}
+
+#[test]
+fn commands_page() -> anyhow::Result<()> {
+    golden("docs/commands.md", &commands::page())
+}
+
+#[test]
+fn permissions_page() -> anyhow::Result<()> {
+    golden("docs/permissions.md", &permissions::page())
+}
+
+#[test]
+fn protocol_page() -> anyhow::Result<()> {
+    golden("docs/protocol.md", &protocol::page())
 }

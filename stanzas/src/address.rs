@@ -26,6 +26,10 @@ pub enum AddressError {
     /// Empty, over 1,023 bytes, or with characters no address takes (RFC 7622 §3.3).
     #[error("it cannot be the local part of an address")]
     LocalPart,
+    /// An address writes it otherwise (capitals small, ß as ss: RFC 7622 §3.3): it would be another
+    /// machine's address, and nobody could tell from the address what it is called.
+    #[error("in an address it is written {0:?}: take that for a name")]
+    Altered(String),
 }
 
 /// The name escaped. A backslash is escaped only where it would otherwise begin an escape sequence.
@@ -80,11 +84,14 @@ fn sequence(text: &str) -> Option<char> {
 /// The address of a machine at the component whose domain is `host`'s.
 ///
 /// # Errors
-/// The name cannot be in an address.
+/// The name cannot be in an address, or not as it is. What this takes, [`name_of`] gives back.
 pub fn machine_jid(name: &str, host: &BareJid) -> Result<BareJid, AddressError> {
     let node = escape(name)?;
     let node = NodePart::new(&node).map_err(|_| AddressError::LocalPart)?;
-    Ok(BareJid::from_parts(Some(&node), host.domain()))
+    match unescape(node.as_str())? {
+        written if written == name => Ok(BareJid::from_parts(Some(&node), host.domain())),
+        written => Err(AddressError::Altered(written)),
+    }
 }
 
 /// The name in a machine's address; none in a host's, or where it cannot be one.
@@ -149,6 +156,10 @@ mod tests {
         assert_eq!(jid.as_str(), "build\\20box@kvm1.example.org");
         assert_eq!(name_of(&jid.into()).as_deref(), Some("build box"));
         assert_eq!(name_of(&host.clone().into()), None);
+        for (name, written) in [("größer", "grösser"), ("Web1", "web1"), ("ﬁle", "file"), ("web①", "web1")]
+        {
+            assert_eq!(machine_jid(name, &host), Err(AddressError::Altered(written.into())));
+        }
         assert_eq!(machine_jid("", &host), Err(AddressError::LocalPart));
         assert_eq!(machine_jid(&"a".repeat(1024), &host), Err(AddressError::LocalPart));
         assert_eq!(machine_jid("a\u{0}b", &host), Err(AddressError::LocalPart));
@@ -159,6 +170,14 @@ mod tests {
         fn every_name_comes_back(name in "[a-z0-9\\\\ \"&'/:<>@cef]{1,20}") {
             prop_assume!(name.trim_matches(' ') == name);
             prop_assert_eq!(unescape(&escape(&name).unwrap()).unwrap(), name);
+        }
+
+        #[test]
+        fn every_address_tells_its_name(name in "\\PC{1,12}") {
+            let host = BareJid::new("kvm1.example.org").unwrap();
+            if let Ok(jid) = machine_jid(&name, &host) {
+                prop_assert_eq!(name_of(&jid.into()), Some(name));
+            }
         }
     }
 }

@@ -168,20 +168,19 @@ impl Reply for MachineList {
 
 impl Reply for MachineStatus {
     fn text(&self) -> String {
-        let mut lines = vec![format!("*{}*: {}", self.name, self.sentence)];
-        lines.push(format!(
-            "{}, {}, {} on {}",
-            measure::count(self.vcpus, "processor"),
-            measure::size(self.memory_mib),
-            self.driver,
-            self.host
-        ));
+        let mut lines =
+            vec![format!("*{}*, {} on {}", self.name, self.driver, self.host), self.sentence.clone()];
         if let Some(since) = self.running_since {
             let used = self.cpu_seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
             let used =
                 used.map(|seconds| format!(", processor time used: {}", measure::duration(seconds as u64)));
-            lines.push(format!("Running since {}{}", measure::moment(since), used.unwrap_or_default()));
+            lines.push(format!("Up since {}{}", measure::moment(since), used.unwrap_or_default()));
         }
+        lines.push(format!(
+            "{}, {}",
+            measure::count(self.vcpus, "processor"),
+            measure::size(self.memory_mib)
+        ));
         if self.wanted != self.state {
             lines.push(format!("It should be {}", self.wanted));
         }
@@ -258,7 +257,7 @@ mod tests {
             jid: "web1@kvm1.example.org".into(),
             host: "kvm1.example.org".into(),
             state: "running".into(),
-            sentence: "running".into(),
+            sentence: "Running".into(),
             wanted: "running".into(),
             generation: 7,
             driver: "qemu".into(),
@@ -290,13 +289,13 @@ mod tests {
     fn a_status_is_a_few_lines() {
         assert_eq!(
             status().text(),
-            "*web1*: running\n1 processor, 1.5 GiB, qemu on kvm1.example.org\n\
-             Running since 2023-11-14 22:13 UTC, processor time used: 2 min 5 s\n\
+            "*web1*, qemu on kvm1.example.org\nRunning\n\
+             Up since 2023-11-14 22:13 UTC, processor time used: 2 min 5 s\n1 processor, 1.5 GiB\n\
              Starts with its host: no. Protected: yes"
         );
         let stopped = MachineStatus {
             state: "stopped".into(),
-            sentence: "stopped: the guest shut itself down".into(),
+            sentence: "Off: the guest shut itself down".into(),
             running_since: None,
             labels: vec!["web".into(), "prod".into()],
             note: Some("ask ann".into()),

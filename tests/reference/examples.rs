@@ -1,0 +1,174 @@
+//! One example of every reply there is, for docs/protocol.md.
+
+use std::any::TypeId;
+
+use serde_json::Value;
+use skerry_stanzas::{
+    command::{COMMANDS, Command, Declaration, host, machine},
+    each_command,
+    reply::{
+        Changed, ConsoleOutput, Defined, DriverLine, DriverList, HostStatus, ImageLine, ImageList, LogLine,
+        LogLines, MachineLine, MachineList, MachineStatus, Removed, Reply, TrashLine, TrashList, Uptime,
+        Verdict, Version, Whoami,
+    },
+};
+
+/// A reply on both its faces.
+pub struct Example {
+    /// The commands that answer so, by permission.
+    pub commands: Vec<String>,
+    /// For people.
+    pub text: String,
+    /// For programs.
+    pub json: Value,
+}
+
+macro_rules! answers {
+    ($($command:ty),* $(,)?) => {
+        [$((Declaration::of::<$command>().permission(), TypeId::of::<<$command as Command>::Reply>())),*]
+    };
+}
+
+fn example<R: Reply>(reply: R) -> Example {
+    let answers = each_command!(answers);
+    let commands: Vec<String> = answers
+        .into_iter()
+        .filter(|(_, kind)| *kind == TypeId::of::<R>())
+        .map(|(name, _)| format!("`{name}`"))
+        .collect();
+    assert!(!commands.is_empty(), "no command answers so");
+    Example { commands, text: reply.text(), json: serde_json::to_value(&reply).unwrap() }
+}
+
+/// The answer to `start`.
+pub fn changed() -> Changed {
+    Changed {
+        name: "web1".into(),
+        jid: "web1@kvm1.example.org".into(),
+        state: "running".into(),
+        generation: 7,
+        sentence: "web1 is running.".into(),
+    }
+}
+
+/// Every kind of reply, once.
+pub fn replies() -> Vec<Example> {
+    let all: Vec<Example> = [of_machines(), of_hosts()].into_iter().flatten().collect();
+    let shown: usize = all.iter().map(|example| example.commands.len()).sum();
+    assert_eq!(shown, COMMANDS.len(), "a reply is missing, or is there twice");
+    all
+}
+
+fn of_machines() -> Vec<Example> {
+    let (ann, at) = ("ann@example.org", "2026-11-22T20:31:00Z");
+    vec![
+        example(changed()),
+        example(MachineStatus {
+            name: "web1".into(),
+            jid: "web1@kvm1.example.org".into(),
+            host: "kvm1.example.org".into(),
+            state: "running".into(),
+            sentence: "Running".into(),
+            wanted: "running".into(),
+            generation: 7,
+            driver: "qemu".into(),
+            vcpus: 1,
+            memory_mib: 512,
+            running_since: Some(at.parse().unwrap()),
+            cpu_seconds: Some(125.5),
+            labels: vec!["web".into(), "prod".into()],
+            autostart: true,
+            protected: false,
+            note: Some("ask ann before touching it".into()),
+        }),
+        example(Defined {
+            name: "web1".into(),
+            changed: vec!["memory is 1 GiB".into()],
+            effective: "at the next start".into(),
+            toml: "vcpus = 1\nmemory_mib = 1024\n".into(),
+        }),
+        example(LogLines {
+            entries: vec![LogLine {
+                at: at.parse().unwrap(),
+                who: ann.into(),
+                what: "machine.start".into(),
+                outcome: "web1 is running.".into(),
+            }],
+        }),
+        example(ConsoleOutput { name: "web1".into(), lines: vec!["web1 login: root".into(), "#".into()] }),
+        example(Removed { name: "web1".into(), purged_at: "2026-11-29T20:31:00Z".parse().unwrap() }),
+    ]
+}
+
+fn of_hosts() -> Vec<Example> {
+    let (ann, at) = ("ann@example.org", "2026-11-22T20:31:00Z");
+    vec![
+        example(MachineList {
+            machines: vec![MachineLine {
+                name: "web1".into(),
+                jid: "web1@kvm1.example.org".into(),
+                host: "kvm1.example.org".into(),
+                state: "running".into(),
+                driver: "qemu".into(),
+                vcpus: 1,
+                memory_mib: 512,
+                labels: vec!["web".into()],
+            }],
+        }),
+        example(host_status()),
+        example(DriverList {
+            drivers: vec![DriverLine {
+                name: "qemu".into(),
+                usable: true,
+                default: true,
+                why: "QEMU 7.2 with KVM".into(),
+                capabilities: vec!["reset".into(), "pause".into(), "console".into()],
+            }],
+        }),
+        example(ImageList {
+            images: vec![ImageLine {
+                name: "linux".into(),
+                kind: "kernel".into(),
+                size_mib: 30,
+                about: "a small Linux".into(),
+            }],
+        }),
+        example(TrashList {
+            machines: vec![TrashLine {
+                name: "web1".into(),
+                deleted_at: at.parse().unwrap(),
+                deleted_by: ann.into(),
+                purged_at: "2026-11-29T20:31:00Z".parse().unwrap(),
+            }],
+        }),
+        example(Version { agent: "0.1.0".into(), os: "Debian 12".into(), kernel: "6.1.0".into() }),
+        example(Uptime { host_seconds: 90_000, agent_seconds: 3_661, link_seconds: 60 }),
+        example(Whoami {
+            jid: ann.into(),
+            role: Some("admin".into()),
+            rule: "[roles] admin names ann@example.org".into(),
+        }),
+        example(Verdict {
+            who: ann.into(),
+            what: "machine.kill".into(),
+            machine: Some("web1".into()),
+            allowed: true,
+            rule: "[roles] admin names ann@example.org".into(),
+        }),
+    ]
+}
+
+fn host_status() -> HostStatus {
+    HostStatus {
+        name: "kvm1".into(),
+        jid: "kvm1.example.org".into(),
+        machines: 3,
+        running: 2,
+        cpus: 8,
+        load: 0.42,
+        memory_mib: 16_384,
+        memory_free_mib: 9_216,
+        disk_free_mib: 204_800,
+        driver: "qemu".into(),
+    }
+}

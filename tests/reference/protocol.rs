@@ -1,0 +1,295 @@
+//! docs/protocol.md: an example of everything that crosses the wire.
+
+use minidom::Element;
+use skerry_stanzas::{
+    address,
+    adhoc::{Action, Actions, AdhocCommand, Condition, Note, NoteKind, Status},
+    command::{COMMANDS, Declaration, Object},
+    form, ns, payload,
+    refusal::{Reason, Refusal},
+    reply::Reply,
+};
+
+use super::{examples, xml::block};
+
+const INTRODUCTION: &str = "\
+# Protocol
+
+This page is written by a test from the code that writes and reads the stanzas (`stanzas/src/`): see
+`tests/reference.rs`. Everything here is XMPP as it is: a stock client needs none of it explained, and a
+program needs an XMPP library and this page. What is ours is in namespaces that begin with `urn:skerry:` and end
+in `:0` until it is stable.
+";
+
+/// The page.
+pub fn page() -> String {
+    [
+        INTRODUCTION.into(),
+        namespaces(),
+        names(),
+        payloads(),
+        messages(),
+        stages(),
+        forms(),
+        replies(),
+        errors(),
+    ]
+    .concat()
+}
+
+fn namespaces() -> String {
+    let ours = [
+        (ns::HOST, "disco feature of a host"),
+        (ns::MACHINE, "disco feature of a machine"),
+        (ns::STATE, "what a machine or host is: in presence, and as a pubsub node"),
+        (ns::EVENTS, "what happened, in order: a pubsub node"),
+        (ns::METRICS, "what is used: a pubsub node"),
+        (ns::COMMAND, "FORM_TYPE of the forms of commands"),
+        (ns::REFUSAL, "our conditions in stanza errors"),
+    ];
+    let rows: String = ours.iter().map(|(name, what)| format!("| `{name}` | {what} |\n")).collect();
+    format!("\n## Namespaces\n\n| namespace | what |\n| --- | --- |\n{rows}")
+}
+
+fn names() -> String {
+    let rows: String = ["web1", "build box", "büro.drucker", "a\\20b"]
+        .iter()
+        .map(|name| {
+            let host = "kvm1.example.org".parse().unwrap();
+            format!("| `{name}` | `{}` |\n", address::machine_jid(name, &host).unwrap())
+        })
+        .collect();
+    format!(
+        "\n## Addresses\n\nOn a component a machine is at its name, escaped (XEP-0106), at the domain of its host:\n\n\
+         | name | address |\n| --- | --- |\n{rows}"
+    )
+}
+
+fn payloads() -> String {
+    let at = "2026-11-22T20:31:00Z".parse().unwrap();
+    let machine = payload::Machine {
+        id: "0197a3c0-5f00-7000-8000-000000000001".into(),
+        name: "web1".into(),
+        state: "running".into(),
+        generation: 7,
+        wanted: "running".into(),
+        host: "kvm1.example.org".into(),
+        driver: "qemu".into(),
+    };
+    let host = payload::Host { name: "kvm1".into(), machines: 3, running: 2, version: "0.1.0".into() };
+    let event = payload::Event {
+        sequence: 42,
+        at,
+        what: "machine.started".into(),
+        machine: Some("web1".into()),
+        state: Some("running".into()),
+        generation: Some(7),
+        by: Some("ann@example.org".into()),
+        sentence: "web1 is running.".into(),
+    };
+    let metrics = payload::Metrics {
+        at,
+        host: payload::HostMetrics {
+            cpus: 8,
+            load: 0.42,
+            memory_mib: 16_384,
+            memory_free_mib: 9_216,
+            disk_free_mib: 204_800,
+        },
+        machines: vec![payload::MachineMetrics {
+            name: "web1".into(),
+            cpu_seconds: 125.5,
+            resident_bytes: 134_217_728,
+        }],
+    };
+    [
+        "\n## State\n\nIn the presence of a machine, and the item of its node `urn:skerry:state:0`. Of two the one with \
+         the larger `generation` is newer; `id` stays for life, whatever the name:\n\n",
+        &block(&machine.into()),
+        "\nThe same of a host:\n\n",
+        &block(&host.into()),
+        "\n## Events\n\nItems of the node `urn:skerry:events:0` of a host. The item's id is the sequence number, \
+         which has no gaps; each carries the whole new state:\n\n",
+        &block(&event.into()),
+        "\n## Metrics\n\nThe one item, `current`, of the node `urn:skerry:metrics:0` of a host:\n\n",
+        &block(&metrics.into()),
+    ]
+    .concat()
+}
+
+fn messages() -> String {
+    let mut question = Element::bare("message", ns::CLIENT);
+    question.append_child(payload::Response::new("yes 7kq2").label("Yes, do it").into());
+    question.append_child(payload::Response::new("no").into());
+    let mut progress = Element::bare("message", ns::CLIENT);
+    progress.append_child(payload::replace("m1"));
+    progress.append_child(payload::hint(payload::Hint::NoStore));
+    [
+        "\n## Messages\n\nA question offers its answers (XEP-0439); each is sent as an ordinary message:\n\n",
+        &block(&question),
+        "\nProgress corrects the first message (XEP-0308), and no server keeps what is on its way (XEP-0334):\n\n",
+        &block(&progress),
+    ]
+    .concat()
+}
+
+fn declaration(verb: &str, object: Object) -> &'static Declaration {
+    COMMANDS.iter().find(|declaration| declaration.verb == verb && declaration.object == object).unwrap()
+}
+
+fn stages() -> String {
+    let declaration =
+        |verb: &str, object| COMMANDS.iter().find(|d| d.verb == verb && d.object == object).unwrap();
+    let create = declaration("create", Object::Host);
+    let first = AdhocCommand::request("create", None);
+    let asked = AdhocCommand {
+        node: "create".into(),
+        sessionid: Some("s1".into()),
+        status: Some(Status::Executing),
+        actions: Some(Actions::last(false)),
+        form: Some(form::form(
+            create,
+            |name| if name == "image" { vec!["linux".into()] } else { vec![] },
+            |_| None,
+        )),
+        ..AdhocCommand::default()
+    };
+    let argv = ["--name=web1", "--image=linux", "--start"].map(str::to_owned);
+    let filled = asked.follow(Action::Complete, Some(form::submit(&argv)));
+    let reply = examples::changed();
+    let json = serde_json::to_value(&reply).unwrap();
+    let done = AdhocCommand {
+        node: "create".into(),
+        sessionid: Some("s1".into()),
+        status: Some(Status::Completed),
+        note: Some(Note { kind: NoteKind::Info, text: reply.text() }),
+        form: Some(form::result(&create.about(), &json)),
+        json: Some(json),
+        ..AdhocCommand::default()
+    };
+    [
+        "\n## Commands\n\nXEP-0050. At an object's own address the nodes are the verbs of docs/commands.md. At a host \
+         there are besides, for its machines, `machine/start` (with a field `machine` in the form) and \
+         `machine/web1/start`. Each `<command/>` rides in an `iq` of type set, or in its result.\n\n\
+         Begin:\n\n",
+        &block(&first.to_element()),
+        "\nThe form comes back:\n\n",
+        &block(&asked.to_element()),
+        "\nFilled in. A program that knows what it wants sends this form with its first `execute`, without a \
+         session, and no form stage follows; it may leave out `FORM_TYPE` and every field with a default:\n\n",
+        &block(&filled.to_element()),
+        "\nDone: one note with the whole answer, a result form, and the reply as JSON (XEP-0335):\n\n",
+        &block(&done.to_element()),
+        &confirmation(),
+        &failure(),
+    ]
+    .concat()
+}
+
+fn confirmation() -> String {
+    let sentence = "The power of web1 will be cut at once: its guest gets no chance to save its work.";
+    let asked = AdhocCommand {
+        node: "kill".into(),
+        sessionid: Some("s2".into()),
+        status: Some(Status::Executing),
+        actions: Some(Actions::last(false)),
+        form: Some(form::confirm(&declaration("kill", Object::Machine).about(), sentence)),
+        ..AdhocCommand::default()
+    };
+    let yes = asked.follow(Action::Complete, Some(form::submit_confirm(true)));
+    [
+        "\nWhat takes something away asks first, always:\n\n",
+        &block(&asked.to_element()),
+        "\nYes:\n\n",
+        &block(&yes.to_element()),
+    ]
+    .concat()
+}
+
+fn failure() -> String {
+    let refusal = Refusal::new(Reason::Conflict, "web1 cannot be paused: it is not running.")
+        .hint("Start it first: web1 start");
+    let failed = AdhocCommand {
+        node: "pause".into(),
+        sessionid: Some("s3".into()),
+        status: Some(Status::Completed),
+        note: Some(Note { kind: NoteKind::Error, text: refusal.sentence() }),
+        json: Some(serde_json::json!({ "refusal": refusal })),
+        ..AdhocCommand::default()
+    };
+    "\nA command that was refused or failed is over, with a note that says so:\n\n".to_owned()
+        + &block(&failed.to_element())
+}
+
+fn forms() -> String {
+    let mut text = "\n## Forms\n\nEvery form with something to fill in, as it is where nothing is known of the \
+                    choices. What the host knows (images, drivers) comes as a list-single. Fields not named here are \
+                    ignored; a blank one is as if it were not there, but for `cmdline` and `note`, where it takes the \
+                    text away.\n"
+        .to_owned();
+    for declaration in COMMANDS.iter().filter(|declaration| !declaration.arguments().is_empty()) {
+        let form = form::form(declaration, |_| Vec::new(), |_| None);
+        text += &format!("\n`{}`:\n\n{}", declaration.permission(), block(&form::to_element(&form)));
+    }
+    let start = declaration("start", Object::Machine);
+    let at_host =
+        form::with_machine(form::form(start, |_| Vec::new(), |_| None), vec!["web1".into(), "web2".into()]);
+    text + &format!("\n`machine/start` at a host:\n\n{}", block(&form::to_element(&at_host)))
+}
+
+fn replies() -> String {
+    let mut text = "\n## What commands answer\n\nThe text is in the note, the JSON in `<json xmlns='urn:xmpp:json:0'/>`. \
+                    Fields may be added; none is taken away or changes its meaning while the namespaces stay.\n"
+        .to_owned();
+    for example in examples::replies() {
+        let json = serde_json::to_string_pretty(&example.json).unwrap();
+        text += &format!(
+            "\n{}:\n\n{}\n\n{}\n",
+            example.commands.join(", "),
+            indented(&example.text),
+            indented(&json)
+        );
+    }
+    text
+}
+
+fn indented(text: &str) -> String {
+    let lines = text.lines().map(|line| format!("    {line}").trim_end().to_owned());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn errors() -> String {
+    let rows: String = Reason::ALL
+        .iter()
+        .map(|reason| {
+            let (type_, condition) = reason.stanza();
+            let code = reason.exit_code();
+            format!("| `{}` | `{condition}` | {type_} | {code} |\n", reason.word())
+        })
+        .collect();
+    let refusal =
+        Refusal::new(Reason::NotAllowed, "You may not start web1.").hint("Ask an administrator of kvm1.");
+    let conditions = [
+        Condition::MalformedAction,
+        Condition::BadAction,
+        Condition::BadLocale,
+        Condition::BadPayload,
+        Condition::BadSessionid,
+        Condition::SessionExpired,
+    ];
+    let adhoc: String =
+        conditions.iter().map(|condition| format!("| `{}` | {condition} |\n", condition.word())).collect();
+    [
+        "\n## Errors\n\nWhen the stanza itself is wrong, not allowed, or for something that is not there, the answer is \
+         a stanza error: RFC 6120's condition, a sentence with what to do next, and our own condition with the hint \
+         and the wrong argument apart.\n\n",
+        &block(&refusal.stanza_error()),
+        "\n| ours | RFC 6120 | type | exit code of skerry |\n| --- | --- | --- | --- |\n",
+        &rows,
+        "\nWhat is wrong with a command's stages has the conditions of XEP-0050 §4.6:\n\n",
+        &block(&Condition::SessionExpired.to_element()),
+        "\n| condition | what |\n| --- | --- |\n",
+        &adhoc,
+    ]
+    .concat()
+}
