@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::{definition::Definition, lifecycle::Cause, machine::MachineId};
 
 pub mod fake;
+pub mod qemu;
 
 /// What a driver may be able to do beyond running machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -271,7 +272,6 @@ pub trait Adopt: Send + Sync {
     /// Which there are, those that were adopted no longer among them.
     async fn foreign(&self) -> Result<Vec<Foreign>, DriverError>;
     /// From now on this is the machine `launch.id`; nothing about the guest changes.
-    /// [`DriverError::Unfit`] when there is none of that name, [`DriverError::AlreadyRunning`] when
-    /// `launch.id` runs itself.
+    /// [`DriverError::Unfit`] when there is none of that name.
     async fn adopt(&self, name: &str, launch: &Launch) -> Result<(), DriverError>;
 }

@@ -29,8 +29,6 @@ mod sasl;
 mod session;
 mod sieve;
 mod sm;
-#[cfg(test)]
-mod tests;
 mod tls;
 mod turn;
 mod wire;

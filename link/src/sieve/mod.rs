@@ -12,7 +12,7 @@
 //! stanzas, and nothing else is touched.
 
 mod examiner;
-pub(crate) mod scanner;
+mod scanner;
 mod stand_in;
 
 use std::{

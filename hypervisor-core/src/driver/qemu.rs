@@ -1,0 +1,400 @@
+//! Real guests, by QEMU: a process each, reached through QMP on a unix socket in the machine's folder.
+//!
+//! The process is not the agent's: it goes on when the agent ends, and is found again by its socket.
+//! KVM runs the guests where it works ([`crate::kvm`]), QEMU itself where it does not.
+//!
+//! | in the folder | what |
+//! |---|---|
+//! | `qmp.sock`, `console.sock` | control and serial console, while it runs |
+//! | `qemu.json` | which process it is, while it runs |
+//! | `console.log` | what the guest wrote, run after run, bounded ([`console`]) |
+//! | `qemu.log` | what QEMU complained of in the last run |
+
+mod adopting;
+mod arguments;
+mod console;
+mod finding;
+mod folder;
+mod process;
+mod qmp;
+mod running;
+mod starting;
+mod unit;
+mod watching;
+mod words;
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    process::Command,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::{
+    sync::{broadcast, mpsc, oneshot},
+    task::AbortHandle,
+};
+
+use self::{arguments::CONSOLE_LOG, folder::Folder, running::Running, watching::Teller};
+use crate::{
+    driver::{
+        Adopt, Capability, Console, Driver, DriverError, DriverEvent, Foreign, Launch, Observed, Pause,
+        Power, Probe, Reset,
+    },
+    kvm,
+    lifecycle::Cause,
+    machine::MachineId,
+};
+
+/// Events that wait to be taken.
+const EVENTS_MAX: usize = 4096;
+/// How long the log may be waited for, so that it has what those who follow were told.
+const LOG_WAIT_MAX: Duration = Duration::from_secs(2);
+/// The oldest QEMU that has all that is asked of it.
+const VERSION_MIN: (u32, u32) = (6, 0);
+
+/// How the driver is to work. The default is right for hosts.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The program; looked for on the PATH if it has no slash.
+    pub program: PathBuf,
+    /// Who executes the guests.
+    pub acceleration: Acceleration,
+    /// Who keeps the processes.
+    pub keeper: Keeper,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { program: "qemu-system-x86_64".into(), acceleration: Acceleration::Auto, keeper: Keeper::Auto }
+    }
+}
+
+/// Who executes the guests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acceleration {
+    /// KVM if it is worth it, else QEMU.
+    Auto,
+    /// KVM, untried.
+    Kvm,
+    /// QEMU itself (TCG): slower, anywhere.
+    Tcg,
+}
+
+/// Who keeps the processes when the agent ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeper {
+    /// A systemd unit each if the agent is one itself and may start others, else nobody.
+    Auto,
+    /// A transient systemd service for each.
+    Systemd,
+    /// Nobody: they are processes in groups of their own.
+    Nobody,
+}
+
+/// The driver.
+pub struct Qemu {
+    shared: Arc<Shared>,
+    probe: Probe,
+    events: Mutex<Option<mpsc::Receiver<DriverEvent>>>,
+}
+
+/// What the tasks of a driver share.
+struct Shared {
+    program: PathBuf,
+    kvm: bool,
+    /// KVM failed a guest at run time: it is not used again.
+    kvm_failed: Arc<AtomicBool>,
+    in_units: bool,
+    slots: Mutex<HashMap<MachineId, Arc<Slot>>>,
+    teller: Teller,
+}
+
+/// The place of one machine.
+#[derive(Default)]
+struct Slot {
+    /// Held by what starts, finds or adopts it: one at a time.
+    gate: Arc<tokio::sync::Mutex<()>>,
+    inside: Mutex<Inside>,
+}
+
+#[derive(Default)]
+struct Inside {
+    /// With the task that watches it.
+    running: Option<(Arc<Running>, AbortHandle)>,
+    /// How the last run ended, if it crashed.
+    crashed: Option<Cause>,
+}
+
+impl Slot {
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn running(&self) -> Option<Arc<Running>> {
+        self.inside().running.as_ref().map(|(running, _)| running.clone())
+    }
+
+    /// It has ended.
+    fn left(&self, running: &Arc<Running>, crashed: Option<Cause>) {
+        let mut inside = self.inside();
+        if inside.running.as_ref().is_some_and(|(present, _)| Arc::ptr_eq(present, running)) {
+            inside.running = None;
+            inside.crashed = crashed;
+        }
+    }
+}
+
+impl Shared {
+    fn slots(&self) -> MutexGuard<'_, HashMap<MachineId, Arc<Slot>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slot(&self, id: MachineId) -> Arc<Slot> {
+        self.slots().entry(id).or_default().clone()
+    }
+
+    /// From now on it is watched. Its console's followers and the events live as long as it runs.
+    fn put(&self, slot: &Arc<Slot>, running: Running, events: mpsc::Receiver<qmp::Event>) -> Arc<Running> {
+        let running = Arc::new(running);
+        let mut inside = slot.inside();
+        let watching = watching::watch(running.clone(), events, self.teller.clone(), slot.clone());
+        let task = tokio::spawn(watching).abort_handle();
+        *inside = Inside { running: Some((running.clone(), task)), crashed: None };
+        running
+    }
+}
+
+impl Drop for Qemu {
+    /// The machines run on; their sockets are let go, for whoever comes next.
+    fn drop(&mut self) {
+        for slot in self.shared.slots().values() {
+            if let Some((_, task)) = slot.inside().running.take() {
+                task.abort();
+            }
+        }
+    }
+}
+
+impl Qemu {
+    /// Looks at what this host can do; blocks for some 50 ms.
+    pub fn new(config: Config) -> Self {
+        let (kvm, how) = match config.acceleration {
+            Acceleration::Kvm => (true, "KVM is used without trying it, as configured".to_owned()),
+            Acceleration::Tcg => (false, "TCG is used, slower, as configured".to_owned()),
+            Acceleration::Auto => {
+                let verdict = kvm::probe();
+                let slower = if verdict.usable() { "" } else { ": using TCG, slower" };
+                (verdict.usable(), format!("{verdict}{slower}"))
+            }
+        };
+        let in_units = match config.keeper {
+            Keeper::Auto => unit::fits(),
+            Keeper::Systemd => true,
+            Keeper::Nobody => false,
+        };
+        let probe = match version(&config) {
+            Ok(version) => Probe {
+                usable: true,
+                why: format!("QEMU {version}. {how}."),
+                capabilities: vec![
+                    Capability::Reset,
+                    Capability::Pause,
+                    Capability::Console,
+                    Capability::Adopt,
+                ],
+            },
+            Err(why) => Probe { usable: false, why, capabilities: Vec::new() },
+        };
+        let (tell, events) = mpsc::channel(EVENTS_MAX);
+        let shared = Shared {
+            program: config.program,
+            kvm,
+            kvm_failed: Arc::default(),
+            in_units,
+            slots: Mutex::default(),
+            teller: Teller(tell),
+        };
+        Self { shared: Arc::new(shared), probe, events: Mutex::new(Some(events)) }
+    }
+
+    fn running(&self, id: MachineId) -> Result<Arc<Running>, DriverError> {
+        let slot = self.shared.slots().get(&id).cloned();
+        slot.and_then(|slot| slot.running()).ok_or(DriverError::NotRunning)
+    }
+
+    fn can<'a, T: ?Sized>(&self, it: &'a T) -> Option<&'a T> {
+        self.probe.usable.then_some(it)
+    }
+}
+
+/// The version of the program, or why it will not do.
+fn version(config: &Config) -> Result<String, String> {
+    let program = config.program.display();
+    let said =
+        Command::new(&config.program).arg("--version").output().map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                format!("{program} is not installed (Debian package qemu-system-x86).")
+            }
+            _ => format!("{program} cannot be run: {error}."),
+        })?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let version = said
+        .split_once("version ")
+        .and_then(|(_, rest)| rest.split_whitespace().next())
+        .ok_or_else(|| format!("{program} does not say its version."))?;
+    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
+    if (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < VERSION_MIN {
+        let (major, minor) = VERSION_MIN;
+        return Err(format!("QEMU {version} is too old: at least {major}.{minor} is needed."));
+    }
+    Ok(version.to_owned())
+}
+
+#[async_trait]
+impl Driver for Qemu {
+    fn name(&self) -> &'static str {
+        "qemu"
+    }
+
+    fn probe(&self) -> &Probe {
+        &self.probe
+    }
+
+    async fn observe(&self, launch: &Launch) -> Result<Observed, DriverError> {
+        let slot = self.shared.slot(launch.id);
+        let _gate = slot.gate.lock().await;
+        if let Some(running) = finding::find(&self.shared, &slot, launch).await? {
+            match running.observe().await {
+                // It ended just now.
+                Err(DriverError::NotRunning) => {}
+                observed => return observed,
+            }
+        }
+        let power = slot.inside().crashed.clone().map_or(Power::Off, Power::Crashed);
+        Ok(Observed { power, running_for: None, cpu_time: None, resident_bytes: None })
+    }
+
+    async fn start(&self, launch: &Launch) -> Result<(), DriverError> {
+        // A task of its own, told when nobody waits any more: whatever happens, it ends with a machine
+        // that runs, or with nothing of it left.
+        let (_wanted, dropped) = oneshot::channel::<()>();
+        let slot = self.shared.slot(launch.id);
+        // Held from here on: whoever comes after a start that was dropped waits for its end.
+        let gate = slot.gate.clone().lock_owned().await;
+        let shared = self.shared.clone();
+        let launch = launch.clone();
+        let start = tokio::spawn(async move {
+            let started = starting::start(&shared, &slot, &launch, dropped).await;
+            drop(gate);
+            started
+        });
+        start.await.map_err(|error| DriverError::system("starting it", error))?
+    }
+
+    async fn shutdown(&self, id: MachineId) -> Result<(), DriverError> {
+        self.running(id)?.shutdown().await
+    }
+
+    async fn reboot(&self, id: MachineId) -> Result<(), DriverError> {
+        self.running(id)?.reboot().await
+    }
+
+    async fn kill(&self, id: MachineId) -> Result<(), DriverError> {
+        let Some(slot) = self.shared.slots().get(&id).cloned() else { return Ok(()) };
+        // A start that was dropped is being undone: that is waited for.
+        let _gate = slot.gate.lock().await;
+        if let Some(running) = slot.running() {
+            running.kill().await?;
+        }
+        slot.inside().crashed = None;
+        Ok(())
+    }
+
+    async fn forget(&self, id: MachineId) -> Result<(), DriverError> {
+        let Some(slot) = self.shared.slots().get(&id).cloned() else { return Ok(()) };
+        let _gate = slot.gate.lock().await;
+        if slot.running().is_some() {
+            return Err(DriverError::AlreadyRunning);
+        }
+        self.shared.slots().remove(&id);
+        Ok(())
+    }
+
+    fn events(&self) -> Option<mpsc::Receiver<DriverEvent>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn reset(&self) -> Option<&dyn Reset> {
+        self.can(self as &dyn Reset)
+    }
+
+    fn pause(&self) -> Option<&dyn Pause> {
+        self.can(self as &dyn Pause)
+    }
+
+    fn console(&self) -> Option<&dyn Console> {
+        self.can(self as &dyn Console)
+    }
+
+    fn adopt(&self) -> Option<&dyn Adopt> {
+        self.can(self as &dyn Adopt)
+    }
+}
+
+#[async_trait]
+impl Reset for Qemu {
+    async fn reset(&self, id: MachineId) -> Result<(), DriverError> {
+        self.running(id)?.reset().await
+    }
+}
+
+#[async_trait]
+impl Pause for Qemu {
+    async fn pause(&self, id: MachineId) -> Result<(), DriverError> {
+        self.running(id)?.hold(true).await
+    }
+
+    async fn resume(&self, id: MachineId) -> Result<(), DriverError> {
+        self.running(id)?.hold(false).await
+    }
+}
+
+#[async_trait]
+impl Console for Qemu {
+    async fn tail(&self, launch: &Launch, bytes_max: usize) -> Result<Vec<u8>, DriverError> {
+        if let Ok(running) = self.running(launch.id) {
+            // QEMU gives a byte to those who follow before it writes it down, both in one go: once it
+            // has answered anything, all that was followed so far is in the log.
+            let _ = tokio::time::timeout(LOG_WAIT_MAX, running.power()).await;
+        }
+        console::tail(&Folder::new(&launch.folder).within(CONSOLE_LOG), bytes_max)
+    }
+
+    async fn send(&self, id: MachineId, bytes: &[u8]) -> Result<(), DriverError> {
+        let running = self.running(id)?;
+        running.console.as_ref().ok_or_else(no_console)?.send(bytes).await
+    }
+
+    async fn follow(&self, id: MachineId) -> Result<broadcast::Receiver<Vec<u8>>, DriverError> {
+        let running = self.running(id)?;
+        running.console.as_ref().ok_or_else(no_console)?.follow()
+    }
+}
+
+fn no_console() -> DriverError {
+    DriverError::Unfit("its console is not in our hands: it was started by somebody else".into())
+}
+
+#[async_trait]
+impl Adopt for Qemu {
+    async fn foreign(&self) -> Result<Vec<Foreign>, DriverError> {
+        adopting::foreign(&self.shared)
+    }
+
+    async fn adopt(&self, name: &str, launch: &Launch) -> Result<(), DriverError> {
+        adopting::adopt(&self.shared, name, launch).await
+    }
+}

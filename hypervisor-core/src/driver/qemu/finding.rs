@@ -1,0 +1,154 @@
+//! Finding a machine that runs already: one of an agent that ended, most often.
+//!
+//! Its control socket is asked, and the kernel says whose it is. Who answers must call itself by the
+//! machine's UUID, so that a folder copied from elsewhere is never taken for the machine.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use serde_json::Value;
+use tokio::{net::UnixStream, sync::mpsc};
+use uuid::Uuid;
+
+use super::{
+    Shared, Slot,
+    arguments::{CONSOLE, CONSOLE_LOG, CONTROL},
+    console::{self, Console},
+    folder::{self, Adopted, Folder, Note},
+    process::Process,
+    qmp::{Client, Event},
+    running::{Expected, Running},
+    watching,
+};
+use crate::driver::{DriverError, Launch, Power};
+
+/// A QEMU that answers on its control socket.
+pub(super) struct Answering {
+    pub(super) process: Process,
+    pub(super) qmp: Client,
+    pub(super) events: mpsc::Receiver<Event>,
+    pub(super) uuid: Uuid,
+}
+
+/// The machine, if it runs; what a run left behind that has ended is cleared away. The slot's gate is
+/// held by the caller.
+pub(super) async fn find(
+    shared: &Arc<Shared>,
+    slot: &Arc<Slot>,
+    launch: &Launch,
+) -> Result<Option<Arc<Running>>, DriverError> {
+    if let Some(running) = slot.running() {
+        return Ok(Some(running));
+    }
+    let folder = Folder::new(&launch.folder);
+    let note = folder.noted();
+    let (control, uuid): (PathBuf, Uuid) = match note.as_ref().and_then(|note| note.adopted.clone()) {
+        Some(adopted) => (adopted.control, adopted.uuid),
+        None => (folder.within(CONTROL), launch.id.0),
+    };
+    let stream = match folder::connect(&control).await {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return unreachable(&folder, note.as_ref()).map(|()| None);
+        }
+        Err(source) => return Err(DriverError::system("connecting to QEMU", source)),
+    };
+    let answering = match answer(stream).await {
+        Ok(answering) => answering,
+        // It ended while it was asked.
+        Err(DriverError::NotRunning) => return unreachable(&folder, note.as_ref()).map(|()| None),
+        Err(error) => return Err(error),
+    };
+    if answering.uuid != uuid {
+        return Err(DriverError::Unfit(format!(
+            "another machine ({}) answers on {}",
+            answering.uuid,
+            control.display()
+        )));
+    }
+    let (adopted, reboots_until) = note.map_or((None, None), |note| (note.adopted, note.reboots_until));
+    let console = if adopted.is_some() { None } else { console(&folder).await };
+    tracing::info!(machine = %launch.id, pid = answering.process.identity.pid, "found running");
+    let expected = Expected { reboots_until, ..Default::default() };
+    take(shared, slot, launch, answering, console, adopted, expected).await.map(Some)
+}
+
+/// Nobody answers: there is none, unless its process is there nevertheless.
+fn unreachable(folder: &Folder, note: Option<&Note>) -> Result<(), DriverError> {
+    let process = match note {
+        Some(note) => Process::find(&note.process)
+            .map_err(|source| DriverError::system("looking for QEMU's process", source))?,
+        None => None,
+    };
+    match process {
+        Some(process) => Err(DriverError::Unfit(format!(
+            "its process {} runs, but its control socket is gone; end the process to go on",
+            process.identity.pid
+        ))),
+        None => {
+            folder.clear();
+            Ok(())
+        }
+    }
+}
+
+/// Who is at the other end, and that it is a QEMU.
+pub(super) async fn answer(stream: UnixStream) -> Result<Answering, DriverError> {
+    let failed = |source: io::Error| DriverError::system("looking at QEMU's process", source);
+    let pid = stream.peer_cred().map_err(failed)?.pid().unwrap_or_default();
+    let process = Process::open(pid).map_err(failed)?.ok_or(DriverError::NotRunning)?;
+    let (qmp, events) = Client::greet(stream).await?;
+    let uuid = qmp.ask("query-uuid", None).await?;
+    let uuid = uuid["UUID"].as_str().and_then(|text| text.parse().ok()).unwrap_or_default();
+    Ok(Answering { process, qmp, events, uuid })
+}
+
+async fn console(folder: &Folder) -> Option<Console> {
+    console::bound(&folder.within(CONSOLE_LOG));
+    match folder.connect(CONSOLE).await {
+        Ok(stream) => Some(Console::new(stream, folder.clone())),
+        Err(error) => {
+            tracing::warn!(%error, folder = %folder.path().display(), "its console cannot be reached");
+            None
+        }
+    }
+}
+
+/// From now on it is ours to watch.
+pub(super) async fn take(
+    shared: &Arc<Shared>,
+    slot: &Arc<Slot>,
+    launch: &Launch,
+    answering: Answering,
+    console: Option<Console>,
+    adopted: Option<Adopted>,
+    mut expected: Expected,
+) -> Result<Arc<Running>, DriverError> {
+    let Answering { process, qmp, events, .. } = answering;
+    let kvm = qmp.ask("query-kvm", None).await.unwrap_or(Value::Null)["enabled"] == true;
+    let running = Running {
+        id: launch.id,
+        folder: Folder::new(&launch.folder),
+        process: Arc::new(process),
+        adopted,
+        qmp,
+        console,
+        kvm_failed: kvm.then(|| shared.kvm_failed.clone()),
+        expected: Default::default(),
+        resets: Default::default(),
+        gone: Default::default(),
+    };
+    let power = running.power().await?;
+    match &power {
+        Power::Paused => expected.paused = true,
+        Power::Crashed(cause) => expected.crashed = Some(cause.clone()),
+        Power::Running | Power::Off => {}
+    }
+    *running.expected() = expected;
+    running.note()?;
+    let running = shared.put(slot, running, events);
+    if power == Power::Off {
+        // The guest shut down while no agent was there to see to it.
+        watching::stands_shut_down(&running, &shared.teller).await;
+    }
+    Ok(running)
+}

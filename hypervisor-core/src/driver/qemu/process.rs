@@ -1,0 +1,225 @@
+//! A QEMU process: which one it is, how it is started, what it uses, how it ends.
+//!
+//! A number alone says nothing: the kernel gives it to somebody else once the process is gone. A
+//! process is held by a pidfd, which always means the one it was opened for, and is told apart across
+//! restarts of the agent by its number together with the time it was started.
+
+use std::{
+    fs, io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::{CommandExt, ExitStatusExt},
+    },
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Mutex,
+    time::Duration,
+};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde::{Deserialize, Serialize};
+use tokio::io::unix::AsyncFd;
+
+/// Which process, for as long as the host is not restarted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    /// Its number.
+    pub(super) pid: i32,
+    /// When it was started, in clock ticks since the host was.
+    pub(super) started_ticks: u64,
+    /// The kernel's name for the time since the host was started.
+    pub(super) boot: String,
+}
+
+/// A process, alive or ended.
+pub(super) struct Process {
+    pub(super) identity: Identity,
+    fd: AsyncFd<OwnedFd>,
+    /// Set if it is ours to collect.
+    child: Mutex<Option<Child>>,
+}
+
+/// What a process uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Usage {
+    pub(super) running_for: Duration,
+    pub(super) cpu_time: Duration,
+    pub(super) resident_bytes: u64,
+}
+
+/// What of `/proc/PID/stat` is looked at.
+struct Stat {
+    /// `Z` for one that has ended and was not collected.
+    state: char,
+    cpu_ticks: u64,
+    started_ticks: u64,
+    resident_pages: u64,
+}
+
+impl Process {
+    /// Takes hold of a running process; `None` if there is none of this number.
+    pub(super) fn open(pid: i32) -> io::Result<Option<Self>> {
+        Ok(Self::hold(pid)?.filter(|(_, state)| *state != 'Z').map(|(process, _)| process))
+    }
+
+    /// Takes hold of a process, or of what is left of one, and says in which state it was.
+    #[allow(unsafe_code)]
+    fn hold(pid: i32) -> io::Result<Option<(Self, char)>> {
+        let Some(number) = Pid::from_raw(pid) else { return Ok(None) };
+        let fd = match pidfd_open(number, PidfdFlags::NONBLOCK) {
+            Ok(fd) => fd,
+            Err(rustix::io::Errno::SRCH) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        // Read after the pidfd was opened: it cannot be another's any more.
+        let Some(stat) = stat(pid)? else { return Ok(None) };
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
+        let identity = Identity { pid, started_ticks: stat.started_ticks, boot };
+        // SAFETY: an `OwnedFd` is open for as long as it is held, and the `AsyncFd` holds it.
+        let fd = unsafe { AsyncFd::register(fd) }.map_err(io::Error::from)?;
+        Ok(Some((Self { identity, fd, child: Mutex::new(None) }, stat.state)))
+    }
+
+    /// Takes hold of the very process noted earlier, if it still runs.
+    pub(super) fn find(identity: &Identity) -> io::Result<Option<Self>> {
+        Ok(Self::open(identity.pid)?.filter(|process| process.identity == *identity))
+    }
+
+    /// Starts one in `folder`, in a process group of its own and holding on to nothing of ours, so
+    /// that it goes on when we end.
+    pub(super) fn spawn(program: &Path, words: &[String], folder: &Path, errors: &Path) -> io::Result<Self> {
+        let errors = fs::File::create(errors)?;
+        let mut child = Command::new(program)
+            .args(words)
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(errors)
+            .process_group(0)
+            .spawn()?;
+        // Not collected yet, so it is there to be held, even if it has ended already.
+        match Self::hold(i32::try_from(child.id()).unwrap_or_default()) {
+            Ok(Some((mut process, _))) => {
+                process.child = Mutex::new(Some(child));
+                Ok(process)
+            }
+            lost => {
+                child.kill()?;
+                child.wait()?;
+                Err(lost.err().unwrap_or_else(|| io::ErrorKind::NotFound.into()))
+            }
+        }
+    }
+
+    /// Waits until it has ended, and collects it if it is ours. Cancel-safe.
+    pub(super) async fn ended(&self) -> io::Result<()> {
+        // A pidfd becomes readable when its process ends, and stays so.
+        let _ = self.fd.readable().await?;
+        Ok(())
+    }
+
+    /// How it ended, in a few words, as far as can be known: only of our own children.
+    pub(super) fn how_it_ended(&self) -> Option<String> {
+        let mut child = self.child.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let status = child.as_mut()?.try_wait().ok()??;
+        match (status.code(), status.signal()) {
+            (Some(0), _) | (None, None) => None,
+            (Some(code), _) => Some(format!("with status {code}")),
+            (None, Some(signal)) => Some(match nix::sys::signal::Signal::try_from(signal) {
+                Ok(signal) => format!("by {}", signal.as_str()),
+                Err(_) => format!("by signal {signal}"),
+            }),
+        }
+    }
+
+    /// Ends it, whatever it does.
+    pub(super) fn kill(&self) -> io::Result<()> {
+        match pidfd_send_signal(self.fd.get_ref().as_fd(), Signal::KILL) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What it uses now; `None` once it has ended.
+    pub(super) fn usage(&self) -> io::Result<Option<Usage>> {
+        let Some(stat) = stat(self.identity.pid)? else { return Ok(None) };
+        if stat.state == 'Z' || stat.started_ticks != self.identity.started_ticks {
+            return Ok(None);
+        }
+        let uptime = fs::read_to_string("/proc/uptime")?;
+        let up = uptime.split(' ').next().and_then(|up| up.parse().ok()).unwrap_or(0.0);
+        let host_up = Duration::from_secs_f64(f64::max(up, 0.0));
+        Ok(Some(Usage {
+            running_for: host_up.saturating_sub(of_ticks(stat.started_ticks)),
+            cpu_time: of_ticks(stat.cpu_ticks),
+            resident_bytes: stat.resident_pages * rustix::param::page_size() as u64,
+        }))
+    }
+}
+
+fn of_ticks(ticks: u64) -> Duration {
+    let hertz = rustix::param::clock_ticks_per_second().max(1);
+    Duration::from_millis(ticks.saturating_mul(1000) / hertz)
+}
+
+fn stat(pid: i32) -> io::Result<Option<Stat>> {
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(text) => {
+            parse(&text).map(Some).ok_or_else(|| io::Error::other("the kernel's /proc/PID/stat is odd"))
+        }
+        // Gone before it was opened, or while it was read.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The second field is the program's name in brackets, which may itself hold blanks and brackets:
+/// fields are counted from the last one.
+fn parse(text: &str) -> Option<Stat> {
+    let (_, rest) = text.rsplit_once(") ")?;
+    let fields: Vec<&str> = rest.split(' ').collect();
+    // proc_pid_stat(5) counts from 1, and `rest` begins with field 3.
+    let field = |number: usize| fields.get(number - 3)?.trim().parse::<u64>().ok();
+    Some(Stat {
+        state: fields.first()?.chars().next()?,
+        cpu_ticks: field(14)? + field(15)?,
+        started_ticks: field(22)?,
+        resident_pages: field(24)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_does_not_shift_the_fields() {
+        let text =
+            "4711 (a) S 1 (b)) S 1 4711 4711 0 -1 4194560 1 2 3 4 500 25 0 0 20 0 3 0 987654 1000 321 18\n";
+        let stat = parse(text).unwrap();
+        assert_eq!((stat.state, stat.cpu_ticks), ('S', 525));
+        assert_eq!((stat.started_ticks, stat.resident_pages), (987_654, 321));
+        assert!(parse("4711 (a").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_process_is_known_again_and_not_mistaken_once_it_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let errors = folder.path().join("errors");
+        let process = Process::spawn(Path::new("sleep"), &["1000".into()], folder.path(), &errors).unwrap();
+        assert!(Process::find(&process.identity).unwrap().is_some());
+        let other =
+            Identity { started_ticks: process.identity.started_ticks + 1, ..process.identity.clone() };
+        assert!(Process::find(&other).unwrap().is_none());
+        assert!(process.usage().unwrap().is_some());
+        process.kill().unwrap();
+        process.ended().await.unwrap();
+        assert!(process.usage().unwrap().is_none());
+        assert_eq!(process.how_it_ended().as_deref(), Some("by SIGKILL"));
+        assert!(Process::find(&process.identity).unwrap().is_none());
+        process.kill().unwrap();
+    }
+}

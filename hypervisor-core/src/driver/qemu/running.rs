@@ -1,0 +1,246 @@
+//! A machine that runs: its process, its control socket, its console, and the task that watches it.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::{Value, json};
+use tokio::{sync::watch, time::timeout};
+
+use super::{
+    console::Console,
+    folder::{Adopted, Folder, Note},
+    process::Process,
+    qmp::{Client, QmpError},
+    words,
+};
+use crate::{
+    driver::{DriverError, Observed, Power},
+    lifecycle::Cause,
+    machine::MachineId,
+};
+
+/// How long QEMU may take to end by itself, flushing its disks, before it is made to.
+const QUIT_MAX: Duration = Duration::from_secs(5);
+/// How long the kernel may take to clear away a process.
+const END_MAX: Duration = Duration::from_secs(20);
+/// How long a reset may take.
+const RESET_MAX: Duration = Duration::from_secs(10);
+/// For how long a guest that shuts down is taken to answer an earlier wish for a reboot.
+const REBOOT_MAX: Duration = Duration::from_secs(600);
+
+/// A machine that runs.
+pub(super) struct Running {
+    pub(super) id: MachineId,
+    pub(super) folder: Folder,
+    pub(super) process: Arc<Process>,
+    /// Set if somebody else started it.
+    pub(super) adopted: Option<Adopted>,
+    pub(super) qmp: Client,
+    pub(super) console: Option<Console>,
+    /// Set if KVM runs it: set to true when KVM turns out not to be able to.
+    pub(super) kvm_failed: Option<Arc<AtomicBool>>,
+    pub(super) expected: Mutex<Expected>,
+    /// How often it was reset.
+    pub(super) resets: watch::Sender<u64>,
+    /// True when it has ended and nothing of it is left.
+    pub(super) gone: watch::Sender<bool>,
+}
+
+/// What is known of it, so that what we did ourselves is told apart from what others did.
+#[derive(Default)]
+pub(super) struct Expected {
+    /// We cut its power.
+    pub(super) killed: bool,
+    /// It is held still.
+    pub(super) paused: bool,
+    /// Until when a guest that shuts down does so to reboot, as we asked; seconds since 1970.
+    pub(super) reboots_until: Option<u64>,
+    /// Resets of our own that are still to be told.
+    pub(super) own_resets: u32,
+    /// When the guest last reset the machine.
+    pub(super) reset_at: Option<Instant>,
+    /// Why it is about to end, if that is known.
+    pub(super) ending: Option<Ending>,
+    /// It has crashed, which was told, and its process is there still.
+    pub(super) crashed: Option<Cause>,
+}
+
+/// Why a machine is about to end.
+#[derive(Clone, Debug)]
+pub(super) enum Ending {
+    /// The guest shut itself down.
+    Halted,
+    /// Something else.
+    Crashed(Cause),
+}
+
+impl Running {
+    pub(super) fn expected(&self) -> MutexGuard<'_, Expected> {
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn status(&self) -> Result<Value, QmpError> {
+        self.qmp.ask("query-status", None).await
+    }
+
+    /// What it does.
+    pub(super) async fn power(&self) -> Result<Power, QmpError> {
+        Ok(words::power(&self.status().await?))
+    }
+
+    /// What it does and uses.
+    pub(super) async fn observe(&self) -> Result<Observed, DriverError> {
+        let power = match self.power().await {
+            // Between the two halves of a reboot: the watching task sees to it.
+            Ok(Power::Off) => Power::Running,
+            Ok(power) => power,
+            Err(QmpError::Closed) => {
+                // Its process is about to end, or to be found ended: that is worth waiting for.
+                self.wait_gone(END_MAX).await?;
+                return Err(DriverError::NotRunning);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let usage = self
+            .process
+            .usage()
+            .map_err(|source| DriverError::system("reading what QEMU's process uses", source))?;
+        Ok(Observed {
+            power,
+            running_for: usage.as_ref().map(|usage| usage.running_for),
+            cpu_time: usage.as_ref().map(|usage| usage.cpu_time),
+            resident_bytes: usage.map(|usage| usage.resident_bytes),
+        })
+    }
+
+    /// Presses the power button.
+    pub(super) async fn shutdown(&self) -> Result<(), DriverError> {
+        if self.reboot_wanted(None)?.is_some() {
+            self.on_poweroff("poweroff").await?;
+        }
+        self.qmp.ask("system_powerdown", None).await?;
+        Ok(())
+    }
+
+    /// Asks the guest to reboot. A machine has a button for power and none for a polite reboot, and
+    /// ctrl-alt-del is often switched off or means something else: so the guest is asked to shut
+    /// down, QEMU to hold it still then rather than to end, and the watching task resets it and lets
+    /// it run on. To the guest it is a reboot; the process goes on.
+    pub(super) async fn reboot(&self) -> Result<(), DriverError> {
+        self.on_poweroff("pause").await?;
+        self.reboot_wanted(Some(now() + REBOOT_MAX.as_secs()))?;
+        self.qmp.ask("system_powerdown", None).await?;
+        Ok(())
+    }
+
+    /// What QEMU does when the guest has shut down: `poweroff` or `pause`.
+    pub(super) async fn on_poweroff(&self, what: &str) -> Result<(), QmpError> {
+        self.qmp.ask("set-action", Some(json!({"shutdown": what}))).await?;
+        Ok(())
+    }
+
+    /// Notes until when a reboot is wanted, also for an agent that comes after this one; and says what
+    /// was noted before.
+    pub(super) fn reboot_wanted(&self, until: Option<u64>) -> Result<Option<u64>, DriverError> {
+        let before = std::mem::replace(&mut self.expected().reboots_until, until);
+        if before != until {
+            self.note()?;
+        }
+        Ok(before)
+    }
+
+    /// Notes in its folder what the next agent must know of it.
+    pub(super) fn note(&self) -> Result<(), DriverError> {
+        self.folder.note(&Note {
+            process: self.process.identity.clone(),
+            adopted: self.adopted.clone(),
+            reboots_until: self.expected().reboots_until,
+        })
+    }
+
+    /// The second half of a reboot: the guest has shut down and is held still.
+    pub(super) async fn reboot_on(&self) -> Result<(), QmpError> {
+        {
+            let mut expected = self.expected();
+            expected.own_resets += 1;
+            expected.paused = false;
+        }
+        self.on_poweroff("poweroff").await?;
+        self.qmp.ask("system_reset", None).await?;
+        self.qmp.ask("cont", None).await?;
+        Ok(())
+    }
+
+    /// Presses reset, and waits until it is done.
+    pub(super) async fn reset(&self) -> Result<(), DriverError> {
+        let mut resets = self.resets.subscribe();
+        resets.mark_unchanged();
+        self.expected().own_resets += 1;
+        self.qmp.ask("system_reset", None).await?;
+        match timeout(RESET_MAX, resets.changed()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(DriverError::NotRunning),
+            Err(_) => Err(DriverError::TimedOut { what: "the reset", limit: RESET_MAX }),
+        }
+    }
+
+    /// Holds it still, or lets it run on.
+    pub(super) async fn hold(&self, still: bool) -> Result<(), DriverError> {
+        // Before it is asked: the event comes before the answer.
+        let before = std::mem::replace(&mut self.expected().paused, still);
+        let asked = self.qmp.ask(if still { "stop" } else { "cont" }, None).await;
+        if asked.is_err() {
+            self.expected().paused = before;
+        }
+        asked?;
+        Ok(())
+    }
+
+    /// Cuts the power; nothing of it is left when this returns.
+    pub(super) async fn kill(&self) -> Result<(), DriverError> {
+        self.expected().killed = true;
+        // QEMU's own way first: it writes down what its disks still hold in memory.
+        let quit = async {
+            match self.qmp.ask("quit", None).await {
+                Ok(_) | Err(QmpError::Closed) => self.wait_gone(QUIT_MAX).await,
+                Err(error) => Err(error.into()),
+            }
+        };
+        if let Ok(Ok(())) = timeout(QUIT_MAX, quit).await {
+            return Ok(());
+        }
+        tracing::warn!(machine = %self.id, "QEMU does not end by itself and is killed");
+        self.process.kill().map_err(|source| DriverError::system("killing QEMU", source))?;
+        self.wait_gone(END_MAX).await
+    }
+
+    async fn wait_gone(&self, limit: Duration) -> Result<(), DriverError> {
+        let mut gone = self.gone.subscribe();
+        match timeout(limit, gone.wait_for(|gone| *gone)).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(DriverError::TimedOut { what: "the end of QEMU", limit }),
+        }
+    }
+
+    /// Why the processor failed: KVM may be to blame, which is remembered for later starts.
+    pub(super) fn processor_failed(&self) -> Cause {
+        let Some(kvm_failed) = &self.kvm_failed else {
+            return Cause("the guest's processor failed in QEMU (internal error)".into());
+        };
+        kvm_failed.store(true, Ordering::Relaxed);
+        Cause(
+            "KVM could not execute the guest (internal error); started again it will run without KVM, slower"
+                .into(),
+        )
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,162 @@
+//! Starting a machine: a process, its sockets, and then the guest; or nothing.
+
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{
+    Shared, Slot,
+    arguments::{self, Accel, CONSOLE, CONSOLE_LOG, CONTROL},
+    console, finding,
+    folder::{ERRORS_LOG, Folder, Note},
+    process::Process,
+    qmp::Client,
+    running::Running,
+    unit, words,
+};
+use crate::driver::{DriverError, Launch};
+
+/// How long QEMU may take until its sockets are there: it first looks at its disks.
+const SOCKETS_MAX: Duration = Duration::from_secs(60);
+/// How often it is looked whether they are: nothing tells.
+const SOCKETS_LOOK: Duration = Duration::from_millis(10);
+/// How long a process that was killed may take to be gone.
+const END_MAX: Duration = Duration::from_secs(20);
+
+/// Starts it. When `dropped` says that nobody wants it any more, it is undone.
+pub(super) async fn start(
+    shared: &Arc<Shared>,
+    slot: &Arc<Slot>,
+    launch: &Launch,
+    dropped: oneshot::Receiver<()>,
+) -> Result<(), DriverError> {
+    if let Some(running) = finding::find(shared, slot, launch).await? {
+        if running.expected().crashed.is_none() {
+            return Err(DriverError::AlreadyRunning);
+        }
+        running.kill().await?;
+    }
+    let folder = Folder::new(&launch.folder);
+    folder.clear();
+    folder.close_to_others()?;
+    console::bound(&folder.within(CONSOLE_LOG));
+
+    let kvm = shared.kvm && !shared.kvm_failed.load(Ordering::Relaxed);
+    let accel = if kvm { Accel::Kvm } else { Accel::Tcg };
+    let words = arguments::arguments(launch, accel)?;
+    let process = Arc::new(spawn(shared, launch, &words, &folder).await?);
+    tracing::info!(machine = %launch.id, pid = process.identity.pid, ?accel, "QEMU is started");
+
+    let bring_up = bring_up(shared, slot, launch, &folder, &process, kvm);
+    let brought_up = tokio::select! {
+        biased;
+        brought_up = bring_up => brought_up,
+        _ = dropped => Err(DriverError::Unfit("the start was given up".into())),
+    };
+    let Err(error) = brought_up else { return Ok(()) };
+    undo(&process, &folder).await;
+    if matches!(error, DriverError::NotRunning) {
+        let why = words::complaint(&folder.errors(), &words)
+            .unwrap_or_else(|| words::vanished(process.how_it_ended(), "").0);
+        return Err(DriverError::Unfit(why));
+    }
+    Err(error)
+}
+
+async fn spawn(
+    shared: &Shared,
+    launch: &Launch,
+    words: &[String],
+    folder: &Folder,
+) -> Result<Process, DriverError> {
+    let errors = folder.within(ERRORS_LOG);
+    let spawned = if shared.in_units {
+        unit::spawn(&shared.program, words, launch.id, folder.path(), &errors).await
+    } else {
+        Process::spawn(&shared.program, words, folder.path(), &errors)
+    };
+    spawned.map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound if !folder.path().is_dir() => {
+            DriverError::Unfit(format!("its folder {} is not there", folder.path().display()))
+        }
+        io::ErrorKind::NotFound => DriverError::Unfit(format!(
+            "{} is not installed (Debian package qemu-system-x86)",
+            shared.program.display()
+        )),
+        _ => DriverError::system("starting QEMU", source),
+    })
+}
+
+/// From a process to a guest that runs. [`DriverError::NotRunning`] if the process ends meanwhile.
+async fn bring_up(
+    shared: &Arc<Shared>,
+    slot: &Arc<Slot>,
+    launch: &Launch,
+    folder: &Folder,
+    process: &Arc<Process>,
+    kvm: bool,
+) -> Result<(), DriverError> {
+    let note = Note { process: process.identity.clone(), adopted: None, reboots_until: None };
+    folder.note(&note)?;
+    let control = tokio::select! {
+        connected = connect(folder, CONTROL) => connected?,
+        _ = process.ended() => return Err(DriverError::NotRunning),
+    };
+    let (qmp, events) = Client::greet(control).await?;
+    let console = folder
+        .connect(CONSOLE)
+        .await
+        .map_err(|source| DriverError::system("connecting to the console", source))?;
+    let console = Some(console::Console::new(console, folder.clone()));
+    // Until now it was held still, so that those who follow the console miss nothing of it.
+    qmp.ask("cont", None).await?;
+    let running = Running {
+        id: launch.id,
+        folder: folder.clone(),
+        process: process.clone(),
+        adopted: None,
+        qmp,
+        console,
+        kvm_failed: kvm.then(|| shared.kvm_failed.clone()),
+        expected: Default::default(),
+        resets: Default::default(),
+        gone: Default::default(),
+    };
+    shared.put(slot, running, events);
+    Ok(())
+}
+
+/// Connects as soon as there is something to connect to.
+async fn connect(folder: &Folder, name: &str) -> Result<tokio::net::UnixStream, DriverError> {
+    let trying = async {
+        loop {
+            match folder.connect(name).await {
+                Ok(stream) => return Ok(stream),
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
+                {
+                    tokio::time::sleep(SOCKETS_LOOK).await;
+                }
+                Err(source) => return Err(DriverError::system("connecting to QEMU", source)),
+            }
+        }
+    };
+    timeout(SOCKETS_MAX, trying)
+        .await
+        .unwrap_or(Err(DriverError::TimedOut { what: "QEMU's start", limit: SOCKETS_MAX }))
+}
+
+/// Nothing of it is left after this.
+async fn undo(process: &Process, folder: &Folder) {
+    if let Err(error) = process.kill() {
+        tracing::error!(%error, pid = process.identity.pid, "a QEMU that did not start cannot be ended");
+    }
+    if timeout(END_MAX, process.ended()).await.is_err() {
+        tracing::error!(pid = process.identity.pid, "a QEMU that did not start does not end");
+    }
+    folder.clear();
+}
