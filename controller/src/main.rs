@@ -7,6 +7,7 @@
 //! ```
 
 mod call;
+mod chat;
 mod cli;
 mod commands;
 mod config;
@@ -21,6 +22,7 @@ mod progress;
 mod pubsub;
 mod render;
 mod session;
+mod terminal;
 mod wait;
 mod wire;
 
@@ -70,6 +72,7 @@ async fn carry_out(matches: &ArgMatches, global: &Global) -> Outcome<()> {
         return interruptible(commands::run(&asked, &config()?, global.output())).await;
     };
     match own {
+        Own::Chat(args) => chat::run(&args, &config()?).await,
         Own::Events(args) => events::run(&args, &config()?, global.output()).await,
         Own::Hosts => interruptible(commands::hosts(&config()?, global.output())).await,
         Own::Completions(args) => manual::completions(args.shell, cli::tree()),

@@ -66,13 +66,12 @@ pub async fn events(session: &Session, host: &Host, wanted: Wanted) -> Outcome<V
         let Some(pubsub) = answer else { break };
         let mut events = items(&pubsub);
         events.sort_by_key(|event| event.sequence);
-        let before = found.len();
         // A service without result sets sends what it has, each time the same.
         events.retain(|event| {
             wanted.includes(event) && found.last().is_none_or(|l| event.sequence > l.sequence)
         });
+        let more = events.len() >= PAGE_MAX;
         found.extend(events);
-        let more = rsm_count(&pubsub).is_some_and(|count| count > found.len()) && found.len() > before;
         match (wanted, found.last()) {
             (Wanted::Since(_), Some(last)) if more => after = Some(last.sequence.to_string()),
             _ => break,
@@ -128,10 +127,6 @@ fn items(pubsub: &Element) -> Vec<Event> {
 
 fn event_of(item: &Element) -> Option<Event> {
     Event::try_from(item.get_child("event", ns::EVENTS)?.clone()).ok()
-}
-
-fn rsm_count(pubsub: &Element) -> Option<usize> {
-    pubsub.get_child("set", wire::RSM)?.get_child("count", wire::RSM)?.text().parse().ok()
 }
 
 /// The events a message tells, and the bare address that tells them. The reader checks that it is a

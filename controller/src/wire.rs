@@ -24,6 +24,8 @@ pub const PUBSUB_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
 pub const RSM: &str = "http://jabber.org/protocol/rsm";
 /// Delivery receipts (XEP-0184).
 pub const RECEIPTS: &str = "urn:xmpp:receipts";
+/// Chat states (XEP-0085).
+pub const CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
 /// Is it there (XEP-0199).
 pub const PING: &str = "urn:xmpp:ping";
 /// Bytes within the stream (XEP-0047).

@@ -272,6 +272,7 @@ pub trait Adopt: Send + Sync {
     /// Which there are, those that were adopted no longer among them.
     async fn foreign(&self) -> Result<Vec<Foreign>, DriverError>;
     /// From now on this is the machine `launch.id`; nothing about the guest changes.
-    /// [`DriverError::Unfit`] when there is none of that name.
+    /// [`DriverError::Unfit`] when there is none of that name, [`DriverError::AlreadyRunning`] when
+    /// `launch.id` runs itself.
     async fn adopt(&self, name: &str, launch: &Launch) -> Result<(), DriverError>;
 }

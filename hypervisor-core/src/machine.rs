@@ -63,7 +63,7 @@ impl MachineName {
             return Err(NameError::TooLong);
         }
         if let Some(odd) =
-            name.chars().find(|c| !(c.is_alphanumeric() && !c.is_uppercase() || " -_.".contains(*c)))
+            name.chars().find(|c| !(c.is_alphanumeric() && c.to_lowercase().eq([*c]) || " -_.".contains(*c)))
         {
             return Err(NameError::Character(odd));
         }
@@ -100,5 +100,46 @@ impl TryFrom<String> for MachineName {
 impl From<MachineName> for String {
     fn from(name: MachineName) -> String {
         name.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+
+    #[test]
+    fn names_people_give() {
+        for name in ["web1", "web-1.example_x", "my first machine", "größe", "猫", "7", &"a".repeat(63)] {
+            assert_eq!(MachineName::new(name).unwrap().as_str(), name);
+        }
+    }
+
+    #[test]
+    fn names_that_cannot_be() {
+        assert_eq!(MachineName::new(""), Err(NameError::Empty));
+        assert_eq!(MachineName::new("a".repeat(64)), Err(NameError::TooLong));
+        // Two that differ by case would be one address; so would a titlecase letter and its lower one.
+        for (name, odd) in [
+            ("Web", 'W'),
+            ("a/b", '/'),
+            ("a@b", '@'),
+            ("a\nb", '\n'),
+            ("aǅ", 'ǅ'),
+            ("a\u{202e}b", '\u{202e}'),
+        ] {
+            assert_eq!(MachineName::new(name), Err(NameError::Character(odd)), "{name:?}");
+        }
+        for name in [" web", "web ", ".web", "web-", "a  b", "..", "a..b", "-"] {
+            assert_eq!(MachineName::new(name), Err(NameError::Edge), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_stored_name_is_checked_when_read() {
+        assert!(serde_json::from_str::<MachineName>("\"../etc\"").is_err());
+        let name: MachineName = serde_json::from_str("\"web1\"").unwrap();
+        assert_eq!(serde_json::to_string(&name).unwrap(), "\"web1\"");
     }
 }

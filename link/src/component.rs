@@ -22,7 +22,8 @@ pub(crate) async fn log_in(
     in_time(config.answer_max, shake_hands(Box::new(tcp), config, domain, secret)).await
 }
 
-async fn shake_hands(
+/// Proves to know the secret (XEP-0114 §3) on a new connection.
+pub(crate) async fn shake_hands(
     socket: Box<dyn Socket>,
     config: &LinkConfig,
     domain: &str,

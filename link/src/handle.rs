@@ -139,7 +139,7 @@ pub enum Ask {
 pub struct LinkHandle {
     /// To the session.
     orders: mpsc::Sender<Order>,
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What the session is told.
@@ -181,25 +181,31 @@ impl Link {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn open(config: LinkConfig) -> Link {
-        let (orders, ordered) = mpsc::channel(QUEUE);
+        let (handle, ordered) = LinkHandle::new(&config);
         let (told, events) = mpsc::channel(outlet::CHANNEL);
+        tokio::spawn(Keeper::new(config, ordered, told, handle.shared.clone()).keep());
+        Link { handle, events }
+    }
+}
+
+impl LinkHandle {
+    /// A handle, and where its orders come out.
+    pub(crate) fn new(config: &LinkConfig) -> (Self, mpsc::Receiver<Order>) {
+        let (orders, ordered) = mpsc::channel(QUEUE);
         let customs = match &config.login {
             Login::Component { domain, .. } => Customs::component(domain.clone()),
             Login::Account { .. } => Customs::account(),
         };
-        let shared = Arc::new(Shared {
+        let shared = Shared {
             taking: AtomicBool::new(false),
             customs,
             places: Arc::new(Semaphore::new(UNDER_WAY_MAX)),
             prefix: rand::random(),
             next_id: AtomicU64::new(0),
-        });
-        tokio::spawn(Keeper::new(config, ordered, told, shared.clone()).keep());
-        Link { handle: LinkHandle { orders, shared }, events }
+        };
+        (Self { orders, shared: Arc::new(shared) }, ordered)
     }
-}
 
-impl LinkHandle {
     /// Sends a stanza; waits while the queue is full. On a component link and before the first login
     /// a stanza that cannot be sent now is refused with [`SendError::Down`]; with stream management it
     /// is kept and resent on resumption.

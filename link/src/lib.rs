@@ -29,6 +29,8 @@ mod sasl;
 mod session;
 mod sieve;
 mod sm;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod turn;
 mod wire;

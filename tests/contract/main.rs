@@ -87,6 +87,7 @@ macro_rules! contract {
             console::a_guest_that_reboots_itself_is_told (Console),
             adopt::a_machine_of_others_becomes_ours (Adopt),
             adopt::a_name_unknown_is_unfit (Adopt),
+            adopt::one_that_runs_takes_nobodys_place (Adopt),
         ] }
     };
 }

@@ -1,6 +1,6 @@
 //! What `skerry` has beside the commands of hosts and machines.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 /// How answers are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -41,6 +41,8 @@ impl Global {
 /// `skerry`'s own commands.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Own {
+    /// Talk with a machine or a host
+    Chat(ChatArgs),
     /// Show what happened on the hosts, and what happens
     Events(EventsArgs),
     /// List the hosts that can be found
@@ -94,4 +96,18 @@ pub struct EventsArgs {
     /// First this many of the last ones [default: 20; with --follow 0]
     #[arg(long, value_name = "N")]
     pub last: Option<usize>,
+}
+
+/// Talk with a machine or a host, line by line.
+///
+/// On a terminal: line editing, history, Tab for commands; Ctrl-D leaves. Otherwise each line of the
+/// input is a message, and the next one is sent when the answer is there.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ChatArgs {
+    /// The machine or the host
+    #[arg(value_name = "NAME")]
+    pub with: String,
+    /// How long to wait for an answer when the input is not a terminal
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = humantime::parse_duration)]
+    pub patience: Duration,
 }

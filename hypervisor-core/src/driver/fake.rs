@@ -6,7 +6,10 @@
 //! restarted. [`Fake::persistent`] keeps the world in a file, so that this holds for `kill -9` too.
 //!
 //! A fake guest boots at once, writes [`FakeWorld::READY`] to its console, echoes what is typed, and
-//! obeys the lines `halt`, `reboot` and `crash`. Time is tokio's, so that a test can pause it.
+//! obeys the lines `halt`, `reboot` and `crash`. Its kernel command line may have the words
+//! `fake.start=fails`, `fake.start=hangs`, `fake.start=2s` and `fake.deaf` (it ignores shutdown and
+//! reboot): faults that can be ordered through an agent; within the process there is [`Faults`]. Time
+//! is tokio's, so that a test can pause it.
 
 mod faults;
 mod guest;
@@ -121,7 +124,8 @@ impl Driver for Fake {
     async fn start(&self, launch: &Launch) -> Result<(), DriverError> {
         let starting = self.world.begin_start(launch)?;
         self.slowly().await;
-        match self.faults().take_start(launch.id) {
+        let ordered = self.faults().take_start(launch.id);
+        match ordered.or_else(|| StartFault::of(&launch.definition)) {
             None => {}
             Some(StartFault::Takes(time)) => tokio::time::sleep(time).await,
             Some(StartFault::Hangs) => std::future::pending().await,

@@ -12,7 +12,7 @@
 //! stanzas, and nothing else is touched.
 
 mod examiner;
-mod scanner;
+pub(crate) mod scanner;
 mod stand_in;
 
 use std::{

@@ -26,3 +26,14 @@ pub async fn a_name_unknown_is_unfit(story: &mut Story) {
     assert!(matches!(answer, Err(DriverError::Unfit(_))), "{answer:?}");
     story.is_gone(&launch).await;
 }
+
+pub async fn one_that_runs_takes_nobodys_place(story: &mut Story) {
+    let name = story.bench.foreign().await;
+    let launch = story.running().await;
+    let driver = story.driver();
+    let can = driver.adopt().unwrap();
+    let answer = can.adopt(&name, &launch).await;
+    assert!(matches!(answer, Err(DriverError::AlreadyRunning)), "{answer:?}");
+    let foreign = story.goes_well("foreign", can.foreign()).await;
+    assert!(foreign.iter().any(|one| one.name == name), "it is another's still");
+}

@@ -11,7 +11,7 @@ use super::{
     world::{Foreigner, held},
 };
 use crate::{
-    definition::Definition,
+    definition::{Boot, Definition},
     driver::{GuestEvent, Observed},
     lifecycle::Cause,
     machine::MachineId,
@@ -26,6 +26,32 @@ pub enum StartFault {
     Hangs,
     /// It takes this long, by tokio's clock.
     Takes(Duration),
+}
+
+impl StartFault {
+    /// What a machine's kernel command line orders: `fake.start=fails`, `hangs`, or a time as `2s`.
+    /// So whoever can only define machines, as the author of a bot, can order it too.
+    pub(super) fn of(definition: &Definition) -> Option<Self> {
+        let order = words(definition).find_map(|word| word.strip_prefix("fake.start="))?;
+        match order {
+            "fails" => Some(Self::Fails("its command line says so: fake.start=fails".into())),
+            "hangs" => Some(Self::Hangs),
+            time => humantime::parse_duration(time).ok().map(Self::Takes),
+        }
+    }
+}
+
+/// Whether a machine's kernel command line has the word `fake.deaf`: see [`Faults::deaf`].
+pub(super) fn born_deaf(definition: &Definition) -> bool {
+    words(definition).any(|word| word == "fake.deaf")
+}
+
+fn words(definition: &Definition) -> impl Iterator<Item = &str> {
+    let cmdline = match &definition.boot {
+        Boot::Kernel { cmdline, .. } => cmdline.as_str(),
+        Boot::Disk => "",
+    };
+    cmdline.split_whitespace()
 }
 
 /// What has been ordered.

@@ -22,6 +22,8 @@ pub(super) struct Guest {
     /// When its present run began, by the world's clock.
     pub(super) born_ms: u64,
     pub(super) memory_mib: u64,
+    /// It ignores shutdown and reboot, by its command line.
+    pub(super) deaf: bool,
     /// Grows with each start, so that what was meant for an earlier run does not reach a later one.
     #[serde(skip)]
     pub(super) run: u64,

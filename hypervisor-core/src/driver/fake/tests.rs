@@ -113,6 +113,30 @@ async fn a_deaf_guest_runs_on_and_so_does_a_paused_one() {
     assert_eq!(power(&fake, &launch).await, Power::Paused);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_command_line_can_order_faults() {
+    let fake = Fake::new();
+    let ordered = |words: &str| {
+        let mut launch = launch();
+        let Boot::Kernel { cmdline, .. } = &mut launch.definition.boot else { panic!("it is a kernel") };
+        *cmdline = format!("console=ttyS0 {words}");
+        launch
+    };
+    let failed = fake.start(&ordered("fake.start=fails")).await;
+    assert!(matches!(failed, Err(DriverError::Unfit(_))), "{failed:?}");
+    let hung = tokio::time::timeout(MINUTE, fake.start(&ordered("fake.start=hangs"))).await;
+    assert!(hung.is_err());
+    let before = tokio::time::Instant::now();
+    fake.start(&ordered("fake.start=2m")).await.unwrap();
+    assert_eq!(before.elapsed(), 2 * MINUTE);
+    let deaf = ordered("fake.deaf fake.start=nonsense");
+    fake.start(&deaf).await.unwrap();
+    fake.shutdown(deaf.id).await.unwrap();
+    fake.reboot(deaf.id).await.unwrap();
+    assert_eq!(power(&fake, &deaf).await, Power::Running);
+    assert!(fake.events().unwrap().try_recv().is_err());
+}
+
 #[tokio::test]
 async fn what_guests_and_others_do_is_told_unless_it_is_lost() {
     let fake = Fake::new();

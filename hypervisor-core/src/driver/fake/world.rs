@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    faults::{Faults, Orders},
+    faults::{Faults, Orders, born_deaf},
     guest::{Guest, Life, Told},
     ledger::{Ledger, Record},
 };
@@ -168,7 +168,7 @@ impl FakeWorld {
         let takes = inside.orders.guest_takes;
         let deaf = inside.orders.deaf.contains(&id);
         let guest = inside.on(id)?;
-        if deaf || guest.life == Life::Paused {
+        if deaf || guest.deaf || guest.life == Life::Paused {
             return Ok(());
         }
         let run = guest.run;
@@ -381,6 +381,7 @@ impl Starting {
         guest.life = Life::Running;
         guest.born_ms = self.world.0.clock.now_ms();
         guest.memory_mib = launch.definition.memory_mib;
+        guest.deaf = born_deaf(&launch.definition);
         inside.keep(self.id);
         inside.write(self.id, Guest::greeting(launch).as_bytes());
         Ok(())
