@@ -35,7 +35,11 @@ async fn power(fake: &Fake, launch: &Launch) -> Power {
 #[tokio::test(start_paused = true)]
 async fn a_guest_ages_by_tokios_clock() {
     let fake = Fake::new();
+    tokio::time::sleep(MINUTE).await;
     let launch = running(&fake).await;
+    fake.kill(launch.id).await.unwrap();
+    tokio::time::sleep(MINUTE).await;
+    fake.start(&launch).await.unwrap();
     tokio::time::sleep(10 * MINUTE).await;
     let again = Fake::on(fake.world());
     let seen = again.observe(&launch).await.unwrap();
