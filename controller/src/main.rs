@@ -11,6 +11,7 @@ mod chat;
 mod cli;
 mod commands;
 mod config;
+mod console;
 mod events;
 mod failure;
 mod fleet;
@@ -69,6 +70,9 @@ async fn carry_out(matches: &ArgMatches, global: &Global) -> Outcome<()> {
         };
         let asked = cli::asked(verb, matches);
         plan::check(&asked)?;
+        if console::is_interactive(&asked) {
+            return console::run(&asked, &config()?).await;
+        }
         return interruptible(commands::run(&asked, &config()?, global.output())).await;
     };
     match own {

@@ -1,0 +1,193 @@
+//! `skerry console web1`: the serial console of a machine, through the servers, by XEP-0047.
+//!
+//! A keyboard's worth of bytes goes in band; each block is acknowledged before the next is sent, so
+//! neither side can flood the other and a server's rate limit only slows it down. A serial line has
+//! no window size: nothing is typed into the guest when the window changes, unless `--resize` asks
+//! for it. On a terminal this is the whole command; with words, `--send` or `--lines`, or without a
+//! terminal, `console` is the declared command instead (the last lines, or one line typed).
+
+mod bytestream;
+mod detach;
+mod screen;
+
+use std::io::{IsTerminal as _, Write as _};
+
+use tokio::{
+    io::AsyncReadExt as _,
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+use self::{
+    bytestream::{Bytestream, Heard},
+    detach::DetachKey,
+    screen::Screen,
+};
+use crate::{
+    cli::Asked,
+    commands::address,
+    config::Config,
+    failure::{Failure, Outcome},
+    fleet::Fleet,
+    name::{Among, Meant, resolve},
+    session::{Inbound, Session},
+    terminal::Raw,
+};
+
+/// How the talk with the guest ended.
+enum End {
+    /// The person left.
+    Detached,
+    /// The other side closed it.
+    Closed,
+    /// The terminal or the process was told to go.
+    Told,
+}
+
+/// Whether `console` means the interactive one: a machine and nothing else, on a terminal.
+pub fn is_interactive(asked: &Asked) -> bool {
+    asked.console.is_some()
+        && asked.words.len() == 1
+        && asked.flags.is_empty()
+        && std::io::stdin().is_terminal()
+        && std::io::stdout().is_terminal()
+}
+
+/// Connects the terminal with the console until one side ends it.
+///
+/// # Errors
+/// The machine is not found or has no console now, no right to it, or the connection broke.
+pub async fn run(asked: &Asked, config: &Config) -> Outcome<()> {
+    let Some(args) = &asked.console else { return Err(Failure::usage("this is not console")) };
+    let key = args.detach_key.as_deref().or(config.detach_key.as_deref()).unwrap_or(DetachKey::USUAL);
+    let key = DetachKey::named(key)?;
+    let word = asked.words.first().map(String::as_str).unwrap_or_default();
+    let mut session = Session::open(config, false).await?;
+    let fleet = match address(word) {
+        Some(address) => Fleet::at(&session, &address).await,
+        None => None,
+    };
+    let fleet = match fleet {
+        Some(fleet) => fleet,
+        None => Fleet::whole(&session, config).await?,
+    };
+    let Meant::Machine(machine) = resolve(word, Among::Machines, &fleet)? else {
+        return Err(Failure::usage(format!("{word} is no machine")));
+    };
+    let inbound = session.inbound();
+    // Answers of the agent to our address reach us without presence; some servers want it all the same.
+    session.appear().await?;
+    let mut stream = Bytestream::open(&session, &machine).await?;
+    eprintln!("Connected to the console of {}. {key} leaves it.", machine.name);
+    let raw = Raw::enter()?;
+    let ended = connect(&mut stream, inbound, key, args.resize).await;
+    stream.close().await;
+    drop(raw);
+    session.close().await;
+    // The cursor may be anywhere.
+    println!();
+    match ended? {
+        End::Detached => eprintln!("Left the console of {}; the machine goes on.", machine.name),
+        End::Closed => eprintln!("The console of {} was closed from there.", machine.name),
+        End::Told => {}
+    }
+    Ok(())
+}
+
+async fn connect(
+    stream: &mut Bytestream,
+    mut inbound: mpsc::Receiver<Inbound>,
+    key: DetachKey,
+    resize: bool,
+) -> Outcome<End> {
+    let mut keyboard = tokio::io::stdin();
+    let mut screen = Screen::default();
+    let mut signals = Signals::new()?;
+    let mut typed = vec![0; stream.block_size()];
+    if resize {
+        stream.send(window_size().as_bytes()).await?;
+    }
+    loop {
+        tokio::select! {
+            // What the guest wrote comes first: its echo is what the person waits for.
+            biased;
+            event = inbound.recv() => {
+                match event {
+                    Some(Inbound::Stanza(stanza)) => match stream.hear(&stanza).await? {
+                        Heard::Bytes(bytes) => show(&screen.safe(&bytes)).await?,
+                        Heard::Closed => return Ok(End::Closed),
+                        Heard::Nothing => {}
+                    },
+                    Some(Inbound::Down(why)) => {
+                        return Err(Failure::unreachable(format!("the connection broke: {why}")));
+                    }
+                    Some(Inbound::Up { .. }) => {}
+                    None => return Err(Failure::unreachable("the connection ended")),
+                }
+            }
+            read = keyboard.read(&mut typed) => {
+                let count = read?;
+                let (bytes, detached) = key.split(typed.get(..count).unwrap_or_default());
+                if !bytes.is_empty() {
+                    stream.send(bytes).await?;
+                }
+                if detached || count == 0 {
+                    return Ok(End::Detached);
+                }
+            }
+            signalled = signals.next() => match signalled {
+                Signalled::Resized if resize => stream.send(window_size().as_bytes()).await?,
+                Signalled::Resized => {}
+                Signalled::Told => return Ok(End::Told),
+            },
+        }
+    }
+}
+
+async fn show(bytes: &[u8]) -> Outcome<()> {
+    // A stopped terminal (Ctrl-S) stops us, not the runtime: the guest's next block then waits.
+    tokio::task::block_in_place(|| {
+        let mut out = std::io::stdout().lock();
+        out.write_all(bytes)?;
+        out.flush()
+    })?;
+    Ok(())
+}
+
+/// What a shell in the guest is told of the window.
+fn window_size() -> String {
+    let (columns, rows) = crossterm::terminal::size().unwrap_or((80, 24));
+    format!(" stty rows {rows} cols {columns}\n")
+}
+
+/// What the system said.
+enum Signalled {
+    /// The window has another size.
+    Resized,
+    /// The terminal is gone, or the process shall go.
+    Told,
+}
+
+struct Signals {
+    resized: tokio::signal::unix::Signal,
+    hung_up: tokio::signal::unix::Signal,
+    terminated: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Outcome<Self> {
+        Ok(Self {
+            resized: signal(SignalKind::window_change())?,
+            hung_up: signal(SignalKind::hangup())?,
+            terminated: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> Signalled {
+        tokio::select! {
+            _ = self.resized.recv() => Signalled::Resized,
+            _ = self.hung_up.recv() => Signalled::Told,
+            _ = self.terminated.recv() => Signalled::Told,
+        }
+    }
+}
