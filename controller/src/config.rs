@@ -94,7 +94,10 @@ impl Config {
     }
 
     /// Reads the text of a file that lies in `folder`.
-    fn read(text: &str, folder: &Path) -> Outcome<Self> {
+    ///
+    /// # Errors
+    /// It is not right.
+    pub fn read(text: &str, folder: &Path) -> Outcome<Self> {
         let table: toml::Table =
             text.parse().map_err(|error: toml::de::Error| Failure::usage(one_line(error.message())))?;
         if let Some(odd) = table.keys().find(|key| !KEYS.contains(&key.as_str())) {

@@ -23,6 +23,7 @@ mod progress;
 mod pubsub;
 mod render;
 mod session;
+mod setup;
 mod terminal;
 mod wait;
 mod wire;
@@ -79,6 +80,7 @@ async fn carry_out(matches: &ArgMatches, global: &Global) -> Outcome<()> {
         Own::Chat(args) => chat::run(&args, &config()?).await,
         Own::Events(args) => events::run(&args, &config()?, global.output()).await,
         Own::Hosts => interruptible(commands::hosts(&config()?, global.output())).await,
+        Own::Setup(args) => interruptible(setup::run(args, global.config.as_deref())).await,
         Own::Completions(args) => manual::completions(args.shell, cli::tree()),
         Own::Man(args) => manual::pages(&args.dir, cli::tree()),
     }

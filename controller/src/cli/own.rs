@@ -47,6 +47,8 @@ pub enum Own {
     Events(EventsArgs),
     /// List the hosts that can be found
     Hosts,
+    /// Write the configuration, and try it
+    Setup(SetupArgs),
     /// Print the completion script of a shell
     Completions(CompletionsArgs),
     /// Write the manual pages
@@ -110,4 +112,27 @@ pub struct ChatArgs {
     /// How long to wait for an answer when the input is not a terminal
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = humantime::parse_duration)]
     pub patience: Duration,
+}
+
+/// Write the configuration, after asking what it needs, and log in to try it.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SetupArgs {
+    /// The account, such as ann@example.org
+    #[arg(long, value_name = "JID")]
+    pub jid: Option<String>,
+    /// A file with the password in its first line
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["password_command", "keyring"])]
+    pub password_file: Option<String>,
+    /// A command that prints the password
+    #[arg(long, value_name = "COMMAND", conflicts_with = "keyring")]
+    pub password_command: Option<String>,
+    /// The password is in the keyring of the desktop
+    #[arg(long)]
+    pub keyring: bool,
+    /// The server, when DNS does not say
+    #[arg(long, value_name = "HOST:PORT")]
+    pub server: Option<String>,
+    /// Replace the configuration that is there
+    #[arg(long)]
+    pub replace: bool,
 }
