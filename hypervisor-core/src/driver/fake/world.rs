@@ -325,7 +325,7 @@ impl Inside {
             return;
         };
         if let Err(mpsc::error::TrySendError::Full(lost)) = events.try_send(DriverEvent { id, what }) {
-            tracing::warn!(machine = %id, event = ?lost.what, "too many events wait to be read; this one is lost");
+            tracing::warn!(machine = %id, event = ?lost.what, "too many events wait, one is lost");
         }
     }
 
