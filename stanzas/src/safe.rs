@@ -104,6 +104,8 @@ fn is_hostile(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
+    use proptest::prelude::*;
+
     use super::*;
 
     #[track_caller]
@@ -170,5 +172,21 @@ mod tests {
     fn values_keep_their_lines() {
         assert_eq!(safe_value("می\u{200c}خواهم"), "می\u{200c}خواهم");
         assert_eq!(safe_value("a = 1\n\tb\u{0}\u{fffe}\u{202e} = 2\n"), "a = 1\n\tb = 2\n");
+    }
+
+    proptest! {
+        /// Whatever a guest writes, nothing hostile comes out, nor too much of it.
+        #[test]
+        fn nothing_hostile_comes_through(
+            lines in proptest::collection::vec(
+                "(\u{1b}[\\[\\]P(]?|\u{9b}|\r|\u{8}|\\PC|\\p{C}|[0-9;m]){0,30}",
+                0..8,
+            ),
+        ) {
+            let text = safe_text(lines.iter().map(String::as_str));
+            prop_assert!(text.len() <= TEXT_BYTES_MAX);
+            prop_assert!(text.lines().all(|line| line.chars().count() <= LINE_CHARS_MAX));
+            prop_assert!(!text.chars().any(|c| c != '\n' && is_hostile(c)), "{text:?}");
+        }
     }
 }

@@ -8,8 +8,8 @@ const INTRODUCTION: &str = "\
 This page is written by a test from the declarations in `stanzas/src/command/`: see `tests/reference.rs`.
 
 A permission is what is acted on and the command, such as `machine.start`; the audit trail calls it the same.
-A role holds the permissions marked in its column, and so all of the roles to its left. Who has which role says
-the agent's configuration; who has none is refused everything.
+A role holds the permissions marked in its column, and so all of the roles to its left. The agent's
+configuration says who has which role; who has none is refused everything.
 ";
 
 /// The page.

@@ -17,8 +17,90 @@ const INTRODUCTION: &str = "\
 
 This page is written by a test from the code that writes and reads the stanzas (`stanzas/src/`): see
 `tests/reference.rs`. Everything here is XMPP as it is: a stock client needs none of it explained, and a
-program needs an XMPP library and this page. What is ours is in namespaces that begin with `urn:skerry:` and end
-in `:0` until it is stable.
+program needs an XMPP library and this page. What is ours is in namespaces that begin with `urn:skerry:` and
+end in `:0` until it is stable.
+";
+
+const ADDRESSES: &str = "
+## Addresses
+
+On a component a machine is at its name, escaped (XEP-0106), at the domain of its host:
+";
+
+const STATE: &str = "
+## State
+
+In the presence of a machine, and the item of its node `urn:skerry:state:0`. Of two the one with the larger
+`generation` is newer; `id` stays for life, whatever the name:
+
+";
+
+const EVENTS: &str = "
+## Events
+
+Items of the node `urn:skerry:events:0` of a host. The item's id is the sequence number, which has no gaps;
+each carries the whole new state:
+
+";
+
+const METRICS: &str = "
+## Metrics
+
+The one item, `current`, of the node `urn:skerry:metrics:0` of a host:
+
+";
+
+const MESSAGES: &str = "
+## Messages
+
+A question offers its answers (XEP-0439); each is sent as an ordinary message:
+
+";
+
+const PROGRESS: &str = "
+Progress corrects the first message (XEP-0308), and no server keeps what is on its way (XEP-0334):
+
+";
+
+const COMMANDS_BEGIN: &str = "
+## Commands
+
+XEP-0050. At an object's own address the nodes are the verbs of [commands](commands.md). At a host there are
+besides, for its machines, `machine/start` (with a field `machine` in the form) and `machine/web1/start`. Each
+`<command/>` rides in an `iq` of type set, or in its result.
+
+Begin:
+
+";
+
+const COMMANDS_FILLED_IN: &str = "
+Filled in. A program that knows what it wants sends this form with its first `execute`, without a session, and
+no form stage follows; it may leave out `FORM_TYPE` and every field with a default:
+
+";
+
+const FORMS: &str = "
+## Forms
+
+Every form with something to fill in, as it is where nothing is known of the choices. What the host knows
+(images, drivers) comes as a list-single. Fields not named here are ignored; a blank one is as if it were not
+there, but for `cmdline` and `note`, where it takes the text away.
+";
+
+const REPLIES: &str = "
+## What commands answer
+
+The text is in the note, the JSON in `<json xmlns='urn:xmpp:json:0'/>`. Fields may be added; none is taken
+away or changes its meaning while the namespaces stay.
+";
+
+const ERRORS: &str = "
+## Errors
+
+When the stanza itself is wrong, not allowed, or for something that is not there, the answer is a stanza
+error: RFC 6120's condition, a sentence with what to do next, and our own condition with the hint and the
+wrong argument apart.
+
 ";
 
 /// The page.
@@ -59,10 +141,7 @@ fn names() -> String {
             format!("| `{name}` | `{}` |\n", address::machine_jid(name, &host).unwrap())
         })
         .collect();
-    format!(
-        "\n## Addresses\n\nOn a component a machine is at its name, escaped (XEP-0106), at the domain of its host:\n\n\
-         | name | address |\n| --- | --- |\n{rows}"
-    )
+    format!("{ADDRESSES}\n| name | address |\n| --- | --- |\n{rows}")
 }
 
 fn payloads() -> String {
@@ -103,15 +182,13 @@ fn payloads() -> String {
         }],
     };
     [
-        "\n## State\n\nIn the presence of a machine, and the item of its node `urn:skerry:state:0`. Of two the one with \
-         the larger `generation` is newer; `id` stays for life, whatever the name:\n\n",
+        STATE,
         &block(&machine.into()),
         "\nThe same of a host:\n\n",
         &block(&host.into()),
-        "\n## Events\n\nItems of the node `urn:skerry:events:0` of a host. The item's id is the sequence number, \
-         which has no gaps; each carries the whole new state:\n\n",
+        EVENTS,
         &block(&event.into()),
-        "\n## Metrics\n\nThe one item, `current`, of the node `urn:skerry:metrics:0` of a host:\n\n",
+        METRICS,
         &block(&metrics.into()),
     ]
     .concat()
@@ -124,13 +201,7 @@ fn messages() -> String {
     let mut progress = Element::bare("message", ns::CLIENT);
     progress.append_child(payload::replace("m1"));
     progress.append_child(payload::hint(payload::Hint::NoStore));
-    [
-        "\n## Messages\n\nA question offers its answers (XEP-0439); each is sent as an ordinary message:\n\n",
-        &block(&question),
-        "\nProgress corrects the first message (XEP-0308), and no server keeps what is on its way (XEP-0334):\n\n",
-        &block(&progress),
-    ]
-    .concat()
+    [MESSAGES, &block(&question), PROGRESS, &block(&progress)].concat()
 }
 
 fn declaration(verb: &str, object: Object) -> &'static Declaration {
@@ -168,15 +239,11 @@ fn stages() -> String {
         ..AdhocCommand::default()
     };
     [
-        "\n## Commands\n\nXEP-0050. At an object's own address the nodes are the verbs of docs/commands.md. At a host \
-         there are besides, for its machines, `machine/start` (with a field `machine` in the form) and \
-         `machine/web1/start`. Each `<command/>` rides in an `iq` of type set, or in its result.\n\n\
-         Begin:\n\n",
+        COMMANDS_BEGIN,
         &block(&first.to_element()),
         "\nThe form comes back:\n\n",
         &block(&asked.to_element()),
-        "\nFilled in. A program that knows what it wants sends this form with its first `execute`, without a \
-         session, and no form stage follows; it may leave out `FORM_TYPE` and every field with a default:\n\n",
+        COMMANDS_FILLED_IN,
         &block(&filled.to_element()),
         "\nDone: one note with the whole answer, a result form, and the reply as JSON (XEP-0335):\n\n",
         &block(&done.to_element()),
@@ -222,11 +289,7 @@ fn failure() -> String {
 }
 
 fn forms() -> String {
-    let mut text = "\n## Forms\n\nEvery form with something to fill in, as it is where nothing is known of the \
-                    choices. What the host knows (images, drivers) comes as a list-single. Fields not named here are \
-                    ignored; a blank one is as if it were not there, but for `cmdline` and `note`, where it takes the \
-                    text away.\n"
-        .to_owned();
+    let mut text = FORMS.to_owned();
     for declaration in COMMANDS.iter().filter(|declaration| !declaration.arguments().is_empty()) {
         let form = form::form(declaration, |_| Vec::new(), |_| None);
         text += &format!("\n`{}`:\n\n{}", declaration.permission(), block(&form::to_element(&form)));
@@ -238,9 +301,7 @@ fn forms() -> String {
 }
 
 fn replies() -> String {
-    let mut text = "\n## What commands answer\n\nThe text is in the note, the JSON in `<json xmlns='urn:xmpp:json:0'/>`. \
-                    Fields may be added; none is taken away or changes its meaning while the namespaces stay.\n"
-        .to_owned();
+    let mut text = REPLIES.to_owned();
     for example in examples::replies() {
         let json = serde_json::to_string_pretty(&example.json).unwrap();
         text += &format!(
@@ -280,9 +341,7 @@ fn errors() -> String {
     let adhoc: String =
         conditions.iter().map(|condition| format!("| `{}` | {condition} |\n", condition.word())).collect();
     [
-        "\n## Errors\n\nWhen the stanza itself is wrong, not allowed, or for something that is not there, the answer is \
-         a stanza error: RFC 6120's condition, a sentence with what to do next, and our own condition with the hint \
-         and the wrong argument apart.\n\n",
+        ERRORS,
         &block(&refusal.stanza_error()),
         "\n| ours | RFC 6120 | type | exit code of skerry |\n| --- | --- | --- | --- |\n",
         &rows,

@@ -49,7 +49,10 @@ machine_command! {
     }
     "shutdown" Change Operator -> Changed,
     ALIASES = &["stop", "poweroff", "halt"],
-    EXAMPLES = &[("shutdown", "ask the guest to shut down"), ("shutdown wait=5m", "and give it five minutes")],
+    EXAMPLES = &[
+        ("shutdown", "ask the guest to shut down"),
+        ("shutdown wait=5m", "and give it five minutes"),
+    ],
 }
 
 machine_command! {
@@ -117,10 +120,12 @@ machine_command! {
         #[arg(long, value_name = "N")]
         pub vcpus: Option<u32>,
         /// Kernel command line, for a machine that boots a kernel directly
-        #[arg(long, value_name = "TEXT", allow_hyphen_values = true, num_args = 0..=1, default_missing_value = "")]
+        #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+        #[arg(num_args = 0..=1, default_missing_value = "")]
         pub cmdline: Option<String>,
         /// A note for people; empty takes it away
-        #[arg(long, value_name = "TEXT", allow_hyphen_values = true, num_args = 0..=1, default_missing_value = "")]
+        #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+        #[arg(num_args = 0..=1, default_missing_value = "")]
         pub note: Option<String>,
     }
     "define" Change Admin -> Defined,

@@ -25,7 +25,9 @@ fn parse_to_json<C: Command>(argv: &[String]) -> Result<serde_json::Value, Refus
 }
 
 macro_rules! parsers {
-    ($($command:ty),* $(,)?) => { [$((Declaration::of::<$command>().permission(), parse_to_json::<$command> as Parse)),*] };
+    ($($command:ty),* $(,)?) => {
+        [$((Declaration::of::<$command>().permission(), parse_to_json::<$command> as Parse)),*]
+    };
 }
 
 fn parser(declaration: &Declaration) -> Parse {

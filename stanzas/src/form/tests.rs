@@ -1,9 +1,12 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use minidom::Element;
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
 use crate::{
+    adhoc::{AdhocCommand, Note, NoteKind, Status},
     command::{COMMANDS, Command, host, machine},
     refusal::Refusal,
     words::parse,
@@ -191,4 +194,28 @@ fn a_form_sent_back_as_it_came_is_the_command_with_its_defaults() {
     form.type_ = DataFormType::Submit;
     let words = argv(&Declaration::of::<machine::Shutdown>(), &form).unwrap();
     assert_eq!(parse::<machine::Shutdown>(&words).unwrap(), parse::<machine::Shutdown>(&[]).unwrap());
+}
+
+proptest! {
+    /// Whatever a reply holds (a guest wrote part of it), what goes out is XML, and says the same.
+    #[test]
+    fn every_reply_can_be_written(texts in proptest::collection::vec("(\\PC|\\p{C}){0,20}", 4)) {
+        let json = json!({
+            "name": texts[0],
+            "lines": [texts[1], texts[2]],
+            "machines": [{ "name": texts[3], "labels": [texts[0]] }],
+        });
+        let command = AdhocCommand {
+            node: "console".into(),
+            status: Some(Status::Completed),
+            note: Some(Note { kind: NoteKind::Info, text: texts.concat() }),
+            form: Some(result(&texts[1], &json)),
+            json: Some(json),
+            ..AdhocCommand::default()
+        };
+        let xml = String::from(&command.to_element());
+        let read = AdhocCommand::parse(&xml.parse::<Element>().unwrap()).unwrap();
+        prop_assert_eq!(read.json, command.json);
+        prop_assert_eq!(read.form, command.form);
+    }
 }

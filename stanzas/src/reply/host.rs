@@ -281,7 +281,8 @@ mod tests {
         };
         assert_eq!(
             list.text(),
-            "*qemu*: usable, used when none is named\n  by TCG: /dev/kvm runs no guest code here\n  It can: pause, reset"
+            "*qemu*: usable, used when none is named\n\
+             \x20 by TCG: /dev/kvm runs no guest code here\n  It can: pause, reset"
         );
     }
 

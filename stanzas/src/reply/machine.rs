@@ -235,7 +235,8 @@ impl Reply for ConsoleOutput {
 impl Reply for Removed {
     fn text(&self) -> String {
         format!(
-            "{name} is in the trash until {}, then gone for good. To take it back, tell its host: undelete {name}",
+            "{name} is in the trash until {}, then gone for good. To take it back, tell its host: \
+             undelete {name}",
             measure::moment(self.purged_at),
             name = self.name,
         )

@@ -70,7 +70,7 @@ impl<'a> Reader<'a> {
         match key_value(word) {
             // A slip in an option must not be typed into somebody's console: `word` refuses it.
             Some((key, _)) => self.find(key).is_none() && self.nearest(key).is_none(),
-            None => !word.starts_with("--"),
+            None => !word.starts_with('-') || word == "-",
         }
     }
 
@@ -122,8 +122,15 @@ impl<'a> Reader<'a> {
         }
         let mut chars = word.chars();
         if chars.next() == Some('-') && chars.next().is_some_and(char::is_alphabetic) {
-            return Err(Refusal::new(Reason::BadRequest, format!("I cannot read {}.", quoted(word)))
-                .hint("Arguments have long names only, such as --name value or name=value."));
+            let hint = match self.declaration.rest {
+                true => {
+                    format!("To give it as text, write {} -- {}", self.declaration.verb, safe_line(word, 40))
+                }
+                false => "Arguments have long names only, such as --name value or name=value.".into(),
+            };
+            return Err(
+                Refusal::new(Reason::BadRequest, format!("I cannot read {}.", quoted(word))).hint(hint)
+            );
         }
         self.take_bare(word)
     }
@@ -295,6 +302,7 @@ mod tests {
         machine("console lines=50 ls --lines 5 a=b", &["--lines=50", "--send=ls --lines 5 a=b"]);
         machine("console --lines 50 FOO=bar env", &["--lines=50", "--send=FOO=bar env"]);
         machine("console -- --lines", &["--send=--lines"]);
+        machine("console -- -n 5", &["--send=-n 5"]);
         machine("console", &[]);
     }
 
@@ -314,6 +322,7 @@ mod tests {
         refused("start now", None, "help start");
         refused("label env=prod", Some("env"), "add=\"env=prod\"");
         refused("create web1 linux -m 1G", None, "long names only");
+        refused("console -n 5", None, "write console -- -n");
         refused("console linse=50", Some("linse"), "Did you mean --lines?");
         refused("create web1 --image", Some("image"), "image=IMAGE");
         refused("create web1 linux start=maybe", Some("start"), "yes or no");

@@ -128,7 +128,8 @@ mod tests {
         refused::<host::Create>(
             &[],
             Some("name"),
-            "create needs name and image. Write create NAME IMAGE [memory=SIZE] [vcpus=N] [driver=DRIVER] [--start].",
+            "create needs name and image. Write create NAME IMAGE \
+             [memory=SIZE] [vcpus=N] [driver=DRIVER] [--start].",
         );
         refused::<host::Create>(
             &["--name=a", "--image=b", "--vcpus=two"],
