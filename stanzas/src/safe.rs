@@ -159,6 +159,7 @@ mod tests {
         let text = safe_text(many.iter().map(String::as_str));
         assert!(text.len() <= TEXT_BYTES_MAX && text.len() > TEXT_BYTES_MAX - 20);
         assert!(text.ends_with("line 4999") && text.starts_with("line "));
+        assert_eq!(safe_text(["a"; 5000]).len(), TEXT_BYTES_MAX - 1);
         let wide = "🙂".repeat(100_000);
         assert!(safe_text([wide.as_str()]).len() <= 4 * LINE_CHARS_MAX);
     }

@@ -39,7 +39,11 @@ fn read<C: Command>(fields: &[(&str, &[&str])]) -> Result<Vec<String>, Refusal> 
 #[test]
 fn every_field_of_every_form_is_typed_and_labelled() {
     for declaration in COMMANDS {
-        let form = form(declaration, |_| vec!["one".into(), "two".into()], |_| None);
+        let form = form(
+            declaration,
+            |name| if name == "image" { vec!["one".into(), "two".into()] } else { vec![] },
+            |_| None,
+        );
         assert_eq!(form.form_type(), Some(ns::COMMAND));
         assert!(form.title.as_ref().is_some_and(|title| !title.is_empty()) && form.instructions.is_some());
         let element = to_element(&form);
@@ -89,7 +93,7 @@ fn a_present_value_is_shown_even_when_it_is_no_choice_any_more() {
 
 #[test]
 fn the_machine_is_the_first_field() {
-    let start = with_machine(plain::<machine::Start>(), vec!["web1".into(), "web2".into()]);
+    let start = with_machine(plain::<machine::Shutdown>(), vec!["web1".into(), "web2".into()]);
     assert_eq!(start.fields[0].var.as_deref(), Some("FORM_TYPE"));
     assert_eq!(start.fields[1].var.as_deref(), Some(MACHINE));
     assert!(start.fields[1].required && start.fields[1].options.len() == 2);
@@ -146,6 +150,7 @@ fn forms_are_bounded() {
     assert!(read::<machine::Label>(&[("add", &many)]).is_err());
     assert!(read::<machine::Label>(&[("add", &[&"a\n".repeat(VALUES_MAX + 1)])]).is_err());
     assert!(read::<machine::Define>(&[("note", &[&"a".repeat(5000)])]).is_err());
+    assert!(read::<machine::Start>(&[("x", &many)]).is_err());
     let fields: Vec<(&str, &[&str])> = vec![("x", &[]); 100];
     assert!(read::<machine::Start>(&fields).is_err());
 }

@@ -127,6 +127,8 @@ mod tests {
         assert_nearest("kil", Some("kill"));
         assert_nearest("bake", None);
         assert_nearest("x", None);
+        assert_nearest("lab", None);
+        assert_eq!(nearest("xlsx", ["ls"]), None, "nothing of it is left");
         assert_nearest("", None);
     }
 
