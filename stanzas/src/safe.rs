@@ -176,6 +176,9 @@ mod tests {
     }
 
     proptest! {
+        // Making such text takes far longer than reading it.
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         /// Whatever a guest writes, nothing hostile comes out, nor too much of it.
         #[test]
         fn nothing_hostile_comes_through(
