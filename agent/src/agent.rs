@@ -1,22 +1,91 @@
 //! The agent without its wires: machines, roles, journal. The front doors ask it; it knows no stanza.
 
-use std::sync::Arc;
+mod offers;
+mod opening;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use hypervisor_core::{
     lifecycle::{State, Wanted},
     machine::{MachineId, MachineName},
 };
-use skerry_stanzas::command::Declaration;
-use tokio::sync::{broadcast, mpsc};
-use xmpp_parsers::jid::{BareJid, Jid};
+use tokio::{
+    sync::{broadcast, mpsc},
+    task::AbortHandle,
+};
+use xmpp_parsers::jid::Jid;
 
-use crate::asked::{Answer, Asked, Door, Target};
+pub use self::opening::OpenError;
+use crate::{
+    address::Addresses,
+    asked::{Answer, Asked, Door, Target},
+    config::{Config, ConfigError},
+    confirm::Confirmations,
+    dispatch::{Limits, Repeats},
+    drivers::Drivers,
+    folders::Folders,
+    journal::Outcome,
+    machine::publisher::Publisher,
+    machines::Machines,
+    metrics::{Metrics, Tally},
+    roles::Roles,
+    store::{Store, Subscriptions, events},
+};
+
+/// How long a repeated "yes" waits for the end of the first.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The agent without its wires. Cheap to clone.
 #[derive(Clone)]
 pub struct Agent {
-    inner: Arc<()>,
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What all clones share.
+pub(crate) struct Inner {
+    config: RwLock<Arc<Config>>,
+    roles: RwLock<Arc<Roles>>,
+    addresses: Addresses,
+    pub(crate) drivers: Drivers,
+    pub(crate) folders: Folders,
+    pub(crate) store: Store,
+    pub(crate) machines: Arc<Machines>,
+    pub(crate) publisher: Arc<Publisher>,
+    pub(crate) confirmations: Confirmations,
+    pub(crate) repeats: Repeats,
+    /// What changes something.
+    pub(crate) jobs: Limits,
+    /// What only looks.
+    pub(crate) reads: Limits,
+    pub(crate) tallies: Mutex<BTreeMap<String, Tally>>,
+    pub(crate) started: Instant,
+    linked: Mutex<Option<Instant>>,
+    background: Mutex<Vec<AbortHandle>>,
+}
+
+impl Inner {
+    /// The configuration now in force.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn end_background(&self) {
+        for task in self.background.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.end_background();
+        self.machines.clear();
+    }
 }
 
 /// A machine as the faces see it.
@@ -89,79 +158,130 @@ pub struct Event {
 impl Agent {
     /// Carries a command out: permit, parse, confirm, journal, run. `progress` gets short lines
     /// meanwhile ("web1 is starting"); whoever does not read them misses them.
-    pub async fn ask(&self, _asked: Asked, _progress: Option<mpsc::Sender<String>>) -> Answer {
-        unreachable!("spine")
+    pub async fn ask(&self, asked: Asked, progress: Option<mpsc::Sender<String>>) -> Answer {
+        self.dispatch(asked, progress, false).await.unwrap_or_else(Answer::Refused)
     }
 
     /// "Yes" to a [`crate::asked::Confirmation`]. Without a code: to the caller's only pending one in that chat;
-    /// with several pending the answer asks which.
+    /// with several pending the answer asks which. A repetition with the same key gets the first answer.
     pub async fn confirm(
         &self,
-        _caller: &Jid,
-        _target: &Target,
-        _code: Option<&str>,
-        _door: Door,
-        _key: Option<String>,
-        _progress: Option<mpsc::Sender<String>>,
+        caller: &Jid,
+        target: &Target,
+        code: Option<&str>,
+        door: Door,
+        key: Option<String>,
+        progress: Option<mpsc::Sender<String>>,
     ) -> Answer {
-        unreachable!("spine")
+        let taken = self.inner.confirmations.take(&caller.to_bare(), target, code, Utc::now());
+        let asked = match taken {
+            Ok(asked) => asked,
+            Err(refusal) => {
+                return self
+                    .confirmed_before(caller, key, PATIENCE)
+                    .await
+                    .unwrap_or(Answer::Refused(refusal));
+            }
+        };
+        let asked = Asked { caller: caller.clone(), door, key: key.or(asked.key), ..asked };
+        self.dispatch(asked, progress, true).await.unwrap_or_else(Answer::Refused)
     }
 
     /// "No": forgets the caller's pending confirmation(s) for this target; true if there was one.
-    pub fn decline(&self, _caller: &Jid, _target: &Target, _code: Option<&str>) -> bool {
-        unreachable!("spine")
-    }
-
-    /// Whether this person may see anything of this target at all: a stranger may not.
-    pub fn knows(&self, _person: &BareJid, _target: &Target) -> bool {
-        unreachable!("spine")
-    }
-
-    /// The commands this person can give this target now: permitted, within the driver's
-    /// capabilities, and sensible in the machine's state.
-    pub fn offered(&self, _person: &BareJid, _target: &Target) -> Vec<&'static Declaration> {
-        unreachable!("spine")
-    }
-
-    /// Real choices for an argument (images, drivers, machines in the trash), empty when it is free.
-    pub async fn choices(
-        &self,
-        _declaration: &'static Declaration,
-        _argument: &str,
-        _target: &Target,
-    ) -> Vec<String> {
-        unreachable!("spine")
-    }
-
-    /// The present value of an argument, where a form should show it (define: memory and so on).
-    pub async fn present(
-        &self,
-        _declaration: &'static Declaration,
-        _argument: &str,
-        _target: &Target,
-    ) -> Option<String> {
-        unreachable!("spine")
+    pub fn decline(&self, caller: &Jid, target: &Target, code: Option<&str>) -> bool {
+        self.inner.confirmations.drop_for(&caller.to_bare(), target, code, Utc::now())
     }
 
     /// All machines, by name.
     pub fn machines(&self) -> Vec<Seen> {
-        unreachable!("spine")
+        self.inner.machines.all().iter().map(|machine| machine.record().seen()).collect()
     }
 
     /// One machine.
-    pub fn machine(&self, _name: &MachineName) -> Option<Seen> {
-        unreachable!("spine")
+    pub fn machine(&self, name: &MachineName) -> Option<Seen> {
+        self.inner.machines.named(name).map(|machine| machine.record().seen())
     }
 
     /// What is announced from now on. A reader that lags is told so, and starts over from
     /// [`Agent::machines`] and [`Agent::events_after`].
     pub fn announcements(&self) -> broadcast::Receiver<Announcement> {
-        unreachable!("spine")
+        self.inner.publisher.listen()
     }
 
     /// The event log after `sequence`, at most `limit`, oldest first.
-    pub async fn events_after(&self, _sequence: u64, _limit: usize) -> Vec<Event> {
-        let _ = &self.inner;
-        unreachable!("spine")
+    pub async fn events_after(&self, sequence: u64, limit: usize) -> Vec<Event> {
+        let found = self.inner.store.run(move |connection| events::after(connection, sequence, limit)).await;
+        found.unwrap_or_else(|error| {
+            tracing::error!(%error, "the event log could not be read");
+            Vec::new()
+        })
+    }
+
+    /// The addresses of the host and its machines.
+    pub fn addresses(&self) -> &Addresses {
+        &self.inner.addresses
+    }
+
+    /// The configuration now in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.inner.config()
+    }
+
+    /// The rules now in force.
+    pub(crate) fn roles(&self) -> Arc<Roles> {
+        Arc::clone(&self.inner.roles.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Who sees whose presence and who listens to which node, kept in the store.
+    pub fn subscriptions(&self) -> Subscriptions {
+        self.inner.store.subscriptions()
+    }
+
+    /// What the host and its machines use now.
+    pub async fn metrics(&self) -> Metrics {
+        crate::metrics::collect(self).await
+    }
+
+    pub(crate) fn count(&self, permission: &str, outcome: &Outcome) {
+        let mut tallies = self.inner.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        tallies.entry(permission.to_owned()).or_default().count(outcome);
+    }
+
+    /// Says that the link to the server is up, or down: for `uptime`.
+    pub fn linked(&self, up: bool) {
+        let mut linked = self.inner.linked.lock().unwrap_or_else(PoisonError::into_inner);
+        match (up, *linked) {
+            (true, None) => *linked = Some(Instant::now()),
+            (true, Some(_)) => {}
+            (false, _) => *linked = None,
+        }
+    }
+
+    pub(crate) fn linked_for(&self) -> Option<Duration> {
+        self.inner.linked.lock().unwrap_or_else(PoisonError::into_inner).map(|since| since.elapsed())
+    }
+
+    /// Takes over what may change while the agent runs: roles, images, how long the trash is kept. The
+    /// rest takes a restart; the keys that would are returned.
+    ///
+    /// # Errors
+    /// When the configuration is wrong; then the old one stays in force.
+    pub fn reload(&self, new: Config) -> Result<Vec<&'static str>, ConfigError> {
+        new.check()?;
+        let roles = Roles::of(&new)?;
+        let old = self.config();
+        let waits = old.differs(&new);
+        let live = Config { roles: new.roles, images: new.images, trash: new.trash, ..Config::clone(&old) };
+        *self.inner.roles.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(roles);
+        *self.inner.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
+        tracing::info!("the configuration was read again");
+        Ok(waits)
+    }
+
+    /// Ends the agent cleanly: what was queued for the store is written. Guests run on.
+    pub async fn close(&self) {
+        self.inner.end_background();
+        self.inner.machines.clear();
+        self.inner.store.close().await;
     }
 }

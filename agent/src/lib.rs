@@ -5,5 +5,20 @@
 //! (parse, confirm, journal) → handler → machine task → driver → publisher → announce → answer
 //! through the same door. Nothing flows back.
 
+pub mod address;
 pub mod agent;
 pub mod asked;
+pub mod config;
+mod confirm;
+pub mod crash;
+mod dispatch;
+mod drivers;
+mod folders;
+mod handler;
+mod journal;
+mod machine;
+mod machines;
+pub mod metrics;
+mod reference;
+pub mod roles;
+pub mod store;

@@ -1,0 +1,149 @@
+//! What a person can ask of a target now, and what a form can offer them to choose from.
+
+use hypervisor_core::{
+    lifecycle::{Request, admit},
+    machine::MachineName,
+};
+use skerry_stanzas::command::{COMMANDS, Declaration, Object, argument::Takes};
+use xmpp_parsers::jid::BareJid;
+
+use super::Agent;
+use crate::{
+    asked::Target,
+    handler,
+    machine::{Machine, Record, wording::STATE_WORDS},
+};
+
+impl Agent {
+    /// Whether this person may see anything of this target at all: a stranger may not.
+    pub fn knows(&self, person: &BareJid, _target: &Target) -> bool {
+        self.roles().role(person).is_some()
+    }
+
+    /// Whether this person may give this command at all, to whatever target.
+    pub fn permits(&self, person: &BareJid, declaration: &Declaration) -> bool {
+        self.roles().decide(person, declaration).allowed
+    }
+
+    /// The commands this person can give this target now: permitted, within the driver's
+    /// capabilities, and sensible in the machine's state.
+    pub fn offered(&self, person: &BareJid, target: &Target) -> Vec<&'static Declaration> {
+        let (object, machine) = match target {
+            Target::Host => (Object::Host, None),
+            Target::Machine(name) => match self.inner.machines.named(name) {
+                Some(machine) => (Object::Machine, Some(machine)),
+                None => return Vec::new(),
+            },
+        };
+        let roles = self.roles();
+        COMMANDS
+            .iter()
+            .filter(|declaration| declaration.object == object)
+            .filter(|declaration| roles.decide(person, declaration).allowed)
+            .filter(|declaration| machine.as_ref().is_none_or(|machine| sensible(machine, declaration)))
+            .collect()
+    }
+
+    /// Real choices for an argument (images, drivers, machines in the trash), empty when it is free.
+    pub async fn choices(
+        &self,
+        declaration: &'static Declaration,
+        argument: &str,
+        target: &Target,
+    ) -> Vec<String> {
+        match (declaration.object, declaration.verb, argument) {
+            (Object::Host, "create", "image") => self.config().images.keys().cloned().collect(),
+            (Object::Host, "create", "driver") => {
+                let usable = self.inner.drivers.enabled().iter().filter(|driver| driver.probe().usable);
+                usable.map(|driver| driver.name().to_owned()).collect()
+            }
+            (Object::Host, "list", "state") => STATE_WORDS.iter().map(|word| (*word).to_owned()).collect(),
+            (Object::Host, "list", "label") => {
+                self.labels(self.inner.machines.all().iter().map(|machine| machine.record()))
+            }
+            (Object::Host, "undelete", "name") => self.trash_names().await,
+            (Object::Host, "adopt", "name") => self.foreign_names().await,
+            (Object::Host, "may", "machine") | (_, _, "machine") => self.inner.machines.names(),
+            (Object::Host, "may", "what") => {
+                let mut verbs: Vec<String> = COMMANDS.iter().map(|d| d.verb.to_owned()).collect();
+                verbs.sort();
+                verbs.dedup();
+                verbs
+            }
+            (Object::Machine, "label", "remove") => self.labels(self.record_of(target).into_iter()),
+            _ => words(declaration, argument),
+        }
+    }
+
+    /// The present value of an argument, where a form should show it (define: memory and so on).
+    pub async fn present(
+        &self,
+        declaration: &'static Declaration,
+        argument: &str,
+        target: &Target,
+    ) -> Option<String> {
+        use hypervisor_core::definition::Boot;
+        if declaration.object != Object::Machine {
+            return None;
+        }
+        let record = self.record_of(target)?;
+        let on_off = |on: bool| Some(if on { "on" } else { "off" }.to_owned());
+        match (declaration.verb, argument) {
+            ("define", "memory") => Some(format!("{}M", record.definition.memory_mib)),
+            ("define", "vcpus") => Some(record.definition.vcpus.to_string()),
+            ("define", "note") => record.definition.note.clone(),
+            ("define", "cmdline") => match &record.definition.boot {
+                Boot::Kernel { cmdline, .. } => Some(cmdline.clone()),
+                Boot::Disk => None,
+            },
+            ("rename", "to") => Some(record.name.to_string()),
+            ("autostart", "set") => on_off(record.autostart),
+            ("protect", "set") => on_off(record.protected),
+            _ => None,
+        }
+    }
+
+    fn record_of(&self, target: &Target) -> Option<std::sync::Arc<Record>> {
+        let Target::Machine(name) = target else { return None };
+        self.inner.machines.named(name).map(|machine| machine.record())
+    }
+
+    fn labels(&self, records: impl Iterator<Item = std::sync::Arc<Record>>) -> Vec<String> {
+        let mut labels: Vec<String> = records.flat_map(|record| record.labels.clone()).collect();
+        labels.sort();
+        labels.dedup();
+        labels
+    }
+
+    async fn trash_names(&self) -> Vec<String> {
+        let trash = self.trashed().await.unwrap_or_default();
+        let mut names: Vec<MachineName> = trash.into_iter().map(|one| one.stored.record.name).collect();
+        names.sort();
+        names.dedup();
+        names.into_iter().map(String::from).collect()
+    }
+
+    async fn foreign_names(&self) -> Vec<String> {
+        let found = self.foreign().await.unwrap_or_default();
+        found.into_iter().map(|(_, foreign)| foreign.name).collect()
+    }
+}
+
+/// Whether it makes sense to ask this of the machine now.
+fn sensible(machine: &Machine, declaration: &Declaration) -> bool {
+    let record = machine.record();
+    let Some(request) = handler::request_of(declaration) else {
+        return handler::can(machine, declaration);
+    };
+    let spared = record.protected && matches!(request, Request::Kill | Request::Reset | Request::Delete);
+    handler::can(machine, declaration) && !spared && admit(&record.state, &request).accepted()
+}
+
+/// The words an argument takes, when it takes no others.
+fn words(declaration: &Declaration, argument: &str) -> Vec<String> {
+    let found = declaration.arguments().into_iter().find(|known| known.name == argument);
+    match found.map(|known| known.takes) {
+        Some(Takes::Choice(words)) => words,
+        _ => Vec::new(),
+    }
+}

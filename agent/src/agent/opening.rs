@@ -1,0 +1,233 @@
+//! How an agent begins: what was remembered is read, what is there is looked at, and what an earlier
+//! life left open is settled, before any request is let in.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::{Arc, Mutex, RwLock, Weak},
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, stream};
+use hypervisor_core::{
+    driver::{Driver, DriverEvent},
+    lifecycle::{Cause, Event, Request, State, next},
+};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Agent, Inner};
+use crate::{
+    address::Addresses,
+    config::{Config, ConfigError},
+    confirm::Confirmations,
+    dispatch::{Limits, Repeats},
+    drivers::Drivers,
+    folders::Folders,
+    handler::{empty_trash, house},
+    journal::{self, resolve},
+    machine::{
+        Do, Machine, Order, Record,
+        publisher::{Change, Publisher},
+        task, wording,
+    },
+    machines::Machines,
+    roles::Roles,
+    store::{Store, StoreError, machines as rows, schema},
+};
+
+/// Commands of one person that may be under way.
+const JOBS_PER_PERSON: usize = 64;
+/// Commands of everybody that may be under way.
+const JOBS_ALL: usize = 2048;
+/// Questions of one person that may be under way; they are short.
+const READS_PER_PERSON: usize = 1024;
+/// Questions of everybody that may be under way.
+const READS_ALL: usize = 4096;
+/// Machines looked at at once.
+const AT_ONCE: usize = 32;
+/// How long a driver may take to look at one when the agent starts.
+const LOOK_MAX: Duration = Duration::from_secs(20);
+/// How often the trash is looked through.
+const TRASH_EVERY: Duration = Duration::from_secs(600);
+/// Journal entries whose chain is checked when the agent starts.
+const VERIFY_ROWS: u64 = 10_000;
+/// Under which name the boot last seen is remembered.
+const BOOT: &str = "boot";
+
+/// Why an agent cannot begin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The agent's folder cannot be used.
+    #[error("the folder {folder} cannot be used; make it writable for the agent, or set state to another")]
+    Folder {
+        /// Which.
+        folder: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The store cannot be used.
+    #[error("{file}: {source}")]
+    Store {
+        /// The file.
+        file: String,
+        /// Why.
+        source: StoreError,
+    },
+}
+
+impl Agent {
+    /// Begins: reads what was remembered, looks at every machine, settles what was left open. Machines
+    /// that run are taken as they are; those meant to start with their host are started when the host
+    /// was started since.
+    ///
+    /// # Errors
+    /// When the configuration, the folder or the store cannot be used.
+    pub async fn open(config: Config, drivers: Vec<Arc<dyn Driver>>) -> Result<Self, OpenError> {
+        let roles = Roles::of(&config)?;
+        let folder = config.state.display().to_string();
+        let folders = Folders::open(&config.state).map_err(|source| OpenError::Folder { folder, source })?;
+        let file = config.state.join("state.db");
+        let broken = |source| OpenError::Store { file: file.display().to_string(), source };
+        let store = Store::open(&file).map_err(broken)?;
+        store.run(|connection| journal::verify(connection, VERIFY_ROWS)).await.map_err(broken)?;
+        let machines = Arc::new(Machines::default());
+        let inner = Arc::new(Inner {
+            addresses: Addresses::new(&config.link),
+            drivers: Drivers::new(drivers, config.drivers.preferred.clone()),
+            folders,
+            publisher: Arc::new(Publisher::new(store.clone(), Arc::clone(&machines))),
+            machines,
+            confirmations: Confirmations::default(),
+            repeats: Repeats::default(),
+            jobs: Limits::new(JOBS_PER_PERSON, JOBS_ALL),
+            reads: Limits::new(READS_PER_PERSON, READS_ALL),
+            tallies: Mutex::new(BTreeMap::new()),
+            started: Instant::now(),
+            linked: Mutex::new(None),
+            background: Mutex::default(),
+            roles: RwLock::new(Arc::new(roles)),
+            config: RwLock::new(Arc::new(config)),
+            store,
+        });
+        let agent = Self { inner };
+        agent.begin().await.map_err(broken)?;
+        Ok(agent)
+    }
+
+    async fn begin(&self) -> Result<(), StoreError> {
+        let inner = &self.inner;
+        self.tidy_folders().await?;
+        let stored = inner.store.run(rows::all).await?;
+        stream::iter(stored)
+            .map(|stored| async {
+                let machine = Arc::new(house(inner, stored));
+                observe(inner, &machine).await;
+                inner.machines.insert(machine);
+            })
+            .buffer_unordered(AT_ONCE)
+            .collect::<()>()
+            .await;
+        resolve::settle(self).await?;
+        self.listen_to_drivers();
+        self.start_with_host().await?;
+        self.keep(purge(Arc::downgrade(inner)));
+        Ok(())
+    }
+
+    /// Runs something until the agent ends.
+    fn keep(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let task = tokio::spawn(work).abort_handle();
+        self.inner.background.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(task);
+    }
+
+    fn listen_to_drivers(&self) {
+        for driver in self.inner.drivers.enabled() {
+            if let Some(events) = driver.events() {
+                self.keep(forward(events, Arc::clone(&self.inner.machines)));
+            }
+        }
+    }
+
+    /// The folders follow what the store says, also after a crash in between.
+    async fn tidy_folders(&self) -> Result<(), StoreError> {
+        for trashed in self.inner.store.run(rows::trash).await? {
+            self.inner.folders.to_trash(trashed.stored.record.id).await;
+        }
+        for stored in self.inner.store.run(rows::all).await? {
+            if let Err(refusal) = self.inner.folders.back_from_trash(stored.record.id).await {
+                tracing::warn!(machine = %stored.record.name, %refusal, "its folder is still in the trash");
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts what starts with its host, if the host was started since the agent last saw it.
+    async fn start_with_host(&self) -> Result<(), StoreError> {
+        let boot =
+            fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+        let seen = self.inner.store.run(|connection| schema::fact(connection, BOOT)).await?;
+        if seen.as_deref() == Some(boot.as_str()) {
+            return Ok(());
+        }
+        if seen.is_some() {
+            for machine in self.inner.machines.all().iter().filter(|machine| machine.record().autostart) {
+                let (reply, _) = oneshot::channel();
+                let start = Do { request: Request::Start, wait: task::WAIT, by: None, reply };
+                machine.send(Order::Do(start));
+            }
+        }
+        self.inner.store.run(move |connection| schema::set_fact(connection, BOOT, &boot)).await
+    }
+}
+
+/// Looks at a machine and takes it as it is.
+async fn observe(inner: &Inner, machine: &Machine) {
+    let before = machine.record();
+    let launch = machine.card.launch();
+    let looked = tokio::time::timeout(LOOK_MAX, machine.card.driver.observe(&launch)).await;
+    let state = match looked {
+        Ok(Ok(seen)) => task::observed_state(&before.state, &seen),
+        Ok(Err(error)) => State::Failed(Cause(wording::cause(&error))),
+        Err(_) => State::Failed(Cause("its driver did not answer when the agent started".into())),
+    };
+    // Nobody waits any more for a shutdown that was asked before: it runs.
+    let state = if state == State::Stopping { State::Running } else { state };
+    if state == before.state {
+        return;
+    }
+    let event = Event::Observed(Box::new(state));
+    let Ok(state) = next(&before.state, &event) else { return };
+    let (what, sentence) = wording::happened(&before.name, &event, &state);
+    let record = Record { state, ..Record::clone(&before) };
+    let change = Change { what, sentence, by: None };
+    if let Err(error) = inner.publisher.publish(&machine.card, record, change).await {
+        tracing::error!(machine = %before.name, %error, "what was seen could not be stored");
+    }
+}
+
+/// Brings what a driver tells to the machine it is about.
+async fn forward(mut events: mpsc::Receiver<DriverEvent>, machines: Arc<Machines>) {
+    while let Some(DriverEvent { id, what }) = events.recv().await {
+        match machines.get(id) {
+            // Too much of it is waiting: the task looks for itself instead.
+            Some(machine) if !machine.tell(what) => machine.send(Order::Look),
+            Some(_) => {}
+            None => tracing::debug!(%id, "an event of a machine that is not here"),
+        }
+    }
+}
+
+/// Empties the trash now and then, until the agent ends.
+async fn purge(inner: Weak<Inner>) {
+    let mut every = tokio::time::interval(TRASH_EVERY);
+    loop {
+        every.tick().await;
+        let Some(inner) = inner.upgrade() else { return };
+        empty_trash(&inner).await;
+    }
+}

@@ -1,0 +1,388 @@
+//! The agent's configuration: one TOML file, checked before anything starts.
+//!
+//! Every complaint names the file and the key and says what to write. An unknown key is refused with
+//! the nearest known one: a misspelt `trash.kep` must not silently mean the default.
+
+mod keys;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer};
+use skerry_link::config::{LinkConfig, Login, ServerAddress, Tls};
+use xmpp_parsers::jid::{BareJid, Jid};
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {}{what}", file.display(), if key.is_empty() { String::new() } else { format!("{key}: ") })]
+pub struct ConfigError {
+    /// The file.
+    pub file: PathBuf,
+    /// The key, with dots; empty when the file as a whole is meant.
+    pub key: String,
+    /// What is wrong, and what to write.
+    pub what: String,
+}
+
+/// The agent's configuration.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    /// The shown name; the hostname when left out.
+    #[serde(default = "hostname")]
+    pub name: String,
+    /// Where `state.db` and the machines' folders are.
+    #[serde(default = "default_state")]
+    pub state: PathBuf,
+    /// How to reach the server, and as whom.
+    pub link: LinkSection,
+    /// Who may do what.
+    #[serde(default)]
+    pub roles: RolesSection,
+    /// Which drivers.
+    #[serde(default)]
+    pub drivers: DriversSection,
+    /// How long deleted machines are kept.
+    #[serde(default)]
+    pub trash: TrashSection,
+    /// What machines are made from, by name.
+    #[serde(default)]
+    pub images: BTreeMap<String, Image>,
+    /// How to log.
+    #[serde(default)]
+    pub log: LogSection,
+    /// The file it was read from; for messages, and for reading it again.
+    #[serde(skip)]
+    pub file: PathBuf,
+}
+
+/// `[link]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct LinkSection {
+    /// The kind of link.
+    pub kind: LinkKind,
+    /// The component's domain, or the account.
+    #[serde(deserialize_with = "bare_jid")]
+    pub jid: BareJid,
+    /// Host and port; DNS when left out (`single` only).
+    #[serde(default)]
+    pub server: Option<String>,
+    /// The file holding the component secret or the password: one line.
+    pub secret_file: PathBuf,
+    /// How the stream of an account is protected.
+    #[serde(default)]
+    pub tls: TlsKind,
+    /// Certificate authorities to trust instead of the system's.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+}
+
+/// The kind of link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkKind {
+    /// XEP-0114: the host is a domain, each machine an address of it.
+    Component,
+    /// One account for the host; machines are nodes under it.
+    Single,
+}
+
+/// How the stream of an account is protected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TlsKind {
+    /// STARTTLS, required.
+    #[default]
+    StartTls,
+    /// TLS from the first byte.
+    Direct,
+}
+
+/// `[roles]`: bare addresses (`ann@example.org`), or whole domains (`example.org`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct RolesSection {
+    /// May do everything.
+    pub admin: Vec<String>,
+    /// May run machines.
+    pub operator: Vec<String>,
+    /// May look.
+    pub viewer: Vec<String>,
+}
+
+/// `[drivers]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct DriversSection {
+    /// By name; `fake` only ever by being named here.
+    pub enabled: Vec<String>,
+    /// The one used when none is asked for; else the first enabled one that is usable.
+    #[serde(rename = "default")]
+    pub preferred: Option<String>,
+}
+
+impl Default for DriversSection {
+    fn default() -> Self {
+        Self { enabled: vec!["qemu".into()], preferred: None }
+    }
+}
+
+/// `[trash]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct TrashSection {
+    /// How long deleted machines are kept.
+    #[serde(deserialize_with = "duration")]
+    pub keep: Duration,
+}
+
+impl Default for TrashSection {
+    fn default() -> Self {
+        Self { keep: Duration::from_secs(7 * 24 * 3600) }
+    }
+}
+
+/// `[images.NAME]`: a kernel, booted directly, or a disk, of which a machine gets an overlay.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Image {
+    /// bzImage or vmlinux.
+    pub kernel: Option<PathBuf>,
+    /// The initial file system.
+    pub initrd: Option<PathBuf>,
+    /// The kernel's command line.
+    pub cmdline: String,
+    /// A disk in qcow2 format; files ending in `.raw` or `.img` are read byte for byte.
+    pub disk: Option<PathBuf>,
+    /// What it is, for people.
+    pub about: String,
+}
+
+/// `[log]`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct LogSection {
+    /// How to write it; journald when started by systemd, else text.
+    pub format: Option<LogFormat>,
+}
+
+/// How to write the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// To systemd's journal.
+    Journald,
+}
+
+fn hostname() -> String {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "host".into())
+}
+
+fn default_state() -> PathBuf {
+    "/var/lib/skerry".into()
+}
+
+fn bare_jid<'de, D: Deserializer<'de>>(from: D) -> Result<BareJid, D::Error> {
+    let text = String::deserialize(from)?;
+    BareJid::new(&text).map_err(|error| {
+        serde::de::Error::custom(format!(
+            "{text:?} is no address without a resource ({error}); write \"kvm1.example.org\""
+        ))
+    })
+}
+
+fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(from)?;
+    humantime::parse_duration(&text).map_err(|_| {
+        serde::de::Error::custom(format!("{text:?} is not a time; write one such as \"7d\" or \"12h\""))
+    })
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// What is wrong with it: file, key, and what to write.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|error| ConfigError {
+            file: path.into(),
+            key: String::new(),
+            what: format!("cannot be read: {error}. Make one with: skerry-agent setup"),
+        })?;
+        let config = Self::parse(&text, path)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Reads a configuration from text; `path` is for messages. Files it names are not looked at.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let error = |key: &str, what: String| ConfigError { file: path.into(), key: key.into(), what };
+        let table: toml::Table =
+            toml::from_str(text).map_err(|wrong| error("", format!("is not TOML: {wrong}")))?;
+        keys::check(&table).map_err(|(key, what)| error(&key, what))?;
+        let mut config: Self = toml::from_str(text).map_err(|wrong| error("", wrong.to_string()))?;
+        config.file = path.into();
+        Ok(config)
+    }
+
+    /// Checks what parsing cannot see: that things fit each other and that the files it names exist.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.check_link()?;
+        crate::roles::Roles::of(self)?;
+        if self.drivers.enabled.is_empty() {
+            return Err(self.wrong("drivers.enabled", "names no driver; write [\"qemu\"]"));
+        }
+        if let Some(driver) = &self.drivers.preferred
+            && !self.drivers.enabled.contains(driver)
+        {
+            let what = format!("\"{driver}\" is not among drivers.enabled; add it there");
+            return Err(self.wrong("drivers.default", what));
+        }
+        self.images.iter().try_for_each(|(name, image)| self.check_image(name, image))
+    }
+
+    fn check_link(&self) -> Result<(), ConfigError> {
+        match (self.link.kind, self.link.jid.node()) {
+            (LinkKind::Component, Some(_)) => {
+                let what = format!("a component's is a domain; write \"{}\"", self.link.jid.domain());
+                return Err(self.wrong("link.jid", what));
+            }
+            (LinkKind::Single, None) => {
+                return Err(self.wrong("link.jid", "an account's has a name: write \"host@example.org\""));
+            }
+            (LinkKind::Component, None) if self.link.server.is_none() => {
+                let what = "a component needs to know its server; write \"127.0.0.1:5347\"";
+                return Err(self.wrong("link.server", what));
+            }
+            _ => {}
+        }
+        self.server()?;
+        if let Some(ca) = &self.link.ca
+            && !ca.is_file()
+        {
+            return Err(self.wrong("link.ca", format!("there is no file {}", ca.display())));
+        }
+        self.secret().map(drop)
+    }
+
+    fn check_image(&self, name: &str, image: &Image) -> Result<(), ConfigError> {
+        let key = |field: &str| format!("images.{name}.{field}");
+        match (&image.kernel, &image.disk) {
+            (None, None) => {
+                let what = "needs a kernel or a disk: write kernel = \"/…/vmlinuz\" or disk = \"/…/x.qcow2\"";
+                return Err(self.wrong(&format!("images.{name}"), what));
+            }
+            (Some(_), Some(_)) => {
+                return Err(
+                    self.wrong(&key("disk"), "an image is a kernel or a disk, not both; leave one out")
+                );
+            }
+            _ => {}
+        }
+        for (field, path) in [("kernel", &image.kernel), ("initrd", &image.initrd), ("disk", &image.disk)] {
+            if let Some(path) = path
+                && !path.is_file()
+            {
+                return Err(self.wrong(&key(field), format!("there is no file {}", path.display())));
+            }
+        }
+        Ok(())
+    }
+
+    /// The secret or password, from its file. Warns in the log when everybody could read it.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is empty.
+    pub fn secret(&self) -> Result<SecretString, ConfigError> {
+        let path = &self.link.secret_file;
+        let unread = |error| self.wrong("link.secret_file", format!("{}: {error}", path.display()));
+        let mode = fs::metadata(path).map_err(unread)?.permissions().mode();
+        if mode & 0o007 != 0 {
+            tracing::warn!(file = %path.display(), "everybody on this host can read the secret: chmod 600 it");
+        }
+        let text = fs::read_to_string(path).map_err(unread)?;
+        match text.lines().next().map(str::trim_end) {
+            Some(line) if !line.is_empty() => Ok(SecretString::from(line)),
+            _ => Err(self.wrong("link.secret_file", format!("{} is empty", path.display()))),
+        }
+    }
+
+    /// How to log in.
+    ///
+    /// # Errors
+    /// When the secret cannot be read or the server's address is none.
+    pub fn link_config(&self) -> Result<LinkConfig, ConfigError> {
+        let secret = self.secret()?;
+        let jid = self.link.jid.clone();
+        let mut link = match self.link.kind {
+            LinkKind::Component => LinkConfig::new(Login::Component { domain: jid, secret }),
+            LinkKind::Single => {
+                let jid = Jid::from(self.full_jid()?);
+                let mut link = LinkConfig::new(Login::Account { jid, password: secret });
+                link.tls = match self.link.tls {
+                    TlsKind::StartTls => Tls::StartTls,
+                    TlsKind::Direct => Tls::Direct,
+                };
+                link
+            }
+        };
+        link.server = self.server()?;
+        link.ca.clone_from(&self.link.ca);
+        Ok(link)
+    }
+
+    fn full_jid(&self) -> Result<xmpp_parsers::jid::FullJid, ConfigError> {
+        self.link
+            .jid
+            .with_resource_str(crate::address::RESOURCE)
+            .map_err(|error| self.wrong("link.jid", error.to_string()))
+    }
+
+    fn server(&self) -> Result<ServerAddress, ConfigError> {
+        let Some(server) = &self.link.server else { return Ok(ServerAddress::Dns) };
+        let parts = server.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        match parts {
+            Some((host, port)) if !host.is_empty() => {
+                Ok(ServerAddress::At(host.trim_matches(['[', ']']).into(), port))
+            }
+            _ => {
+                let what = format!("\"{server}\" has no port; write \"{server}:5222\" (a component: 5347)");
+                Err(self.wrong("link.server", what))
+            }
+        }
+    }
+
+    /// The keys whose change takes a restart.
+    pub(crate) fn differs(&self, new: &Self) -> Vec<&'static str> {
+        let compared = [
+            ("name", self.name == new.name),
+            ("state", self.state == new.state),
+            ("link", self.link == new.link),
+            ("drivers", self.drivers == new.drivers),
+            ("log", self.log.format == new.log.format),
+        ];
+        compared.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
+    }
+
+    pub(crate) fn wrong(&self, key: &str, what: impl Into<String>) -> ConfigError {
+        ConfigError { file: self.file.clone(), key: key.into(), what: what.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,37 @@
+//! Named steps at which a debug build dies when the environment says so, for the tests that kill the
+//! agent at each of them. A release build has none.
+
+/// The steps, in the order a command passes them.
+pub const STEPS: &[&str] = &[
+    "before-accepted",
+    "accepted",
+    "folder-made",
+    "disk-made",
+    "machine-stored",
+    "intent-stored",
+    "before-driver",
+    "after-driver",
+    "state-stored",
+    "row-trashed",
+    "row-restored",
+    "before-close",
+    "closed",
+];
+
+/// The variable that names the step to die at.
+pub const VARIABLE: &str = "SKERRY_CRASH_AT";
+
+/// Dies here, without any clean-up, if this is the step that was named.
+#[cfg(debug_assertions)]
+pub(crate) fn point(step: &'static str) {
+    use std::sync::OnceLock;
+    static AT: OnceLock<Option<String>> = OnceLock::new();
+    debug_assert!(STEPS.contains(&step), "{step} is not in STEPS");
+    if AT.get_or_init(|| std::env::var(VARIABLE).ok()).as_deref() == Some(step) {
+        std::process::abort();
+    }
+}
+
+/// Nothing, in a release build.
+#[cfg(not(debug_assertions))]
+pub(crate) fn point(_step: &'static str) {}

@@ -1,0 +1,318 @@
+//! The one way of a command: permit → parse → what it is about → confirmation → journal → handler →
+//! journal → answer.
+
+mod limits;
+mod repeats;
+mod runner;
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use hypervisor_core::lifecycle::Request;
+use skerry_stanzas::{
+    command::{COMMANDS, Declaration, Effect, Object},
+    refusal::{Reason, Refusal},
+    reply::Reply as _,
+};
+use tokio::sync::{mpsc, watch};
+use tracing::Instrument;
+use uuid::Uuid;
+use xmpp_parsers::jid::Jid;
+
+pub(crate) use self::{
+    limits::{Limits, Slot},
+    repeats::Repeats,
+    runner::Ready,
+};
+use self::{repeats::Claim, runner::Runner};
+use crate::{
+    agent::Agent,
+    asked::{Answer, Asked, Target},
+    crash, handler,
+    journal::{self, Accepted, Outcome, Repeated},
+    machine::{
+        Machine,
+        queue::{Verdict, verdict},
+        task, wording,
+    },
+    reference,
+    roles::Permit,
+};
+
+/// A command that is carried out: who may, under which number, on what.
+pub(crate) struct Job {
+    /// The right to it.
+    pub(crate) permit: Permit,
+    /// Its number, also in the journal when it is journalled.
+    pub(crate) id: Uuid,
+    machine: Option<Arc<Machine>>,
+    progress: Option<mpsc::Sender<String>>,
+}
+
+impl Job {
+    /// The machine it is about.
+    pub(crate) fn machine(&self) -> Result<&Arc<Machine>, Refusal> {
+        let missing = || Refusal::new(Reason::BadRequest, "That is asked of a machine, not of the host.");
+        self.machine.as_ref().ok_or_else(missing)
+    }
+
+    /// Who asks, for records.
+    pub(crate) fn by(&self) -> String {
+        self.permit.person().to_string()
+    }
+
+    /// Tells whoever waits how it goes. Who does not read misses it.
+    pub(crate) fn say(&self, text: String) {
+        if let Some(progress) = &self.progress {
+            let _ = progress.try_send(text);
+        }
+    }
+}
+
+impl Agent {
+    /// Carries a command out, or asks whether it is meant, or says why not.
+    pub(crate) async fn dispatch(
+        &self,
+        asked: Asked,
+        progress: Option<mpsc::Sender<String>>,
+        confirmed: bool,
+    ) -> Result<Answer, Refusal> {
+        let declaration = asked.declaration;
+        let permit = self.roles().permit(&asked.caller, declaration, &asked.target)?;
+        let ready = Runner::of(declaration)?.parse(&asked.argv)?;
+        let machine = self.subject(declaration, &asked.target)?;
+        let patience = asked.patience;
+        let job = Job { permit, id: Uuid::now_v7(), machine, progress };
+        if declaration.effect == Effect::Read {
+            let slot = self.inner.reads.take(&asked.person())?;
+            return Ok(self.run_read(ready, job, slot, patience).await);
+        }
+        let accepted = accepted(&asked, &job, ready.as_ref());
+        let claim = match self.inner.repeats.claim(&accepted) {
+            Ok(claim) => claim,
+            Err(running) => return Ok(self.wait(running, &job, patience).await),
+        };
+        if let Some(answer) = self.answered_before(&accepted).await? {
+            return Ok(answer);
+        }
+        if declaration.effect == Effect::Destroy && self.needs_yes(&job)? && !confirmed {
+            let sentence = ready.warning(self, &job);
+            let confirmation = self.inner.confirmations.put(asked, sentence, chrono::Utc::now())?;
+            return Ok(Answer::Confirm(confirmation));
+        }
+        let slot = self.inner.jobs.take(&asked.person())?;
+        self.accept(job.id, accepted).await?;
+        let running = claim.running();
+        let waiting = self.under_way(&job);
+        self.start_job(ready, job, slot, claim);
+        Ok(wait(running, waiting, patience).await)
+    }
+
+    /// The machine a command is about, once it is sure that it can be asked of it.
+    fn subject(&self, declaration: &Declaration, target: &Target) -> Result<Option<Arc<Machine>>, Refusal> {
+        match (declaration.object, target) {
+            (Object::Host, Target::Host) => Ok(None),
+            (Object::Machine, Target::Machine(name)) => {
+                let machine = self.inner.machines.find(name)?;
+                if !handler::can(&machine, declaration) {
+                    let driver = machine.card.driver.name();
+                    return Err(Refusal::new(
+                        Reason::NotSupported,
+                        format!("The driver {driver} cannot {} {name}.", declaration.verb),
+                    )
+                    .hint("\"drivers\" shows what each can do."));
+                }
+                Ok(Some(machine))
+            }
+            (Object::Machine, Target::Host) => Err(Refusal::new(
+                Reason::BadRequest,
+                format!("Which machine? \"{}\" is asked of a machine.", declaration.verb),
+            )
+            .hint("\"list\" shows the machines there are.")),
+            (Object::Host, Target::Machine(_)) => Err(Refusal::new(
+                Reason::BadRequest,
+                format!("\"{}\" is asked of the host, not of a machine.", declaration.verb),
+            )),
+        }
+    }
+
+    /// Whether a destroying command would take anything away. What cannot be done at all is refused
+    /// before anybody is asked whether it is meant.
+    fn needs_yes(&self, job: &Job) -> Result<bool, Refusal> {
+        let record = job.machine()?.record();
+        if record.protected {
+            return Err(task::protected(&record));
+        }
+        let Some(request) = handler::request_of(job.permit.declaration()) else { return Ok(true) };
+        match verdict(&record.state, None, request) {
+            Verdict::Refused(obstacle) => Err(wording::obstacle(&record.name, request, obstacle)),
+            Verdict::AlreadySo => Ok(request == Request::Delete),
+            Verdict::Begin | Verdict::Join | Verdict::Interrupt => Ok(true),
+        }
+    }
+
+    /// What became of a "yes" that was said before with the same key.
+    pub(crate) async fn confirmed_before(
+        &self,
+        caller: &Jid,
+        key: Option<String>,
+        patience: Duration,
+    ) -> Option<Answer> {
+        let (caller, key) = (caller.to_string(), key?);
+        if let Some(running) = self.inner.repeats.of_key(&caller, &key) {
+            return Some(wait(running, going_on, patience).await);
+        }
+        let destroys = |earlier: &Accepted| {
+            COMMANDS.iter().any(|d| d.effect == Effect::Destroy && d.permission() == earlier.permission)
+        };
+        let look = move |connection: &_| journal::earlier(connection, &caller, &key, destroys);
+        self.inner.store.run(look).await.ok().flatten().map(before)
+    }
+
+    async fn answered_before(&self, accepted: &Accepted) -> Result<Option<Answer>, Refusal> {
+        if accepted.key.is_none() {
+            return Ok(None);
+        }
+        let accepted = accepted.clone();
+        let found = self.inner.store.run(move |connection| journal::repeated(connection, &accepted)).await?;
+        Ok(found.map(before))
+    }
+
+    /// Written and synced before anything is done.
+    async fn accept(&self, id: Uuid, accepted: Accepted) -> Result<(), Refusal> {
+        crash::point("before-accepted");
+        self.inner.store.run(move |connection| journal::accept(connection, id, &accepted)).await?;
+        crash::point("accepted");
+        Ok(())
+    }
+
+    /// Runs a journalled command in a task of its own, which outlives whoever asked.
+    fn start_job(&self, ready: Box<dyn Ready>, job: Job, slot: Slot, claim: Claim) {
+        let agent = self.clone();
+        let id = job.id;
+        let span = span(&job);
+        let permission = job.permit.declaration().permission();
+        let work = async move {
+            let outcome = agent.run_caught(ready, job).await;
+            agent.count(&permission, &outcome);
+            crash::point("before-close");
+            let closed = outcome.clone();
+            let stored =
+                agent.inner.store.run(move |connection| journal::close(connection, id, &closed)).await;
+            if let Err(error) = stored {
+                tracing::error!(%id, %error, "the journal's entry stays open");
+            }
+            crash::point("closed");
+            claim.ended(outcome);
+            drop(slot);
+        };
+        tokio::spawn(work.instrument(span));
+    }
+
+    /// Runs a command that only looks: no journal, and a repetition looks again.
+    async fn run_read(&self, ready: Box<dyn Ready>, job: Job, slot: Slot, patience: Duration) -> Answer {
+        let (ended, running) = watch::channel(None);
+        let agent = self.clone();
+        let waiting = self.under_way(&job);
+        let span = span(&job);
+        let permission = job.permit.declaration().permission();
+        let work = async move {
+            let outcome = agent.run_caught(ready, job).await;
+            agent.count(&permission, &outcome);
+            ended.send_replace(Some(outcome));
+            drop(slot);
+        };
+        tokio::spawn(work.instrument(span));
+        wait(running, waiting, patience).await
+    }
+
+    /// A panic in a handler ends that command, under a reference, and nothing else.
+    async fn run_caught(&self, ready: Box<dyn Ready>, job: Job) -> Outcome {
+        match AssertUnwindSafe(ready.run(self.clone(), job)).catch_unwind().await {
+            Ok(Ok((text, json))) => Outcome::Done { text, json },
+            Ok(Err(refusal)) => Outcome::Refused(refusal),
+            Err(panic) => {
+                let reference = reference::fresh();
+                let said = reference::panic_text(panic.as_ref());
+                tracing::error!(%reference, %said, "a handler panicked");
+                Outcome::Refused(reference::answer("That did not work", &reference))
+            }
+        }
+    }
+
+    async fn wait(&self, running: watch::Receiver<Option<Outcome>>, job: &Job, patience: Duration) -> Answer {
+        wait(running, self.under_way(job), patience).await
+    }
+
+    /// What is answered when the end takes longer than the caller waits.
+    fn under_way(&self, job: &Job) -> impl FnOnce() -> Answer + use<> {
+        let agent = self.clone();
+        let (machine, id, verb) = (job.machine.clone(), job.id, job.permit.declaration().verb);
+        move || match machine {
+            Some(machine) => {
+                let record = machine.record();
+                let sentence =
+                    format!("{} \"{verb}\" is under way.", wording::is(&record.name, &record.state));
+                let changed = agent.changed(&record, sentence);
+                Answer::Done { text: changed.text(), json: serde_json::json!(changed) }
+            }
+            None => Answer::Done {
+                text: format!("\"{verb}\" is under way."),
+                json: serde_json::json!({ "job": id, "sentence": format!("\"{verb}\" is under way.") }),
+            },
+        }
+    }
+}
+
+/// Waits for the end of a job, as long as the caller waits. The job goes on regardless.
+async fn wait(
+    mut running: watch::Receiver<Option<Outcome>>,
+    under_way: impl FnOnce() -> Answer,
+    patience: Duration,
+) -> Answer {
+    let ended = tokio::time::timeout(patience, running.wait_for(Option::is_some)).await;
+    match ended {
+        Ok(Ok(outcome)) => outcome.clone().map_or_else(under_way, Outcome::answer),
+        Ok(Err(_)) => Answer::Refused(
+            Refusal::new(Reason::Unavailable, "That was given up.").hint("Try again in a moment."),
+        ),
+        Err(_) => under_way(),
+    }
+}
+
+/// The first answer again.
+fn before(repeated: Repeated) -> Answer {
+    match repeated {
+        Repeated::Ended(outcome) => outcome.answer(),
+        Repeated::Open => {
+            Outcome::Unknown { text: "That was accepted; how it ended is not known.".into() }.answer()
+        }
+    }
+}
+
+fn going_on() -> Answer {
+    Answer::Done { text: "That is under way.".into(), json: serde_json::json!({}) }
+}
+
+fn accepted(asked: &Asked, job: &Job, ready: &dyn Ready) -> Accepted {
+    let machine = job.machine.as_ref().map(|machine| machine.card.id.0);
+    Accepted {
+        caller: asked.caller.to_string(),
+        rule: job.permit.rule().into(),
+        door: asked.door,
+        permission: asked.declaration.permission(),
+        machine: machine.or_else(|| handler::makes_machine(asked.declaration).then_some(job.id)),
+        name: match &asked.target {
+            Target::Machine(name) => Some(name.to_string()),
+            Target::Host => None,
+        },
+        args: ready.args(),
+        key: asked.key.clone(),
+    }
+}
+
+fn span(job: &Job) -> tracing::Span {
+    let permit = &job.permit;
+    let permission = permit.declaration().permission();
+    tracing::info_span!("command", %permission, caller = %permit.caller(), job = %job.id)
+}

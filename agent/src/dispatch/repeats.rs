@@ -1,0 +1,84 @@
+//! Requests that are under way, so that a repetition waits for the first answer instead of running.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::watch;
+
+use crate::journal::{Accepted, Outcome};
+
+pub(crate) type Running = watch::Receiver<Option<Outcome>>;
+type Table = Arc<Mutex<HashMap<Same, Running>>>;
+
+/// What makes two requests the same one.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Same {
+    caller: String,
+    key: String,
+    /// The key alone is not enough: clients that number their stanzas begin again at 1.
+    words: String,
+}
+
+/// The requests under way that can be repeated.
+#[derive(Default)]
+pub(crate) struct Repeats {
+    running: Table,
+}
+
+/// The first one's claim: whoever comes with the same request waits for it. Given up when dropped.
+pub(crate) struct Claim {
+    table: Table,
+    same: Option<Same>,
+    outcome: watch::Sender<Option<Outcome>>,
+}
+
+impl Repeats {
+    /// The claim to a request; or, when it is under way, what to wait for.
+    pub(crate) fn claim(&self, accepted: &Accepted) -> Result<Claim, Running> {
+        let (outcome, running) = watch::channel(None);
+        let same = accepted.key.as_ref().map(|key| Same {
+            caller: accepted.caller.clone(),
+            key: key.clone(),
+            words: format!("{} {:?} {}", accepted.permission, accepted.name, accepted.args),
+        });
+        if let Some(same) = &same {
+            let mut table = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(running) = table.get(same) {
+                return Err(running.clone());
+            }
+            table.insert(same.clone(), running);
+        }
+        Ok(Claim { table: Arc::clone(&self.running), same, outcome })
+    }
+}
+
+impl Repeats {
+    /// What to wait for when this caller's request of this key is under way, whatever its words.
+    pub(crate) fn of_key(&self, caller: &str, key: &str) -> Option<Running> {
+        let table = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = table.iter().filter(|(same, _)| same.caller == caller && same.key == key);
+        running.next().map(|(_, running)| running.clone())
+    }
+}
+
+impl Claim {
+    /// What to wait for.
+    pub(crate) fn running(&self) -> Running {
+        self.outcome.subscribe()
+    }
+
+    /// It has ended so.
+    pub(crate) fn ended(self, outcome: Outcome) {
+        self.outcome.send_replace(Some(outcome));
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(same) = &self.same {
+            self.table.lock().unwrap_or_else(PoisonError::into_inner).remove(same);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Where machines are kept on the disk: `machines/<id>` while they are there, `trash/<id>` after.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use hypervisor_core::machine::MachineId;
+use skerry_stanzas::refusal::Refusal;
+
+use crate::reference;
+
+/// The folders below the agent's own.
+pub(crate) struct Folders {
+    machines: PathBuf,
+    trash: PathBuf,
+}
+
+impl Folders {
+    /// Makes what is missing, for nobody else to read.
+    pub(crate) fn open(state: &Path) -> io::Result<Self> {
+        use std::os::unix::fs::DirBuilderExt;
+        let folders = Self { machines: state.join("machines"), trash: state.join("trash") };
+        for folder in [&folders.machines, &folders.trash] {
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        }
+        Ok(folders)
+    }
+
+    /// Where the machines' own folders are.
+    pub(crate) fn machines(&self) -> &Path {
+        &self.machines
+    }
+
+    /// A machine's own.
+    pub(crate) fn machine(&self, id: MachineId) -> PathBuf {
+        self.machines.join(id.to_string())
+    }
+
+    fn trashed(&self, id: MachineId) -> PathBuf {
+        self.trash.join(id.to_string())
+    }
+
+    /// Moves a machine's folder into the trash, if there is one. A failure is logged only: the store
+    /// says where the machine is, and the folder follows when the agent starts.
+    pub(crate) async fn to_trash(&self, id: MachineId) {
+        if let Err(error) = shift(&self.machine(id), &self.trashed(id)).await {
+            tracing::warn!(%id, %error, "its folder could not be moved to the trash");
+        }
+    }
+
+    /// Moves it back.
+    pub(crate) async fn back_from_trash(&self, id: MachineId) -> Result<(), Refusal> {
+        shift(&self.trashed(id), &self.machine(id))
+            .await
+            .map_err(|error| reference::internal("Its folder could not be moved back", &error))
+    }
+
+    /// Removes what the trash holds of it; true when nothing is left.
+    pub(crate) async fn purge(&self, id: MachineId) -> bool {
+        removed(&self.trashed(id)).await && removed(&self.machine(id)).await
+    }
+
+    /// Removes a machine's folder, which was never fully made; true when nothing is left.
+    pub(crate) async fn unmake(&self, id: MachineId) -> bool {
+        removed(&self.machine(id)).await
+    }
+}
+
+async fn shift(from: &Path, to: &Path) -> io::Result<()> {
+    match tokio::fs::rename(from, to).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+async fn removed(folder: &Path) -> bool {
+    match tokio::fs::remove_dir_all(folder).await {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        Err(error) => {
+            tracing::warn!(folder = %folder.display(), %error, "could not be removed");
+            false
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What each command does: the only place where a wire type meets a machine type.
+
+mod adopt;
+mod console;
+mod create;
+mod define;
+mod delete;
+mod edit;
+mod host;
+mod life;
+mod rights;
+mod show;
+mod trash;
+
+use std::future::Future;
+
+use hypervisor_core::{lifecycle::Request, machine::MachineName};
+use skerry_stanzas::{
+    command::{Command, Declaration, Object},
+    refusal::{Reason, Refusal},
+    reply::Changed,
+};
+
+pub(crate) use self::{
+    create::{image_lines, unbuild},
+    host::{host_memory_mib, load},
+    show::observe,
+    trash::{empty_trash, house},
+};
+use crate::{
+    agent::Agent,
+    dispatch::Job,
+    machine::{Machine, Record},
+};
+
+/// Carries out one command.
+pub(crate) trait Handle<C: Command> {
+    /// Does it, and answers when it is done.
+    fn handle(&self, job: &Job, command: C) -> impl Future<Output = Result<C::Reply, Refusal>> + Send;
+
+    /// What exactly it will do, for the question whether it is meant.
+    fn warning(&self, job: &Job, _command: &C) -> String {
+        format!("\"{}\" cannot be undone.", job.permit.declaration().verb)
+    }
+}
+
+/// What a command asks of a machine's life, when it does.
+pub(crate) fn request_of(declaration: &Declaration) -> Option<Request> {
+    match declaration.object {
+        Object::Host => None,
+        Object::Machine => Request::ALL.into_iter().find(|request| request.word() == declaration.verb),
+    }
+}
+
+/// Whether a command makes a machine, whose identity is then the job's number.
+pub(crate) fn makes_machine(declaration: &Declaration) -> bool {
+    declaration.object == Object::Host && matches!(declaration.verb, "create" | "adopt")
+}
+
+/// Whether a machine's driver has what a command needs.
+pub(crate) fn can(machine: &Machine, declaration: &Declaration) -> bool {
+    let has = &machine.card.driver.probe().capabilities;
+    declaration.needs.is_none_or(|needs| has.iter().any(|capability| capability.word() == needs))
+}
+
+/// Reads a name somebody gave.
+pub(crate) fn name(text: &str, field: &str) -> Result<MachineName, Refusal> {
+    MachineName::new(text.trim()).map_err(|error| {
+        Refusal::new(Reason::BadRequest, format!("{text:?} cannot be a name: {error}."))
+            .field(field)
+            .hint("Use lower-case letters, digits, - and _, such as web1.")
+    })
+}
+
+impl Agent {
+    /// The answer of a command that changes a machine.
+    pub(crate) fn changed(&self, record: &Record, sentence: String) -> Changed {
+        Changed {
+            name: record.name.to_string(),
+            jid: self.addresses().machine(&record.name).to_string(),
+            state: record.state.word().into(),
+            generation: record.generation,
+            sentence,
+        }
+    }
+
+    /// Refuses a new name that no address can hold, or that is or looks like another machine's.
+    pub(crate) async fn free(&self, name: &MachineName, field: &str) -> Result<(), Refusal> {
+        if !self.addresses().can_hold(name) {
+            let text = format!("{name} cannot be part of an address.");
+            return Err(Refusal::new(Reason::BadRequest, text).field(field).hint("Choose another name."));
+        }
+        let wanted = name.clone();
+        let found =
+            self.inner.store.run(move |connection| crate::store::machines::like(connection, &wanted)).await?;
+        match found {
+            None => Ok(()),
+            Some(same) if same == name.as_str() => {
+                Err(Refusal::new(Reason::Conflict, format!("There is a machine {name} already."))
+                    .field(field)
+                    .hint("Choose another name."))
+            }
+            Some(other) => Err(Refusal::new(
+                Reason::Conflict,
+                format!("{name} looks like {other}, which is a machine here already."),
+            )
+            .field(field)
+            .hint("Choose a name nobody can mistake for it.")),
+        }
+    }
+}

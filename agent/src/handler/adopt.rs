@@ -1,0 +1,141 @@
+//! Adopt: take over machines that somebody else started, untouched.
+
+use std::sync::Arc;
+
+use hypervisor_core::{
+    driver::{Adopt, Driver, DriverError, Foreign, Launch},
+    lifecycle::{Exit, State, Wanted},
+    machine::MachineId,
+};
+use skerry_stanzas::{
+    command::host,
+    refusal::{Reason, Refusal},
+    reply::{MachineLine, MachineList},
+    words::nearest,
+};
+
+use super::Handle;
+use crate::{
+    agent::Agent,
+    dispatch::Job,
+    machine::{Record, publisher::Change, task},
+    reference,
+    store::StoreError,
+};
+
+impl Handle<host::Adopt> for Agent {
+    async fn handle(&self, job: &Job, command: host::Adopt) -> Result<MachineList, Refusal> {
+        let foreign = self.foreign().await?;
+        match command.name {
+            None => Ok(MachineList {
+                machines: foreign
+                    .iter()
+                    .map(|(driver, foreign)| self.line_of(driver.name(), foreign))
+                    .collect(),
+            }),
+            Some(wanted) => self.adopt(job, &wanted, foreign).await,
+        }
+    }
+}
+
+type Found = Vec<(Arc<dyn Driver>, Foreign)>;
+
+impl Agent {
+    /// What could be taken over, of all drivers that can.
+    pub(crate) async fn foreign(&self) -> Result<Found, Refusal> {
+        let mut found = Vec::new();
+        for driver in self.inner.drivers.enabled() {
+            let Some(adopt) = driver.adopt() else { continue };
+            let foreign = adopt.foreign().await.map_err(|error| failed("What runs here", &error))?;
+            found.extend(foreign.into_iter().map(|foreign| (Arc::clone(driver), foreign)));
+        }
+        Ok(found)
+    }
+
+    fn line_of(&self, driver: &str, foreign: &Foreign) -> MachineLine {
+        MachineLine {
+            name: foreign.name.clone(),
+            // It has no address before it is taken over.
+            jid: String::new(),
+            host: self.addresses().host().to_string(),
+            state: "foreign".into(),
+            driver: driver.into(),
+            vcpus: foreign.definition.vcpus,
+            memory_mib: foreign.definition.memory_mib,
+            labels: vec![],
+        }
+    }
+
+    async fn adopt(&self, job: &Job, wanted: &str, found: Found) -> Result<MachineList, Refusal> {
+        let names: Vec<String> = found.iter().map(|(_, foreign)| foreign.name.clone()).collect();
+        let Some((driver, foreign)) = found.into_iter().find(|(_, foreign)| foreign.name == wanted) else {
+            let near = nearest(wanted, names.iter().map(String::as_str));
+            return Err(Refusal::new(
+                Reason::NotFound,
+                format!("Nothing called {wanted:?} can be taken over."),
+            )
+            .field("name")
+            .hint(
+                near.map_or("\"adopt\" without a name lists what can.".into(), |n| {
+                    format!("Did you mean {n}?")
+                }),
+            ));
+        };
+        let name = super::name(&foreign.name, "name")?;
+        self.free(&name, "name").await?;
+        let id = MachineId(job.id);
+        let launch = Launch {
+            id,
+            name: name.to_string(),
+            definition: foreign.definition.clone(),
+            folder: self.inner.folders.machine(id),
+        };
+        tokio::fs::create_dir(&launch.folder)
+            .await
+            .map_err(|error| reference::internal(&format!("{name} could not be taken over"), &error))?;
+        let Some(adopt) = driver.adopt() else { return Ok(MachineList { machines: vec![] }) };
+        if let Err(error) = take(adopt, &foreign.name, &launch).await {
+            self.inner.folders.unmake(id).await;
+            return Err(failed(&format!("{name} could not be taken over"), &error));
+        }
+        let state = match driver.observe(&launch).await {
+            Ok(seen) => task::observed_state(&State::Stopped(Exit::Found), &seen),
+            Err(error) => return Err(failed(&format!("{name} could not be looked at"), &error)),
+        };
+        let record = Record {
+            id,
+            name: name.clone(),
+            definition: foreign.definition,
+            driver: driver.name(),
+            wanted: if state == State::Running { Wanted::Running } else { Wanted::Stopped },
+            state,
+            generation: 1,
+            labels: vec![],
+            autostart: false,
+            protected: false,
+            created_at: chrono::Utc::now(),
+            created_by: job.by(),
+        };
+        let change = Change {
+            what: "machine.adopted",
+            sentence: format!("{name} was taken over as it was."),
+            by: Some(job.by()),
+        };
+        let machine = self.welcome(record, driver, change).await.map_err(|error| match error {
+            StoreError::Taken => task::taken(name.as_str()).field("name"),
+            error => error.into(),
+        })?;
+        Ok(MachineList { machines: vec![self.line(&machine.record())] })
+    }
+}
+
+async fn take(adopt: &dyn Adopt, name: &str, launch: &Launch) -> Result<(), DriverError> {
+    adopt.adopt(name, launch).await
+}
+
+fn failed(what: &str, error: &DriverError) -> Refusal {
+    match error {
+        DriverError::Unfit(why) => Refusal::new(Reason::Conflict, format!("{what}: {why}.")),
+        error => reference::internal(what, error),
+    }
+}

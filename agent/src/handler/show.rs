@@ -1,0 +1,66 @@
+//! Status and log: how a machine is, and what was done to it.
+
+use std::time::Duration;
+
+use hypervisor_core::lifecycle::State;
+use skerry_stanzas::{
+    command::machine,
+    refusal::Refusal,
+    reply::{LogLines, MachineStatus},
+};
+
+use super::Handle;
+use crate::{agent::Agent, dispatch::Job, journal, machine::Machine};
+
+/// How long a driver may take to look.
+pub(crate) const LOOK_MAX: Duration = Duration::from_secs(5);
+/// Entries a log shows at most.
+const LINES_MAX: u32 = 500;
+
+impl Handle<machine::Status> for Agent {
+    async fn handle(&self, job: &Job, _command: machine::Status) -> Result<MachineStatus, Refusal> {
+        let machine = job.machine()?;
+        let record = machine.record();
+        let seen = observe(machine).await;
+        let running_for = seen.as_ref().and_then(|seen| seen.running_for);
+        Ok(MachineStatus {
+            name: record.name.to_string(),
+            jid: self.addresses().machine(&record.name).to_string(),
+            host: self.addresses().host().to_string(),
+            state: record.state.word().into(),
+            sentence: record.state.sentence(),
+            wanted: record.wanted.word().into(),
+            generation: record.generation,
+            driver: record.driver.into(),
+            vcpus: record.definition.vcpus,
+            memory_mib: record.definition.memory_mib,
+            running_since: running_for.map(|time| chrono::Utc::now() - time),
+            cpu_seconds: seen.and_then(|seen| seen.cpu_time).map(|time| time.as_secs_f64()),
+            labels: record.labels.clone(),
+            autostart: record.autostart,
+            protected: record.protected,
+            note: record.definition.note.clone(),
+        })
+    }
+}
+
+/// What the driver sees of a machine that has a guest; a driver that does not answer is not waited for.
+pub(crate) async fn observe(machine: &Machine) -> Option<hypervisor_core::driver::Observed> {
+    let record = machine.record();
+    match record.state {
+        State::Running | State::Paused | State::Stopping | State::Migrating(_) => {
+            let launch = machine.card.launch();
+            tokio::time::timeout(LOOK_MAX, machine.card.driver.observe(&launch)).await.ok()?.ok()
+        }
+        State::Stopped(_) | State::Starting | State::Saved | State::Failed(_) => None,
+    }
+}
+
+impl Handle<machine::Log> for Agent {
+    async fn handle(&self, job: &Job, command: machine::Log) -> Result<LogLines, Refusal> {
+        let id = job.machine()?.card.id.0;
+        let limit = command.lines.clamp(1, LINES_MAX);
+        let entries = self.inner.store.run(move |connection| journal::about(connection, id, limit)).await?;
+        Ok(LogLines { entries })
+    }
+}

@@ -1,0 +1,264 @@
+//! The journal: every accepted command, before it runs, and how it ended. Append-only and
+//! hash-chained; it is the audit trail.
+//!
+//! A row is never changed. `hash` is SHA-256 over the hash of the row before it and everything else in
+//! the row, so a row cannot be altered, left out or put elsewhere without breaking every later one.
+
+pub(crate) mod resolve;
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use skerry_stanzas::{refusal::Refusal, reply::LogLine};
+use uuid::Uuid;
+
+use crate::{
+    asked::{Answer, Door},
+    store::StoreError,
+};
+
+/// How long a repetition of a request gets the first answer.
+pub(crate) const REPEAT_HOURS: i64 = 24;
+
+/// What is written before a command runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Accepted {
+    /// Who asked: the full address.
+    pub(crate) caller: String,
+    /// The rule that allowed it.
+    pub(crate) rule: String,
+    /// Through which door.
+    pub(crate) door: Door,
+    /// What: `machine.start`.
+    pub(crate) permission: String,
+    /// The identity of the machine; the entry's own for one that is to be made.
+    pub(crate) machine: Option<Uuid>,
+    /// Its name then.
+    pub(crate) name: Option<String>,
+    /// The parsed arguments.
+    pub(crate) args: serde_json::Value,
+    /// What makes the request this one.
+    pub(crate) key: Option<String>,
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Outcome {
+    /// Done.
+    Done {
+        /// For people.
+        text: String,
+        /// For programs.
+        json: serde_json::Value,
+    },
+    /// Refused, or failed.
+    Refused(Refusal),
+    /// The agent ended meanwhile, and what is seen does not say.
+    Unknown {
+        /// What is known.
+        text: String,
+    },
+}
+
+impl Outcome {
+    /// As the caller gets it.
+    pub(crate) fn answer(self) -> Answer {
+        use skerry_stanzas::refusal::Reason;
+        match self {
+            Self::Done { text, json } => Answer::Done { text, json },
+            Self::Refused(refusal) => Answer::Refused(refusal),
+            Self::Unknown { text } => Answer::Refused(
+                Refusal::new(Reason::Unavailable, text).hint("Look how things are, then decide anew."),
+            ),
+        }
+    }
+
+    /// In one line, for the log.
+    fn line(&self) -> String {
+        match self {
+            Self::Done { text, .. } => text.lines().next().unwrap_or_default().to_owned(),
+            Self::Refused(refusal) => refusal.text.clone(),
+            Self::Unknown { text } => text.clone(),
+        }
+    }
+}
+
+/// An entry that was accepted and not closed.
+#[derive(Clone, Debug)]
+pub(crate) struct Open {
+    pub(crate) entry: Uuid,
+    pub(crate) accepted: Accepted,
+}
+
+/// What the journal has on a repeated request.
+pub(crate) enum Repeated {
+    /// It ended so.
+    Ended(Box<Outcome>),
+    /// It was accepted, and there is no end to it.
+    Open,
+}
+
+/// Writes down that a command is accepted. On the disk when the transaction is.
+pub(crate) fn accept(connection: &Connection, entry: Uuid, accepted: &Accepted) -> Result<(), StoreError> {
+    append(connection, "accepted", entry, &json(accepted)?)
+}
+
+/// Writes down how it ended.
+pub(crate) fn close(connection: &Connection, entry: Uuid, outcome: &Outcome) -> Result<(), StoreError> {
+    append(connection, "closed", entry, &json(outcome)?)
+}
+
+fn append(connection: &Connection, kind: &str, entry: Uuid, body: &str) -> Result<(), StoreError> {
+    let mut last = connection.prepare_cached("SELECT hash FROM journal ORDER BY seq DESC LIMIT 1")?;
+    let prev: Vec<u8> = last.query_row([], |row| row.get(0)).optional()?.unwrap_or_default();
+    let (at, entry) = (Utc::now().to_rfc3339(), entry.to_string());
+    let hash = hash(&prev, [&at, kind, &entry, body]);
+    connection
+        .prepare_cached(
+            "INSERT INTO journal (at, kind, entry, body, prev_hash, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute((at, kind, entry, body, prev, hash))?;
+    Ok(())
+}
+
+/// Lengths go in before the fields, so that nothing can move from one field to the next.
+fn hash(prev: &[u8], fields: [&str; 4]) -> Vec<u8> {
+    let mut digest = Sha256::new();
+    digest.update(prev);
+    for field in fields {
+        digest.update((field.len() as u64).to_be_bytes());
+        digest.update(field);
+    }
+    digest.finalize().to_vec()
+}
+
+/// Walks the newest `rows` of the chain.
+///
+/// # Errors
+/// [`StoreError::Damaged`] with the first row that does not fit.
+pub(crate) fn verify(connection: &Connection, rows: u64) -> Result<u64, StoreError> {
+    let mut query = connection.prepare(
+        "SELECT seq, at, kind, entry, body, prev_hash, hash FROM journal
+         WHERE seq > (SELECT coalesce(max(seq), 0) FROM journal) - ?1 ORDER BY seq",
+    )?;
+    let mut found = query.query([i64::try_from(rows).unwrap_or(i64::MAX)])?;
+    let (mut before, mut count): (Option<Vec<u8>>, u64) = (None, 0);
+    while let Some(row) = found.next()? {
+        let text = |column: &str| row.get::<_, String>(column);
+        let (seq, prev, kept): (i64, Vec<u8>, Vec<u8>) =
+            (row.get("seq")?, row.get("prev_hash")?, row.get("hash")?);
+        let made = hash(&prev, [&text("at")?, &text("kind")?, &text("entry")?, &text("body")?]);
+        if made != kept || before.is_some_and(|before| before != prev) {
+            return Err(StoreError::Damaged(format!("the journal was altered at entry {seq}")));
+        }
+        before = Some(kept);
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// The entries that have no end, oldest first.
+pub(crate) fn open(connection: &Connection) -> Result<Vec<Open>, StoreError> {
+    let mut query = connection.prepare(
+        "SELECT entry, body FROM journal AS one WHERE kind = 'accepted' AND NOT EXISTS
+             (SELECT 1 FROM journal WHERE entry = one.entry AND kind = 'closed') ORDER BY seq",
+    )?;
+    let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    rows.map(|row| {
+        let (entry, body) = row?;
+        let entry = entry.parse().map_err(|error| unreadable(&error))?;
+        Ok(Open { entry, accepted: read(&body)? })
+    })
+    .collect()
+}
+
+/// What became of the same request, if it was made before. The same key with other words is another
+/// request: clients that number their stanzas begin again at 1.
+pub(crate) fn repeated(connection: &Connection, request: &Accepted) -> Result<Option<Repeated>, StoreError> {
+    let Some(key) = &request.key else { return Ok(None) };
+    earlier(connection, &request.caller, key, |earlier| same(earlier, request))
+}
+
+/// What became of the newest request of this caller and key that `fits`.
+pub(crate) fn earlier(
+    connection: &Connection,
+    caller: &str,
+    key: &str,
+    fits: impl Fn(&Accepted) -> bool,
+) -> Result<Option<Repeated>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT one.entry, one.at, one.body,
+                (SELECT body FROM journal WHERE entry = one.entry AND kind = 'closed')
+         FROM journal AS one
+         WHERE one.kind = 'accepted' AND json_extract(one.body, '$.caller') = ?1
+               AND json_extract(one.body, '$.key') = ?2 ORDER BY one.seq DESC LIMIT 16",
+    )?;
+    let since = Utc::now() - chrono::Duration::hours(REPEAT_HOURS);
+    let rows = query.query_map((caller, key), |row| {
+        Ok((row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get::<_, Option<String>>(3)?))
+    })?;
+    for row in rows {
+        let (at, body, end) = row?;
+        let earlier: Accepted = read(&body)?;
+        if time(&at)? < since || !fits(&earlier) {
+            continue;
+        }
+        return Ok(Some(match end {
+            Some(end) => Repeated::Ended(Box::new(read(&end)?)),
+            None => Repeated::Open,
+        }));
+    }
+    Ok(None)
+}
+
+fn same(one: &Accepted, other: &Accepted) -> bool {
+    one.permission == other.permission && one.name == other.name && one.args == other.args
+}
+
+/// The newest entries about a machine, oldest first: those given to it, and the one that made it.
+pub(crate) fn about(connection: &Connection, machine: Uuid, limit: u32) -> Result<Vec<LogLine>, StoreError> {
+    let mut query = connection.prepare_cached(
+        "SELECT one.at, one.body, (SELECT body FROM journal WHERE entry = one.entry AND kind = 'closed')
+         FROM journal AS one
+         WHERE one.kind = 'accepted' AND json_extract(one.body, '$.machine') = ?1
+         ORDER BY one.seq DESC LIMIT ?2",
+    )?;
+    let rows = query.query_map((machine.to_string(), limit), |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?))
+    })?;
+    let mut lines = Vec::new();
+    for row in rows {
+        let (at, body, end) = row?;
+        let accepted: Accepted = read(&body)?;
+        let outcome = end.map(|end| read::<Outcome>(&end)).transpose()?;
+        lines.push(LogLine {
+            at: time(&at)?,
+            who: accepted.caller,
+            what: accepted.permission,
+            outcome: outcome.map(|outcome| outcome.line()).unwrap_or_default(),
+        });
+    }
+    lines.reverse();
+    Ok(lines)
+}
+
+fn json(value: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| unreadable(&error))
+}
+
+fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| unreadable(&error))
+}
+
+fn time(text: &str) -> Result<DateTime<Utc>, StoreError> {
+    Ok(DateTime::parse_from_rfc3339(text).map_err(|error| unreadable(&error))?.to_utc())
+}
+
+fn unreadable(error: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Unreadable(format!("the journal: {error}"))
+}
+
+#[cfg(test)]
+mod tests;

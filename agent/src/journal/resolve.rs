@@ -1,0 +1,179 @@
+//! Entries that an agent's end left open are settled when the next one starts: the machine is looked
+//! at, and the entry closed with what is seen. Nothing is carried out again.
+
+use hypervisor_core::{
+    lifecycle::{State, Wanted},
+    machine::MachineId,
+};
+use serde_json::Value;
+use skerry_stanzas::{
+    refusal::{Reason, Refusal},
+    reply::Reply as _,
+};
+
+use super::{Accepted, Open, Outcome};
+use crate::{
+    agent::Agent,
+    handler::unbuild,
+    machine::{Record, wording},
+    store::{StoreError, events::Happening},
+};
+
+/// What looking showed.
+enum Found {
+    /// It is as was asked.
+    Finished,
+    /// It is as before: nothing was done, or it was undone.
+    Undone,
+    /// It cannot be told.
+    Unknown,
+}
+
+/// Closes every open entry. Called when all machines were looked at and no request was let in yet.
+pub(crate) async fn settle(agent: &Agent) -> Result<(), StoreError> {
+    let open = agent.inner.store.run(super::open).await?;
+    for Open { entry, accepted } in open {
+        let id = accepted.machine.map(MachineId);
+        let record = id.and_then(|id| agent.inner.machines.get(id)).map(|machine| machine.record());
+        let found = found(agent, &accepted, record.as_deref()).await?;
+        if matches!(found, Found::Undone)
+            && record.is_none()
+            && is_making(&accepted)
+            && let Some(id) = id
+        {
+            unbuild(&agent.inner, id).await;
+        }
+        let (what, outcome) = outcome(agent, &accepted, record.as_deref(), found);
+        let happening = Happening {
+            what,
+            machine: record.as_ref().map(|record| record.name.to_string()).or_else(|| accepted.name.clone()),
+            state: record.as_ref().map(|record| record.state.word().to_owned()),
+            generation: record.as_ref().map(|record| record.generation),
+            by: Some(accepted.caller.clone()),
+            sentence: sentence(&accepted, &outcome),
+        };
+        tracing::warn!(%entry, permission = accepted.permission, what, "settled a command the agent's end interrupted");
+        agent.inner.store.run(move |connection| super::close(connection, entry, &outcome)).await?;
+        agent.inner.publisher.note(happening).await?;
+    }
+    Ok(())
+}
+
+fn is_making(accepted: &Accepted) -> bool {
+    matches!(accepted.permission.as_str(), "host.create" | "host.adopt")
+}
+
+/// What is seen of a command.
+async fn found(agent: &Agent, accepted: &Accepted, record: Option<&Record>) -> Result<Found, StoreError> {
+    let seen = |so: bool| if so { Found::Finished } else { Found::Undone };
+    let Some(record) = record else {
+        return Ok(match accepted.permission.as_str() {
+            "machine.delete" => Found::Finished,
+            "host.create" | "host.adopt" => Found::Undone,
+            "host.undelete" => seen(is_here(agent, accepted)),
+            _ => Found::Unknown,
+        });
+    };
+    let state = &record.state;
+    Ok(match accepted.permission.as_str() {
+        "machine.start" => seen(matches!(state, State::Running | State::Paused)),
+        "machine.shutdown" | "machine.kill" => seen(matches!(state, State::Stopped(_))),
+        "machine.pause" => seen(*state == State::Paused),
+        "machine.resume" => seen(*state == State::Running),
+        "machine.rename" => {
+            seen(accepted.args.get("to").and_then(Value::as_str) == Some(record.name.as_str()))
+        }
+        "machine.autostart" => seen(is_on(&accepted.args) == Some(record.autostart)),
+        "machine.protect" => seen(is_on(&accepted.args) == Some(record.protected)),
+        "machine.label" => seen(labelled(&accepted.args, &record.labels)),
+        "machine.define" => seen(is_defined(&accepted.args, record)),
+        "machine.delete" => Found::Undone,
+        "host.create" => created(&accepted.args, record),
+        "host.adopt" => Found::Finished,
+        // Whether a guest rebooted, was reset or typed to cannot be seen afterwards.
+        _ => Found::Unknown,
+    })
+}
+
+/// A machine that was to be started as well may be there without running.
+fn created(args: &Value, record: &Record) -> Found {
+    let start = args.get("start").and_then(Value::as_bool).unwrap_or(false);
+    match start && record.state != State::Running && record.wanted != Wanted::Running {
+        true => Found::Unknown,
+        false => Found::Finished,
+    }
+}
+
+fn is_here(agent: &Agent, accepted: &Accepted) -> bool {
+    let name = accepted.args.get("name").and_then(Value::as_str);
+    name.and_then(|name| hypervisor_core::machine::MachineName::new(name).ok())
+        .is_some_and(|name| agent.inner.machines.named(&name).is_some())
+}
+
+fn is_on(args: &Value) -> Option<bool> {
+    args.get("set").and_then(Value::as_str).map(|set| set == "on")
+}
+
+fn labelled(args: &Value, labels: &[String]) -> bool {
+    let words = |key: &str| -> Vec<String> {
+        args.get(key).and_then(|list| serde_json::from_value(list.clone()).ok()).unwrap_or_default()
+    };
+    words("add").iter().all(|label| labels.contains(label))
+        && words("remove").iter().all(|label| !labels.contains(label))
+}
+
+fn is_defined(args: &Value, record: &Record) -> bool {
+    use hypervisor_core::definition::{Boot, Size};
+    let text = |key: &str| args.get(key).and_then(Value::as_str);
+    let memory = text("memory").and_then(|size| size.parse::<Size>().and_then(Size::mib).ok());
+    let vcpus = args.get("vcpus").and_then(Value::as_u64);
+    let cmdline = match &record.definition.boot {
+        Boot::Kernel { cmdline, .. } => Some(cmdline.as_str()),
+        Boot::Disk => None,
+    };
+    memory.is_none_or(|memory| memory == record.definition.memory_mib)
+        && vcpus.is_none_or(|vcpus| vcpus == u64::from(record.definition.vcpus))
+        && text("cmdline").is_none_or(|asked| Some(asked) == cmdline)
+        && text("note").is_none_or(|asked| asked == record.definition.note.as_deref().unwrap_or_default())
+}
+
+/// How the entry is closed, and what the event is called.
+fn outcome(
+    agent: &Agent,
+    accepted: &Accepted,
+    record: Option<&Record>,
+    found: Found,
+) -> (&'static str, Outcome) {
+    let is =
+        record.map_or_else(String::new, |record| format!(" {}", wording::is(&record.name, &record.state)));
+    match found {
+        Found::Finished => {
+            let text = format!("Done, although the agent was restarted meanwhile.{is}");
+            let json = match record {
+                Some(record) => {
+                    let changed = agent.changed(record, text.clone());
+                    serde_json::json!({ "text": changed.text(), "changed": changed })
+                }
+                None => serde_json::json!({ "sentence": text }),
+            };
+            ("command.finished", Outcome::Done { text, json })
+        }
+        Found::Undone => {
+            let text = format!("The agent was restarted meanwhile: nothing was done.{is}");
+            let refusal =
+                Refusal::new(Reason::Unavailable, text).hint("Give the command again, if it is still meant.");
+            ("command.undone", Outcome::Refused(refusal))
+        }
+        Found::Unknown => {
+            let verb = accepted.permission.rsplit('.').next().unwrap_or_default();
+            let text =
+                format!("The agent was restarted meanwhile: what came of \"{verb}\" is not known.{is}");
+            ("command.unknown", Outcome::Unknown { text })
+        }
+    }
+}
+
+fn sentence(accepted: &Accepted, outcome: &Outcome) -> String {
+    let on = accepted.name.as_ref().map_or_else(String::new, |name| format!(" of {name}"));
+    format!("{}{on}, asked by {}: {}", accepted.permission, accepted.caller, outcome.line())
+}

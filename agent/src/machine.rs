@@ -1,0 +1,221 @@
+//! One machine: what is remembered of it, and the handle by which the rest of the agent reaches the
+//! task that owns it.
+
+pub(crate) mod publisher;
+pub(crate) mod queue;
+pub(crate) mod start;
+pub(crate) mod task;
+pub(crate) mod wording;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use hypervisor_core::{
+    definition::Definition,
+    driver::{Driver, GuestEvent, Launch},
+    lifecycle::{Request, State, Wanted},
+    machine::{MachineId, MachineName},
+};
+use skerry_stanzas::refusal::{Reason, Refusal};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::agent::Seen;
+
+/// Orders that may wait for one machine.
+pub(crate) const QUEUE_MAX: usize = 32;
+
+/// All that is remembered of a machine. Replaced as a whole, by its task only, after it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Record {
+    pub(crate) id: MachineId,
+    pub(crate) name: MachineName,
+    pub(crate) definition: Definition,
+    pub(crate) driver: &'static str,
+    pub(crate) wanted: Wanted,
+    pub(crate) state: State,
+    pub(crate) generation: u64,
+    pub(crate) labels: Vec<String>,
+    pub(crate) autostart: bool,
+    pub(crate) protected: bool,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) created_by: String,
+}
+
+impl Record {
+    /// As the faces see it.
+    pub(crate) fn seen(&self) -> Seen {
+        Seen {
+            id: self.id,
+            name: self.name.clone(),
+            state: self.state.clone(),
+            sentence: self.state.sentence(),
+            wanted: self.wanted,
+            generation: self.generation,
+            driver: self.driver,
+            vcpus: self.definition.vcpus,
+            memory_mib: self.definition.memory_mib,
+            labels: self.labels.clone(),
+        }
+    }
+}
+
+/// What both the handle and the task hold: what the machine is now, and where.
+pub(crate) struct Card {
+    /// For life.
+    pub(crate) id: MachineId,
+    /// What runs it.
+    pub(crate) driver: Arc<dyn Driver>,
+    /// Its folder.
+    pub(crate) folder: PathBuf,
+    record: RwLock<Arc<Record>>,
+}
+
+impl Card {
+    pub(crate) fn new(record: Record, driver: Arc<dyn Driver>, machines: &Path) -> Self {
+        let folder = machines.join(record.id.to_string());
+        Self { id: record.id, driver, folder, record: RwLock::new(Arc::new(record)) }
+    }
+
+    /// What it is now.
+    pub(crate) fn record(&self) -> Arc<Record> {
+        Arc::clone(&self.record.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Shows what was stored. Called by the publisher, after the commit.
+    fn show(&self, record: Arc<Record>) {
+        *self.record.write().unwrap_or_else(PoisonError::into_inner) = record;
+    }
+
+    /// What the driver needs to know of it.
+    pub(crate) fn launch(&self) -> Launch {
+        let record = self.record();
+        Launch {
+            id: self.id,
+            name: record.name.to_string(),
+            definition: record.definition.clone(),
+            folder: self.folder.clone(),
+        }
+    }
+}
+
+/// The handle of a machine. Its task ends when the last one is gone; the guest runs on.
+pub(crate) struct Machine {
+    /// What it is.
+    pub(crate) card: Arc<Card>,
+    orders: mpsc::Sender<Box<Order>>,
+    guest: mpsc::Sender<GuestEvent>,
+}
+
+/// What a machine's task can be told.
+pub(crate) enum Order {
+    /// To do something to the guest.
+    Do(Do),
+    /// To change what is remembered.
+    Edit {
+        /// What.
+        edit: Edit,
+        /// Who asked.
+        by: Option<String>,
+        /// The answer.
+        reply: Reply,
+    },
+    /// To look at the guest and believe what is seen.
+    Look,
+    /// To put the machine into the trash and end.
+    Retire {
+        /// Who asked.
+        by: String,
+        /// The answer.
+        reply: Reply,
+    },
+}
+
+/// Something to do to the guest.
+pub(crate) struct Do {
+    /// What.
+    pub(crate) request: Request,
+    /// How long the guest may take.
+    pub(crate) wait: Duration,
+    /// Who asked.
+    pub(crate) by: Option<String>,
+    /// The answer, when it is done.
+    pub(crate) reply: Reply,
+}
+
+/// A change of what is remembered.
+#[derive(Clone, Debug)]
+pub(crate) enum Edit {
+    /// Another definition, and what is different about it, in words.
+    Define(Box<Definition>, String),
+    /// Another name.
+    Rename(MachineName),
+    /// Labels to add and to take away.
+    Label {
+        /// To add.
+        add: Vec<String>,
+        /// To take away.
+        remove: Vec<String>,
+    },
+    /// Whether it starts with its host.
+    Autostart(bool),
+    /// Whether it is protected.
+    Protect(bool),
+}
+
+/// How an order ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Report {
+    /// The machine after it.
+    pub(crate) record: Arc<Record>,
+    /// Whether there was nothing to do.
+    pub(crate) already: bool,
+}
+
+/// Where the answer to an order goes.
+pub(crate) type Reply = oneshot::Sender<Result<Report, Refusal>>;
+
+impl Machine {
+    /// What it is now.
+    pub(crate) fn record(&self) -> Arc<Record> {
+        self.card.record()
+    }
+
+    /// Gives an order and waits for its end. `order` makes it around the place for the answer.
+    pub(crate) async fn order(&self, order: impl FnOnce(Reply) -> Order) -> Result<Report, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.orders.try_send(Box::new(order(reply))).map_err(|full| self.unreached(&full))?;
+        answer.await.map_err(|_| self.gone())?
+    }
+
+    /// Gives an order whose answer nobody waits for.
+    pub(crate) fn send(&self, order: Order) {
+        if self.orders.try_send(Box::new(order)).is_err() {
+            tracing::warn!(machine = %self.record().name, "too many commands are waiting: one was dropped");
+        }
+    }
+
+    /// Tells what the guest did; false when too much of it is waiting, and the task must look itself.
+    pub(crate) fn tell(&self, event: GuestEvent) -> bool {
+        self.guest.try_send(event).is_ok()
+    }
+
+    fn unreached(&self, why: &mpsc::error::TrySendError<Box<Order>>) -> Refusal {
+        match why {
+            mpsc::error::TrySendError::Full(_) => Refusal::new(
+                Reason::Limit,
+                format!("Too many commands are waiting for {}.", self.record().name),
+            )
+            .hint("Wait until some of them are done."),
+            mpsc::error::TrySendError::Closed(_) => self.gone(),
+        }
+    }
+
+    fn gone(&self) -> Refusal {
+        Refusal::new(Reason::Unavailable, format!("{} was taken away meanwhile.", self.record().name))
+            .hint("\"list\" shows the machines there are.")
+    }
+}

@@ -1,0 +1,177 @@
+//! What changes is stored first and told then, in the order it was stored.
+
+use std::sync::Arc;
+
+use hypervisor_core::machine::MachineName;
+use tokio::sync::broadcast;
+
+use super::{Card, Machine, Record};
+use crate::{
+    agent::{Announcement, Event},
+    machines::Machines,
+    store::{
+        Store, StoreError,
+        events::{self, Happening},
+        machines as rows,
+    },
+};
+
+/// Announcements a reader may be behind before it is told that it lags.
+const LAG_MAX: usize = 2048;
+
+/// Stores and tells.
+pub(crate) struct Publisher {
+    pub(crate) store: Store,
+    pub(crate) machines: Arc<Machines>,
+    announcements: broadcast::Sender<Announcement>,
+}
+
+/// What a change is called, and who asked for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    /// Past tense: `machine.started`.
+    pub(crate) what: &'static str,
+    /// The same in a sentence.
+    pub(crate) sentence: String,
+    /// Who asked for it.
+    pub(crate) by: Option<String>,
+}
+
+impl Publisher {
+    pub(crate) fn new(store: Store, machines: Arc<Machines>) -> Self {
+        Self { store, machines, announcements: broadcast::channel(LAG_MAX).0 }
+    }
+
+    /// What is told from now on.
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Announcement> {
+        self.announcements.subscribe()
+    }
+
+    /// A machine is now `next`: its generation grows by one, it is stored with its event, shown, told.
+    pub(crate) async fn publish(
+        &self,
+        card: &Arc<Card>,
+        mut next: Record,
+        change: Change,
+    ) -> Result<(), StoreError> {
+        let before = card.record();
+        next.generation = before.generation + 1;
+        let next = Arc::new(next);
+        let renamed_from = (next.name != before.name).then(|| before.name.clone());
+        let happening = happening(&next, change);
+        let (stored, card) = (Arc::clone(&next), Arc::clone(card));
+        let tell = self.teller();
+        let machines = Arc::clone(&self.machines);
+        self.store
+            .run_then(
+                move |connection| {
+                    rows::update(connection, &stored)?;
+                    events::append(connection, happening)
+                },
+                move |event| {
+                    if let Some(from) = &renamed_from {
+                        machines.rename(card.id, from, &next.name);
+                    }
+                    card.show(Arc::clone(&next));
+                    tell.machine(&next, renamed_from, false);
+                    tell.event(event);
+                },
+            )
+            .await
+            .map(drop)
+    }
+
+    /// A machine is new here (created, adopted, out of the trash): `write` stores its row. It is
+    /// reachable as soon as this answers.
+    pub(crate) async fn welcome(
+        &self,
+        machine: Arc<Machine>,
+        write: impl FnOnce(&rusqlite::Connection, &Record) -> Result<(), StoreError> + Send + 'static,
+        change: Change,
+    ) -> Result<(), StoreError> {
+        let record = machine.record();
+        let stored = Arc::clone(&record);
+        let happening = happening(&record, change);
+        let tell = self.teller();
+        let machines = Arc::clone(&self.machines);
+        self.store
+            .run_then(
+                move |connection| {
+                    write(connection, &stored)?;
+                    events::append(connection, happening)
+                },
+                move |event| {
+                    machines.insert(machine);
+                    tell.machine(&record, None, true);
+                    tell.event(event);
+                },
+            )
+            .await
+            .map(drop)
+    }
+
+    /// A machine goes into the trash.
+    pub(crate) async fn farewell(&self, card: &Arc<Card>, change: Change) -> Result<(), StoreError> {
+        let record = card.record();
+        let by = change.by.clone().unwrap_or_default();
+        let happening = happening(&record, change);
+        let tell = self.teller();
+        let machines = Arc::clone(&self.machines);
+        let id = card.id;
+        self.store
+            .run_then(
+                move |connection| {
+                    rows::put_into_trash(connection, id, chrono::Utc::now(), &by)?;
+                    events::append(connection, happening)
+                },
+                move |event| {
+                    machines.remove(id);
+                    tell.gone(&record);
+                    tell.event(event);
+                },
+            )
+            .await
+            .map(drop)
+    }
+
+    /// Something happened that changes no machine.
+    pub(crate) async fn note(&self, happening: Happening) -> Result<(), StoreError> {
+        let tell = self.teller();
+        self.store
+            .run_then(move |connection| events::append(connection, happening), move |event| tell.event(event))
+            .await
+            .map(drop)
+    }
+
+    fn teller(&self) -> Teller {
+        Teller(self.announcements.clone())
+    }
+}
+
+/// Tells from the store's thread. Nobody listening is no error.
+struct Teller(broadcast::Sender<Announcement>);
+
+impl Teller {
+    fn machine(&self, record: &Record, renamed_from: Option<MachineName>, new: bool) {
+        let _ = self.0.send(Announcement::Machine { seen: record.seen(), renamed_from, new });
+    }
+
+    fn gone(&self, record: &Record) {
+        let _ = self.0.send(Announcement::Gone { seen: record.seen() });
+    }
+
+    fn event(&self, event: &Event) {
+        let _ = self.0.send(Announcement::Event(event.clone()));
+    }
+}
+
+fn happening(record: &Record, change: Change) -> Happening {
+    Happening {
+        what: change.what,
+        machine: Some(record.name.to_string()),
+        state: Some(record.state.word().into()),
+        generation: Some(record.generation),
+        by: change.by,
+        sentence: change.sentence,
+    }
+}

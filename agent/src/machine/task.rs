@@ -1,0 +1,320 @@
+//! The task that owns one machine: it alone changes it, one thing at a time.
+//!
+//! What the guest did comes before what is asked of it. Long work (a start, waiting for a guest that
+//! was asked to shut down) runs beside the queue, so that a kill gets through. A panic anywhere in it
+//! fails this machine and nothing else.
+
+mod doing;
+mod edits;
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use hypervisor_core::{
+    driver::{GuestEvent, Observed, Power},
+    lifecycle::{Cause, Event, Exit, Request, State, Wanted, next},
+};
+use skerry_stanzas::refusal::Refusal;
+use tokio::sync::mpsc;
+
+use self::doing::{Doing, End};
+pub(crate) use self::edits::{labels, protected, taken};
+use super::{
+    Card, Do, Machine, Order, QUEUE_MAX, Record, Reply, Report,
+    publisher::{Change, Publisher},
+    queue::{self, Verdict},
+    wording,
+};
+use crate::{crash, reference, store::StoreError};
+
+/// What a guest did that may wait to be looked at; beyond it the task looks for itself.
+const GUEST_EVENTS_MAX: usize = 16;
+
+/// The task's own.
+pub(crate) struct Task {
+    card: Arc<Card>,
+    publisher: Arc<Publisher>,
+    orders: mpsc::Receiver<Box<Order>>,
+    guest: mpsc::Receiver<GuestEvent>,
+    doing: Option<Box<Doing>>,
+}
+
+/// Whether the task goes on.
+#[derive(PartialEq, Eq)]
+enum Flow {
+    On,
+    End,
+}
+
+/// Starts the task of a machine.
+pub(crate) fn spawn(card: Arc<Card>, publisher: Arc<Publisher>) -> Machine {
+    let (orders, order_queue) = mpsc::channel(QUEUE_MAX);
+    let (guest, guest_queue) = mpsc::channel(GUEST_EVENTS_MAX);
+    let task =
+        Task { card: Arc::clone(&card), publisher, orders: order_queue, guest: guest_queue, doing: None };
+    tokio::spawn(task.run());
+    Machine { card, orders, guest }
+}
+
+impl Task {
+    async fn run(mut self) {
+        loop {
+            match AssertUnwindSafe(self.turn()).catch_unwind().await {
+                Ok(Flow::On) => {}
+                Ok(Flow::End) => break,
+                Err(panic) => Box::pin(self.panicked(panic)).await,
+            }
+        }
+    }
+
+    /// Waits for the next thing to happen, and deals with it.
+    async fn turn(&mut self) -> Flow {
+        let request = self.doing.as_ref().map(|doing| doing.request);
+        let hears = !request.is_some_and(queue::is_deaf);
+        let takes_orders = !request.is_some_and(queue::is_exclusive);
+        tokio::select! {
+            biased;
+            Some(event) = self.guest.recv(), if hears => Box::pin(self.guest_did(event)).await,
+            end = Doing::end(&mut self.doing), if request.is_some() => Box::pin(self.ended(end)).await,
+            order = self.orders.recv(), if takes_orders => match order {
+                Some(order) => return Box::pin(self.order(*order)).await,
+                None => return Flow::End,
+            },
+        }
+        Flow::On
+    }
+
+    async fn order(&mut self, order: Order) -> Flow {
+        match order {
+            Order::Do(ask) => self.asked(ask).await,
+            Order::Edit { edit, by, reply } => self.edit(edit, by, reply).await,
+            Order::Look => self.look().await,
+            Order::Retire { by, reply } => return self.retire(by, reply).await,
+        }
+        Flow::On
+    }
+
+    /// The queue's answer to a request, and what follows from it.
+    async fn asked(&mut self, ask: Do) {
+        let record = self.card.record();
+        let doing = self.doing.as_ref().map(|doing| doing.request);
+        match queue::verdict(&record.state, doing, ask.request) {
+            Verdict::Refused(obstacle) => {
+                let _ = ask.reply.send(Err(wording::obstacle(&record.name, ask.request, obstacle)));
+            }
+            Verdict::AlreadySo => {
+                let _ = ask.reply.send(Ok(Report { record, already: true }));
+            }
+            Verdict::Join => {
+                if let Some(doing) = &mut self.doing {
+                    doing.waiting.push(ask.reply);
+                }
+            }
+            Verdict::Interrupt => {
+                if let Some(interrupted) = self.doing.take() {
+                    let refusal = doing::interrupted(&record.name, interrupted.request, ask.request);
+                    interrupted.refuse(&refusal);
+                }
+                self.begin(ask).await;
+            }
+            Verdict::Begin => self.begin(ask).await,
+        }
+    }
+
+    /// Stores what is meant, then sets it going.
+    async fn begin(&mut self, ask: Do) {
+        let event = match ask.request {
+            Request::Start => Some(Event::StartAccepted),
+            Request::Shutdown => Some(Event::ShutdownAccepted),
+            Request::Kill | Request::Reboot | Request::Reset => None,
+            Request::Pause | Request::Resume | Request::Delete => None,
+        };
+        if ask.request == Request::Start {
+            // What an earlier life of the guest did is no news of this one.
+            while self.guest.try_recv().is_ok() {}
+        }
+        let before = self.card.record().wanted;
+        if let Some(event) = event
+            && let Err(refusal) = self.happen(event, ask.by.clone()).await
+        {
+            let _ = ask.reply.send(Err(refusal));
+            return;
+        }
+        crash::point("intent-stored");
+        self.doing = Some(Box::new(Doing::begin(&self.card, ask, before)));
+    }
+
+    /// What was being done has come to its end.
+    async fn ended(&mut self, end: End) {
+        let Some(doing) = self.doing.take() else { return };
+        let name = self.card.record().name.clone();
+        let event = match (doing.request, &end) {
+            (Request::Start, End::Done) => Some(Event::Started),
+            (Request::Start, End::Failed(error)) => Some(Event::StartFailed(Cause(wording::cause(error)))),
+            (Request::Start, End::TimedOut) => None,
+            (Request::Shutdown, End::TimedOut | End::Failed(_)) => Some(Event::ShutdownTimedOut),
+            (Request::Kill, End::Done) => Some(Event::KilledNow),
+            (Request::Reset, End::Done) => Some(Event::GuestRebooted),
+            (Request::Pause, End::Done) => Some(Event::PausedNow),
+            (Request::Resume, End::Done) => Some(Event::ResumedNow),
+            _ => None,
+        };
+        let mut stored = Ok(());
+        if let Some(event) = event {
+            stored = self.happen_wanting(event, doing.by.clone(), doing.wanted_after(&end)).await;
+        }
+        crash::point("state-stored");
+        let failed = matches!(end, End::Failed(_));
+        match end {
+            // The guest did it; a store that could not take it down is the log's and the next start's.
+            End::Done => match stored {
+                Ok(()) => doing.answer(&Report { record: self.card.record(), already: false }),
+                Err(refusal) => doing.refuse(&refusal),
+            },
+            End::TimedOut => {
+                let refusal = doing::timed_out(&name, doing.request, doing.wait);
+                doing.refuse(&refusal);
+            }
+            End::Failed(error) => {
+                let refusal = wording::driver_said(&name, doing.request, error);
+                doing.refuse(&refusal);
+            }
+        }
+        if failed {
+            self.look().await;
+        }
+    }
+
+    /// The guest did something unasked, or what it was asked to do.
+    async fn guest_did(&mut self, event: GuestEvent) {
+        let event = match event {
+            GuestEvent::Halted => Event::GuestHalted,
+            GuestEvent::Rebooted => Event::GuestRebooted,
+            GuestEvent::Paused => Event::PausedNow,
+            GuestEvent::Resumed => Event::ResumedNow,
+            GuestEvent::Crashed(cause) => Event::Crashed(cause),
+        };
+        let by = self.doing.as_ref().and_then(|doing| doing.by.clone());
+        let rebooted = event == Event::GuestRebooted;
+        if self.happen(event, by).await.is_err() {
+            return;
+        }
+        let record = self.card.record();
+        let over = match record.state {
+            State::Stopped(_) | State::Failed(_) => true,
+            State::Starting | State::Running | State::Paused | State::Saved => false,
+            State::Stopping | State::Migrating(_) => false,
+        };
+        let request = self.doing.as_ref().map(|doing| doing.request);
+        if (over || (rebooted && request == Some(Request::Reboot)))
+            && let Some(doing) = self.doing.take()
+        {
+            let done = matches!(
+                (doing.request, &record.state),
+                (Request::Shutdown, State::Stopped(_)) | (Request::Reboot, State::Running)
+            );
+            if done {
+                doing.answer(&Report { record, already: false });
+            } else {
+                let refusal = doing::overtaken(&record, doing.request);
+                doing.refuse(&refusal);
+            }
+        }
+    }
+
+    /// Looks at the guest, and believes what is seen.
+    async fn look(&mut self) {
+        let record = self.card.record();
+        let seen = self.card.driver.observe(&self.card.launch()).await;
+        let state = match seen {
+            Ok(observed) => observed_state(&record.state, &observed),
+            Err(error) => {
+                tracing::warn!(machine = %record.name, %error, "could not be looked at");
+                return;
+            }
+        };
+        if state != record.state && self.doing.is_none() {
+            let _ = self.happen(Event::Observed(Box::new(state)), None).await;
+        }
+    }
+
+    async fn happen(&mut self, event: Event, by: Option<String>) -> Result<(), Refusal> {
+        let wanted = match &event {
+            Event::StartAccepted => Some(Wanted::Running),
+            Event::ShutdownAccepted => Some(Wanted::Stopped),
+            _ => None,
+        };
+        self.happen_wanting(event, by, wanted).await
+    }
+
+    /// An event makes of the machine what the lifecycle says; that is stored and told.
+    async fn happen_wanting(
+        &mut self,
+        event: Event,
+        by: Option<String>,
+        wanted: Option<Wanted>,
+    ) -> Result<(), Refusal> {
+        let record = self.card.record();
+        let state = match next(&record.state, &event) {
+            Ok(state) => state,
+            Err(unexpected) => {
+                tracing::debug!(machine = %record.name, %unexpected, "ignored");
+                return Ok(());
+            }
+        };
+        let (what, sentence) = wording::happened(&record.name, &event, &state);
+        let wanted = wanted.unwrap_or(match &event {
+            // A guest that shuts itself down is not to be brought back.
+            Event::GuestHalted => Wanted::Stopped,
+            _ => record.wanted,
+        });
+        let changed = Record { state, wanted, ..Record::clone(&record) };
+        if changed == *record && event != Event::GuestRebooted {
+            return Ok(());
+        }
+        self.publish(changed, Change { what, sentence, by }).await.map_err(|error| {
+            tracing::error!(machine = %record.name, what, %error, "could not be stored");
+            Refusal::from(error)
+        })
+    }
+
+    async fn publish(&mut self, record: Record, change: Change) -> Result<(), StoreError> {
+        self.publisher.publish(&self.card, record, change).await
+    }
+
+    /// A defect of ours: this machine has failed, under a reference; its guest is left alone.
+    async fn panicked(&mut self, panic: Box<dyn std::any::Any + Send>) {
+        let reference = reference::fresh();
+        let said = reference::panic_text(panic.as_ref());
+        let record = self.card.record();
+        tracing::error!(machine = %record.name, %reference, %said, "the machine's task panicked");
+        if let Some(doing) = self.doing.take() {
+            doing.refuse(&reference::answer(&format!("{} has failed", record.name), &reference));
+        }
+        let state = State::Failed(Cause(format!("an internal error (reference {reference})")));
+        let changed = Record { state, ..Record::clone(&record) };
+        let sentence = wording::is(&changed.name, &changed.state);
+        let change = Change { what: "machine.failed", sentence, by: None };
+        if let Err(error) = self.publish(changed, change).await {
+            tracing::error!(machine = %record.name, %error, "could not be stored");
+        }
+    }
+}
+
+/// What a machine that was `before` is, as its driver sees it now.
+pub(crate) fn observed_state(before: &State, observed: &Observed) -> State {
+    match (&observed.power, before) {
+        (Power::Running, State::Stopping) => State::Stopping,
+        (Power::Running, _) => State::Running,
+        (Power::Paused, _) => State::Paused,
+        (Power::Crashed(cause), _) => State::Failed(cause.clone()),
+        (Power::Off, State::Stopped(_) | State::Saved | State::Failed(_)) => before.clone(),
+        (Power::Off, State::Stopping) => State::Stopped(Exit::Asked),
+        (Power::Off, State::Starting | State::Running | State::Paused | State::Migrating(_)) => {
+            State::Stopped(Exit::Found)
+        }
+    }
+}
+
+/// How long a request may take when the caller says nothing.
+pub(crate) const WAIT: Duration = Duration::from_secs(90);

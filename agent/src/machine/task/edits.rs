@@ -1,0 +1,123 @@
+//! Changes of what is remembered of a machine, and its way into the trash.
+
+use hypervisor_core::lifecycle::{Admission, Request, State, admit};
+use skerry_stanzas::refusal::{Reason, Refusal};
+
+use super::{Flow, Reply, Report, Task};
+use crate::{
+    machine::{Edit, Record, publisher::Change, wording},
+    store::StoreError,
+};
+
+impl Task {
+    pub(super) async fn edit(&mut self, edit: Edit, by: Option<String>, reply: Reply) {
+        let record = self.card.record();
+        let mut changed = Record::clone(&record);
+        let (what, sentence) = apply(&mut changed, edit);
+        if changed == *record {
+            let _ = reply.send(Ok(Report { record, already: true }));
+            return;
+        }
+        let name = changed.name.to_string();
+        let done = self.publish(changed, Change { what, sentence, by }).await;
+        let _ = reply.send(match done {
+            Ok(()) => Ok(Report { record: self.card.record(), already: false }),
+            Err(StoreError::Taken) => Err(taken(&name)),
+            Err(error) => Err(error.into()),
+        });
+    }
+
+    /// Into the trash, if nothing runs; the task ends with it.
+    pub(super) async fn retire(&mut self, by: String, reply: Reply) -> Flow {
+        let record = self.card.record();
+        if let Admission::Refused(obstacle) = admit(&record.state, &Request::Delete) {
+            let _ = reply.send(Err(wording::obstacle(&record.name, Request::Delete, obstacle)));
+            return Flow::On;
+        }
+        if record.protected {
+            let _ = reply.send(Err(protected(&record)));
+            return Flow::On;
+        }
+        // A failed machine may have left something running.
+        if matches!(record.state, State::Failed(_))
+            && let Err(error) = self.card.driver.kill(self.card.id).await
+        {
+            let _ = reply.send(Err(wording::driver_said(&record.name, Request::Delete, error)));
+            return Flow::On;
+        }
+        let change = Change {
+            what: "machine.deleted",
+            sentence: format!("{} was put into the trash.", record.name),
+            by: Some(by),
+        };
+        match self.publisher.farewell(&self.card, change).await {
+            Ok(()) => {
+                let _ = reply.send(Ok(Report { record, already: false }));
+                Flow::End
+            }
+            Err(error) => {
+                let _ = reply.send(Err(error.into()));
+                Flow::On
+            }
+        }
+    }
+}
+
+/// Makes the change, and says what it is called.
+fn apply(record: &mut Record, edit: Edit) -> (&'static str, String) {
+    let name = record.name.clone();
+    match edit {
+        Edit::Define(definition, what) => {
+            record.definition = *definition;
+            ("machine.defined", format!("{name} was changed: {what}."))
+        }
+        Edit::Rename(to) => {
+            let sentence = format!("{name} is called {to} now.");
+            record.name = to;
+            ("machine.renamed", sentence)
+        }
+        Edit::Label { add, remove } => {
+            record.labels.retain(|label| !remove.contains(label));
+            for label in add {
+                if !record.labels.contains(&label) {
+                    record.labels.push(label);
+                }
+            }
+            record.labels.sort();
+            ("machine.labelled", labels(record))
+        }
+        Edit::Autostart(on) => {
+            record.autostart = on;
+            let words = if on { "starts with its host now" } else { "no longer starts with its host" };
+            ("machine.autostart-set", format!("{name} {words}."))
+        }
+        Edit::Protect(on) => {
+            record.protected = on;
+            let words = if on { "is protected now" } else { "is no longer protected" };
+            ("machine.protection-set", format!("{name} {words}."))
+        }
+    }
+}
+
+/// The labels, in a sentence.
+pub(crate) fn labels(record: &Record) -> String {
+    match record.labels.as_slice() {
+        [] => format!("{} has no labels.", record.name),
+        labels => format!("{} has the labels {}.", record.name, labels.join(", ")),
+    }
+}
+
+/// The refusal for a name that is taken, or looks like one that is.
+pub(crate) fn taken(name: &str) -> Refusal {
+    Refusal::new(
+        Reason::Conflict,
+        format!("There is a machine {name} already, or one whose name looks the same."),
+    )
+    .hint("Choose another name.")
+}
+
+/// The refusal for a protected machine.
+pub(crate) fn protected(record: &Record) -> Refusal {
+    Refusal::new(Reason::Conflict, format!("{} is protected.", record.name))
+        .hint(format!("\"protect {} off\" first, if it is really meant.", record.name))
+}

@@ -1,0 +1,178 @@
+//! The machines in the store: one row each, kept while the machine is in the trash.
+
+use chrono::{DateTime, Utc};
+use hypervisor_core::machine::{MachineId, MachineName};
+use rusqlite::{Connection, OptionalExtension, Row};
+use serde::{Serialize, de::DeserializeOwned};
+use unicode_security::skeleton;
+
+use super::StoreError;
+use crate::machine::Record;
+
+const COLUMNS: &str = "id, name, definition, driver, wanted, state, generation, labels, autostart, protected, \
+                       created_at, created_by";
+
+/// A machine as it stands in the store, with its driver by name.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Stored {
+    /// Everything but the driver.
+    pub(crate) record: Record,
+    /// The name of the driver, which may not be enabled any more.
+    pub(crate) driver: String,
+}
+
+/// A machine in the trash.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Trashed {
+    /// The machine.
+    pub(crate) stored: Stored,
+    /// When it was deleted.
+    pub(crate) deleted_at: DateTime<Utc>,
+    /// Who deleted it.
+    pub(crate) deleted_by: String,
+}
+
+/// What two names that look alike have in common (UTS 39).
+pub(crate) fn look(name: &MachineName) -> String {
+    skeleton(name.as_str()).collect()
+}
+
+/// Writes a new machine down. [`StoreError::Taken`] when a name is that name, or looks like it.
+pub(crate) fn insert(connection: &Connection, record: &Record) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO machines (id, name, skeleton, definition, driver, wanted, state, generation, labels,
+                 autostart, protected, created_at, created_by)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        )?
+        .execute(rusqlite::params![
+            record.id.to_string(),
+            record.name.as_str(),
+            look(&record.name),
+            json(&record.definition)?,
+            record.driver,
+            json(&record.wanted)?,
+            json(&record.state)?,
+            record.generation,
+            json(&record.labels)?,
+            record.autostart,
+            record.protected,
+            json(&record.created_at)?,
+            record.created_by,
+        ])?;
+    Ok(())
+}
+
+/// Writes what may have changed of a machine.
+pub(crate) fn update(connection: &Connection, record: &Record) -> Result<(), StoreError> {
+    let rows = connection
+        .prepare_cached(
+            "UPDATE machines SET name = ?2, skeleton = ?3, definition = ?4, wanted = ?5, state = ?6,
+                 generation = ?7, labels = ?8, autostart = ?9, protected = ?10
+             WHERE id = ?1 AND deleted_at IS NULL",
+        )?
+        .execute(rusqlite::params![
+            record.id.to_string(),
+            record.name.as_str(),
+            look(&record.name),
+            json(&record.definition)?,
+            json(&record.wanted)?,
+            json(&record.state)?,
+            record.generation,
+            json(&record.labels)?,
+            record.autostart,
+            record.protected,
+        ])?;
+    if rows == 1 { Ok(()) } else { Err(StoreError::Unreadable(format!("no machine {}", record.id))) }
+}
+
+/// The machines that are not in the trash, by name.
+pub(crate) fn all(connection: &Connection) -> Result<Vec<Stored>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM machines WHERE deleted_at IS NULL ORDER BY name");
+    let mut query = connection.prepare_cached(&sql)?;
+    let rows = query.query_map([], |row| Ok(stored(row)))?;
+    rows.map(|row| row?).collect()
+}
+
+/// The trash, newest first.
+pub(crate) fn trash(connection: &Connection) -> Result<Vec<Trashed>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS}, deleted_at, deleted_by FROM machines WHERE deleted_at IS NOT NULL
+         ORDER BY deleted_at DESC"
+    );
+    let mut query = connection.prepare_cached(&sql)?;
+    let rows = query.query_map([], |row| Ok(trashed(row)))?;
+    rows.map(|row| row?).collect()
+}
+
+/// Puts a machine into the trash; its name is free from then on.
+pub(crate) fn put_into_trash(
+    connection: &Connection,
+    id: MachineId,
+    at: DateTime<Utc>,
+    by: &str,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("UPDATE machines SET deleted_at = ?2, deleted_by = ?3 WHERE id = ?1")?
+        .execute((id.to_string(), json(&at)?, by))?;
+    Ok(())
+}
+
+/// Takes a machine out of the trash. [`StoreError::Taken`] when its name was given away meanwhile.
+pub(crate) fn take_out_of_trash(connection: &Connection, id: MachineId) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("UPDATE machines SET deleted_at = NULL, deleted_by = NULL WHERE id = ?1")?
+        .execute([id.to_string()])?;
+    Ok(())
+}
+
+/// Forgets a machine for good.
+pub(crate) fn purge(connection: &Connection, id: MachineId) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("DELETE FROM machines WHERE id = ?1 AND deleted_at IS NOT NULL")?
+        .execute([id.to_string()])?;
+    Ok(())
+}
+
+/// The name of the machine that has this name, or one that looks like it.
+pub(crate) fn like(connection: &Connection, name: &MachineName) -> Result<Option<String>, StoreError> {
+    let mut query =
+        connection.prepare_cached("SELECT name FROM machines WHERE skeleton = ?1 AND deleted_at IS NULL")?;
+    Ok(query.query_row([look(name)], |row| row.get(0)).optional()?)
+}
+
+fn trashed(row: &Row<'_>) -> Result<Trashed, StoreError> {
+    Ok(Trashed {
+        stored: stored(row)?,
+        deleted_at: read(&row.get::<_, String>("deleted_at")?)?,
+        deleted_by: row.get("deleted_by")?,
+    })
+}
+
+fn stored(row: &Row<'_>) -> Result<Stored, StoreError> {
+    let text = |column: &str| row.get::<_, String>(column);
+    let unreadable = |what: &dyn std::fmt::Display| StoreError::Unreadable(format!("a machine: {what}"));
+    let record = Record {
+        id: MachineId(text("id")?.parse().map_err(|error| unreadable(&error))?),
+        name: MachineName::new(text("name")?).map_err(|error| unreadable(&error))?,
+        definition: read(&text("definition")?)?,
+        driver: "",
+        wanted: read(&text("wanted")?)?,
+        state: read(&text("state")?)?,
+        generation: row.get("generation")?,
+        labels: read(&text("labels")?)?,
+        autostart: row.get("autostart")?,
+        protected: row.get("protected")?,
+        created_at: read(&text("created_at")?)?,
+        created_by: text("created_by")?,
+    };
+    Ok(Stored { record, driver: text("driver")? })
+}
+
+fn json(value: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Unreadable(error.to_string()))
+}
+
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Unreadable(format!("{text}: {error}")))
+}

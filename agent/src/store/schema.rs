@@ -1,0 +1,115 @@
+//! The schema of state.db, and the steps from each version of it to the next.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::StoreError;
+
+/// Step `n` leads from version `n` to `n + 1`. A step that was released is never changed.
+const STEPS: &[&str] =
+    &["CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+     CREATE TABLE machines (
+         id TEXT PRIMARY KEY,
+         name TEXT NOT NULL,
+         -- Equal for names that look alike (UTS 39).
+         skeleton TEXT NOT NULL,
+         definition TEXT NOT NULL,
+         driver TEXT NOT NULL,
+         wanted TEXT NOT NULL,
+         state TEXT NOT NULL,
+         generation INTEGER NOT NULL,
+         labels TEXT NOT NULL,
+         autostart INTEGER NOT NULL,
+         protected INTEGER NOT NULL,
+         created_at TEXT NOT NULL,
+         created_by TEXT NOT NULL,
+         deleted_at TEXT,
+         deleted_by TEXT
+     ) STRICT;
+     CREATE UNIQUE INDEX machines_name ON machines (name) WHERE deleted_at IS NULL;
+     CREATE UNIQUE INDEX machines_skeleton ON machines (skeleton) WHERE deleted_at IS NULL;
+
+     CREATE TABLE journal (
+         seq INTEGER PRIMARY KEY AUTOINCREMENT,
+         at TEXT NOT NULL,
+         kind TEXT NOT NULL,
+         entry TEXT NOT NULL,
+         body TEXT NOT NULL,
+         prev_hash BLOB NOT NULL,
+         hash BLOB NOT NULL
+     ) STRICT;
+     CREATE INDEX journal_entry ON journal (entry, kind);
+     CREATE INDEX journal_machine ON journal (json_extract(body, '$.machine')) WHERE kind = 'accepted';
+     CREATE INDEX journal_key ON journal (json_extract(body, '$.caller'), json_extract(body, '$.key'))
+         WHERE kind = 'accepted';
+     CREATE TRIGGER journal_unchanged BEFORE UPDATE ON journal
+         BEGIN SELECT RAISE (ABORT, 'the journal is append-only'); END;
+     CREATE TRIGGER journal_kept BEFORE DELETE ON journal
+         BEGIN SELECT RAISE (ABORT, 'the journal is append-only'); END;
+
+     CREATE TABLE events (
+         sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+         event TEXT NOT NULL
+     ) STRICT;
+
+     CREATE TABLE presence_subscriptions (
+         target TEXT NOT NULL,
+         jid TEXT NOT NULL,
+         state TEXT NOT NULL,
+         PRIMARY KEY (target, jid)
+     ) STRICT, WITHOUT ROWID;
+
+     CREATE TABLE pubsub_subscriptions (
+         target TEXT NOT NULL,
+         node TEXT NOT NULL,
+         jid TEXT NOT NULL,
+         PRIMARY KEY (target, node, jid)
+     ) STRICT, WITHOUT ROWID;"];
+
+/// Opens the file, checks it, and brings it to the newest version.
+pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+    let connection = Connection::open(path)?;
+    // FULL: what was answered is on the disk, also after a power cut.
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+         PRAGMA busy_timeout = 5000; PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -1024;",
+    )?;
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict != "ok" {
+        return Err(StoreError::Damaged(verdict));
+    }
+    migrate(&connection)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+fn migrate(connection: &Connection) -> Result<(), StoreError> {
+    let found: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let known = u32::try_from(STEPS.len()).unwrap_or(u32::MAX);
+    if found > known {
+        return Err(StoreError::Newer { found, known });
+    }
+    for (version, step) in STEPS.iter().enumerate().skip(found as usize) {
+        connection.execute_batch(&format!("BEGIN; {step} PRAGMA user_version = {}; COMMIT;", version + 1))?;
+    }
+    Ok(())
+}
+
+/// A fact about the host that outlives the agent (the boot it last saw, say).
+pub(crate) fn fact(connection: &Connection, name: &str) -> Result<Option<String>, StoreError> {
+    use rusqlite::OptionalExtension;
+    let mut query = connection.prepare_cached("SELECT value FROM facts WHERE name = ?1")?;
+    Ok(query.query_row([name], |row| row.get(0)).optional()?)
+}
+
+/// Writes a fact down.
+pub(crate) fn set_fact(connection: &Connection, name: &str, value: &str) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO facts (name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2",
+        )?
+        .execute([name, value])?;
+    Ok(())
+}

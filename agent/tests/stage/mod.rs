@@ -1,0 +1,178 @@
+//! A stage for tests: an agent on the fake driver, in a folder of its own.
+#![allow(dead_code, clippy::unwrap_used, clippy::panic)]
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use hypervisor_core::{
+    driver::{
+        Driver,
+        fake::{Fake, FakeWorld, Faults},
+    },
+    machine::{MachineId, MachineName},
+};
+use skerry_agent::{
+    agent::{Agent, Announcement, Event},
+    asked::{Answer, Asked, Confirmation, Door, Target},
+    config::Config,
+};
+use skerry_stanzas::{
+    command::{COMMANDS, Declaration, Object},
+    refusal::{Reason, Refusal},
+    words,
+};
+use tokio::sync::broadcast;
+use xmpp_parsers::jid::Jid;
+
+pub const ANN: &str = "ann@example.org/phone";
+pub const OTTO: &str = "otto@example.org/desk";
+pub const VERA: &str = "vera@example.org/tab";
+pub const EVE: &str = "eve@elsewhere.org/x";
+
+/// An agent, the world its machines live in, and its folder.
+pub struct Stage {
+    pub agent: Agent,
+    pub world: FakeWorld,
+    pub folder: tempfile::TempDir,
+}
+
+pub fn config(folder: &Path) -> Config {
+    let secret = folder.join("secret");
+    std::fs::write(&secret, "hush\n").unwrap();
+    let kernel = folder.join("vmlinuz");
+    std::fs::write(&kernel, "kernel").unwrap();
+    let text = format!(
+        "name = \"kvm1\"\nstate = {:?}\n\
+         [link]\nkind = \"component\"\njid = \"kvm1.example.org\"\nserver = \"127.0.0.1:5347\"\nsecret_file = {:?}\n\
+         [roles]\nadmin = [\"ann@example.org\"]\noperator = [\"otto@example.org\"]\nviewer = [\"vera@example.org\"]\n\
+         [drivers]\nenabled = [\"fake\"]\n\
+         [images.linux]\nkernel = {:?}\ncmdline = \"console=ttyS0\"\nabout = \"a small Linux\"\n",
+        folder.join("state").display().to_string(),
+        secret.display().to_string(),
+        kernel.display().to_string(),
+    );
+    let config = Config::parse(&text, &folder.join("agent.toml")).unwrap();
+    config.check().unwrap();
+    config
+}
+
+pub async fn stage() -> Stage {
+    let folder = tempfile::tempdir().unwrap();
+    let world = FakeWorld::new();
+    let agent = open(folder.path(), &world).await;
+    Stage { agent, world, folder }
+}
+
+pub async fn open(folder: &Path, world: &FakeWorld) -> Agent {
+    let drivers: Vec<Arc<dyn Driver>> = vec![Arc::new(Fake::on(world))];
+    Agent::open(config(folder), drivers).await.unwrap()
+}
+
+pub fn declaration(object: Object, verb: &str) -> &'static Declaration {
+    COMMANDS.iter().find(|d| d.object == object && d.verb == verb).unwrap()
+}
+
+pub fn name(name: &str) -> MachineName {
+    MachineName::new(name).unwrap()
+}
+
+pub fn jid(text: &str) -> Jid {
+    Jid::new(text).unwrap()
+}
+
+/// What `line` asks: "list" of the host, "web1: start" of a machine.
+pub fn asked(caller: &str, line: &str) -> Asked {
+    let (target, rest) = match line.split_once(": ") {
+        Some((machine, rest)) => (Target::Machine(name(machine)), rest),
+        None => (Target::Host, line),
+    };
+    let object = if target == Target::Host { Object::Host } else { Object::Machine };
+    let mut split = words::split(rest).unwrap();
+    let declaration = declaration(object, &split.remove(0));
+    Asked {
+        caller: jid(caller),
+        target,
+        declaration,
+        argv: words::arguments(declaration, &split).unwrap(),
+        door: Door::Chat,
+        key: None,
+        patience: Duration::from_secs(30),
+    }
+}
+
+impl Stage {
+    pub async fn ask(&self, caller: &str, line: &str) -> Answer {
+        self.agent.ask(asked(caller, line), None).await
+    }
+
+    pub async fn done(&self, caller: &str, line: &str) -> String {
+        done(self.ask(caller, line).await)
+    }
+
+    pub async fn refused(&self, caller: &str, line: &str) -> Refusal {
+        refused(self.ask(caller, line).await)
+    }
+
+    /// A destroying command, with the question answered by yes.
+    pub async fn yes(&self, caller: &str, line: &str) -> Answer {
+        let asked = asked(caller, line);
+        let target = asked.target.clone();
+        let question = question(self.agent.ask(asked, None).await);
+        self.agent.confirm(&jid(caller), &target, Some(&question.code), Door::Chat, None, None).await
+    }
+
+    pub fn state(&self, machine: &str) -> String {
+        self.agent.machine(&name(machine)).unwrap().state.word().into()
+    }
+
+    pub fn id(&self, machine: &str) -> MachineId {
+        self.agent.machine(&name(machine)).unwrap().id
+    }
+
+    pub fn faults(&self) -> Faults {
+        self.world.faults()
+    }
+
+    /// The agent ends as if killed by the store's measure, and another begins on the same world.
+    pub async fn restart(self) -> Self {
+        self.agent.close().await;
+        drop(self.agent);
+        let agent = open(self.folder.path(), &self.world).await;
+        Self { agent, world: self.world, folder: self.folder }
+    }
+}
+
+pub fn done(answer: Answer) -> String {
+    match answer {
+        Answer::Done { text, .. } => text,
+        other => panic!("not done: {other:?}"),
+    }
+}
+
+pub fn refused(answer: Answer) -> Refusal {
+    match answer {
+        Answer::Refused(refusal) => refusal,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+pub fn question(answer: Answer) -> Confirmation {
+    match answer {
+        Answer::Confirm(confirmation) => confirmation,
+        other => panic!("not asked back: {other:?}"),
+    }
+}
+
+pub fn reason(answer: Answer) -> Reason {
+    refused(answer).reason
+}
+
+/// Waits for the event of this name.
+pub async fn event(from: &mut broadcast::Receiver<Announcement>, what: &str) -> Event {
+    loop {
+        if let Announcement::Event(event) = from.recv().await.unwrap()
+            && event.what == what
+        {
+            return event;
+        }
+    }
+}
