@@ -29,8 +29,9 @@ impl Backoff {
         *self = Self::new();
     }
 
-    /// After a break or a failed try: anywhere between nothing and a bound that doubles up to a minute (full
-    /// jitter: hosts that lost one server must not all come back in the same moment).
+    /// After a break or a failed try: anywhere between nothing and a bound that grows by half each time, up to
+    /// a minute (full jitter: hosts that lost one server must not all come back in the same moment). Doubling
+    /// would make a server's restart of ten seconds an absence of thirty.
     pub(crate) fn after_break(&mut self) -> Duration {
         let bound = bound(BROKEN_FIRST, self.failures, BROKEN_MAX);
         self.failures += 1;
@@ -45,8 +46,8 @@ impl Backoff {
     }
 }
 
-fn bound(first: Duration, doublings: u32, max: Duration) -> Duration {
-    first.saturating_mul(1 << doublings.min(20)).min(max)
+fn bound(first: Duration, growths: u32, max: Duration) -> Duration {
+    first.mul_f64(1.5_f64.powi(growths.min(40).cast_signed())).min(max)
 }
 
 #[cfg(test)]
@@ -63,7 +64,7 @@ mod tests {
             let bound = bound(REFUSED_FIRST, round, REFUSED_MAX);
             assert!(wait >= bound / 2 && wait <= bound);
         }
-        assert_eq!(bound(BROKEN_FIRST, 8, BROKEN_MAX), BROKEN_MAX);
+        assert_eq!(bound(BROKEN_FIRST, 14, BROKEN_MAX), BROKEN_MAX);
         backoff.reset();
         assert!(backoff.after_break() <= BROKEN_FIRST);
     }
