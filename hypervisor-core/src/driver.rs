@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::{definition::Definition, lifecycle::Cause, machine::MachineId};
 
+pub mod disk;
 pub mod fake;
 pub mod qemu;
 

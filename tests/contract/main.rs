@@ -10,6 +10,7 @@ mod bench;
 mod cases;
 mod fake;
 mod qemu;
+mod qemu_only;
 mod story;
 
 use hypervisor_core::driver::Capability;

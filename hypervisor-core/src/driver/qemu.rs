@@ -37,7 +37,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use self::{arguments::CONSOLE_LOG, folder::Folder, running::Running, watching::Teller};
+use self::{arguments::CONSOLE_LOG, folder::Folder, process::Process, running::Running, watching::Teller};
 use crate::{
     driver::{
         Adopt, Capability, Console, Driver, DriverError, DriverEvent, Foreign, Launch, Observed, Pause,
@@ -126,6 +126,8 @@ struct Inside {
     running: Option<(Arc<Running>, AbortHandle)>,
     /// How the last run ended, if it crashed.
     crashed: Option<Cause>,
+    /// Its process, where that runs and cannot be reached: it can only be killed.
+    stray: Option<(Process, Folder)>,
 }
 
 impl Slot {
@@ -162,7 +164,7 @@ impl Shared {
         let mut inside = slot.inside();
         let watching = watching::watch(running.clone(), events, self.teller.clone(), slot.clone());
         let task = tokio::spawn(watching).abort_handle();
-        *inside = Inside { running: Some((running.clone(), task)), crashed: None };
+        *inside = Inside { running: Some((running.clone(), task)), ..Inside::default() };
         running
     }
 }
@@ -308,6 +310,10 @@ impl Driver for Qemu {
         let _gate = slot.gate.lock().await;
         if let Some(running) = slot.running() {
             running.kill().await?;
+        }
+        let stray = slot.inside().stray.take();
+        if let Some((process, folder)) = stray {
+            starting::undo(&process, &folder).await;
         }
         slot.inside().crashed = None;
         Ok(())

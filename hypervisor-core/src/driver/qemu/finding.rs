@@ -48,14 +48,14 @@ pub(super) async fn find(
     let stream = match folder::connect(&control).await {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-            return unreachable(&folder, note.as_ref()).map(|()| None);
+            return unreachable(slot, folder, note.as_ref()).map(|()| None);
         }
         Err(source) => return Err(DriverError::system("connecting to QEMU", source)),
     };
     let answering = match answer(stream).await {
         Ok(answering) => answering,
         // It ended while it was asked.
-        Err(DriverError::NotRunning) => return unreachable(&folder, note.as_ref()).map(|()| None),
+        Err(DriverError::NotRunning) => return unreachable(slot, folder, note.as_ref()).map(|()| None),
         Err(error) => return Err(error),
     };
     if answering.uuid != uuid {
@@ -73,22 +73,21 @@ pub(super) async fn find(
 }
 
 /// Nobody answers: there is none, unless its process is there nevertheless.
-fn unreachable(folder: &Folder, note: Option<&Note>) -> Result<(), DriverError> {
+fn unreachable(slot: &Slot, folder: Folder, note: Option<&Note>) -> Result<(), DriverError> {
     let process = match note {
         Some(note) => Process::find(&note.process)
             .map_err(|source| DriverError::system("looking for QEMU's process", source))?,
         None => None,
     };
-    match process {
-        Some(process) => Err(DriverError::Unfit(format!(
-            "its process {} runs, but its control socket is gone; end the process to go on",
-            process.identity.pid
-        ))),
-        None => {
-            folder.clear();
-            Ok(())
-        }
-    }
+    let Some(process) = process else {
+        folder.clear();
+        return Ok(());
+    };
+    let pid = process.identity.pid;
+    slot.inside().stray = Some((process, folder));
+    Err(DriverError::Unfit(format!(
+        "its process {pid} runs, but its control socket is gone; kill the machine to go on"
+    )))
 }
 
 /// Who is at the other end, and that it is a QEMU.

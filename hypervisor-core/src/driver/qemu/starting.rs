@@ -150,13 +150,13 @@ async fn connect(folder: &Folder, name: &str) -> Result<tokio::net::UnixStream, 
         .unwrap_or(Err(DriverError::TimedOut { what: "QEMU's start", limit: SOCKETS_MAX }))
 }
 
-/// Nothing of it is left after this.
-async fn undo(process: &Process, folder: &Folder) {
+/// Ends a process that was not brought up, or can no longer be reached. Nothing of it is left after.
+pub(super) async fn undo(process: &Process, folder: &Folder) {
     if let Err(error) = process.kill() {
-        tracing::error!(%error, pid = process.identity.pid, "a QEMU that did not start cannot be ended");
+        tracing::error!(%error, pid = process.identity.pid, "a QEMU cannot be ended");
     }
     if timeout(END_MAX, process.ended()).await.is_err() {
-        tracing::error!(pid = process.identity.pid, "a QEMU that did not start does not end");
+        tracing::error!(pid = process.identity.pid, "a QEMU was killed and does not end");
     }
     folder.clear();
 }
