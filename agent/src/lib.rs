@@ -10,6 +10,7 @@ pub mod agent;
 pub mod asked;
 pub mod config;
 mod confirm;
+pub mod console;
 pub mod crash;
 mod dispatch;
 mod drivers;

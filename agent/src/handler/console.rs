@@ -83,7 +83,8 @@ fn none(machine: &Machine) -> Refusal {
     Refusal::new(Reason::NotSupported, format!("{} has no console.", machine.record().name))
 }
 
-fn said(machine: &Machine, error: hypervisor_core::driver::DriverError) -> Refusal {
+/// What a driver's "no" means to whoever wanted the console.
+pub(crate) fn said(machine: &Machine, error: hypervisor_core::driver::DriverError) -> Refusal {
     use hypervisor_core::driver::DriverError;
     let name = &machine.record().name;
     match error {

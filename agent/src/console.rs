@@ -1,0 +1,148 @@
+//! The serial console as a stream: what the guest writes, as it writes it, and keys typed into it.
+//!
+//! The same right as the command `console`, and in the journal like it: opened before a byte goes
+//! through, closed with how long it was open. What is typed is not recorded: it holds passwords.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use skerry_stanzas::{
+    command::{COMMANDS, Declaration, Object},
+    refusal::{Reason, Refusal},
+};
+use tokio::sync::broadcast;
+use uuid::Uuid;
+use xmpp_parsers::jid::Jid;
+
+use crate::{
+    agent::Agent,
+    asked::{Door, Target},
+    dispatch::Slot,
+    handler,
+    journal::{self, Accepted, Outcome},
+    machine::Machine,
+};
+
+/// What stands where a slow reader missed output.
+const MISSED: &[u8] = b"\r\n[some output was missed]\r\n";
+
+/// An open console: its output. [`Keys`] types into it. The journal's entry is closed when it is dropped.
+pub struct ConsoleStream {
+    output: broadcast::Receiver<Vec<u8>>,
+    machine: Arc<Machine>,
+    entry: Entry,
+    _slot: Slot,
+}
+
+/// Types into a console; cheap to clone.
+#[derive(Clone)]
+pub struct Keys(Arc<Machine>);
+
+/// The journal's open entry.
+struct Entry {
+    agent: Agent,
+    id: Uuid,
+    since: Instant,
+}
+
+impl Agent {
+    /// Opens the serial console of a machine that runs.
+    ///
+    /// # Errors
+    /// No right to it, no such machine, no console, not running, or too much open already.
+    pub async fn console(&self, caller: &Jid, target: &Target) -> Result<ConsoleStream, Refusal> {
+        let declaration = declaration()?;
+        let permit = self.roles().permit(caller, declaration, target)?;
+        let Target::Machine(name) = target else {
+            return Err(Refusal::new(Reason::BadRequest, "Which machine? A host has no console."));
+        };
+        let machine = self.inner.machines.find(name)?;
+        let none = || Refusal::new(Reason::NotSupported, format!("{name} has no console."));
+        if !handler::can(&machine, declaration) {
+            return Err(none());
+        }
+        let slot = self.inner.jobs.take(&permit.person())?;
+        let console = machine.card.driver.console().ok_or_else(none)?;
+        let output =
+            console.follow(machine.card.id).await.map_err(|error| handler::console_error(&machine, error))?;
+        let entry = Entry { agent: self.clone(), id: Uuid::now_v7(), since: Instant::now() };
+        let accepted = Accepted {
+            caller: caller.to_string(),
+            rule: permit.rule().into(),
+            door: Door::Adhoc,
+            permission: declaration.permission(),
+            machine: Some(machine.card.id.0),
+            name: Some(name.to_string()),
+            args: serde_json::json!({ "stream": true }),
+            key: None,
+        };
+        let id = entry.id;
+        self.inner.store.run(move |connection| journal::accept(connection, id, &accepted)).await?;
+        Ok(ConsoleStream { output, machine, entry, _slot: slot })
+    }
+}
+
+fn declaration() -> Result<&'static Declaration, Refusal> {
+    COMMANDS
+        .iter()
+        .find(|declaration| declaration.object == Object::Machine && declaration.verb == "console")
+        .ok_or_else(|| Refusal::new(Reason::NotSupported, "This agent has no consoles."))
+}
+
+impl ConsoleStream {
+    /// What the guest wrote since; `None` when it runs no longer.
+    pub async fn next(&mut self) -> Option<Vec<u8>> {
+        match self.output.recv().await {
+            Ok(bytes) => Some(bytes),
+            Err(broadcast::error::RecvError::Lagged(_)) => Some(MISSED.to_vec()),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+
+    /// To type with.
+    pub fn keys(&self) -> Keys {
+        Keys(Arc::clone(&self.machine))
+    }
+
+    /// For how long it has been open.
+    pub fn open_for(&self) -> Duration {
+        self.entry.since.elapsed()
+    }
+}
+
+impl Keys {
+    /// Types.
+    ///
+    /// # Errors
+    /// The machine runs no longer, or its console does not take it.
+    pub async fn send(&self, bytes: &[u8]) -> Result<(), Refusal> {
+        let console = self.0.card.driver.console();
+        let console = console.ok_or_else(|| Refusal::new(Reason::NotSupported, "It has no console."))?;
+        console.send(self.0.card.id, bytes).await.map_err(|error| handler::console_error(&self.0, error))
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let seconds = self.since.elapsed().as_secs();
+        let outcome = Outcome::Done {
+            text: format!(
+                "The console was open for {}.",
+                humantime::format_duration(Duration::from_secs(seconds))
+            ),
+            json: serde_json::json!({ "seconds": seconds }),
+        };
+        let (agent, id) = (self.agent.clone(), self.id);
+        // Without a runtime the agent is at its end; the next one settles the entry.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            let closed =
+                agent.inner.store.run(move |connection| journal::close(connection, id, &outcome)).await;
+            if let Err(error) = closed {
+                tracing::error!(%id, %error, "the journal's entry stays open");
+            }
+        });
+    }
+}
