@@ -285,3 +285,6 @@ impl Agent {
         self.inner.store.close().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,27 +80,30 @@ impl Agent {
         let declaration = asked.declaration;
         let permit = self.roles().permit(&asked.caller, declaration, &asked.target)?;
         let ready = Runner::of(declaration)?.parse(&asked.argv)?;
-        let machine = self.subject(declaration, &asked.target)?;
         let patience = asked.patience;
-        let job = Job { permit, id: Uuid::now_v7(), machine, progress };
+        let mut job = Job { permit, id: Uuid::now_v7(), machine: None, progress };
         if declaration.effect == Effect::Read {
             let slot = self.inner.reads.take(&asked.person())?;
+            job.machine = self.subject(declaration, &asked.target)?;
             return Ok(self.run_read(ready, job, slot, patience).await);
         }
-        let accepted = accepted(&asked, &job, ready.as_ref());
+        let slot = self.inner.jobs.take(&asked.person())?;
+        let mut accepted = accepted(&asked, &job, ready.as_ref());
         let claim = match self.inner.repeats.claim(&accepted) {
             Ok(claim) => claim,
-            Err(running) => return Ok(self.wait(running, &job, patience).await),
+            Err(running) => return Ok(wait(running, going_on, patience).await),
         };
+        // Before it is looked for: what was deleted is not there any more, and had its answer.
         if let Some(answer) = self.answered_before(&accepted).await? {
             return Ok(answer);
         }
+        job.machine = self.subject(declaration, &asked.target)?;
+        accepted.machine = accepted.machine.or(job.machine.as_ref().map(|machine| machine.card.id.0));
         if declaration.effect == Effect::Destroy && self.needs_yes(&job)? && !confirmed {
             let sentence = ready.warning(self, &job);
             let confirmation = self.inner.confirmations.put(asked, sentence, chrono::Utc::now())?;
             return Ok(Answer::Confirm(confirmation));
         }
-        let slot = self.inner.jobs.take(&asked.person())?;
         self.accept(job.id, accepted).await?;
         let running = claim.running();
         let waiting = self.under_way(&job);
@@ -240,10 +243,6 @@ impl Agent {
         }
     }
 
-    async fn wait(&self, running: watch::Receiver<Option<Outcome>>, job: &Job, patience: Duration) -> Answer {
-        wait(running, self.under_way(job), patience).await
-    }
-
     /// What is answered when the end takes longer than the caller waits.
     fn under_way(&self, job: &Job) -> impl FnOnce() -> Answer + use<> {
         let agent = self.clone();
@@ -295,13 +294,12 @@ fn going_on() -> Answer {
 }
 
 fn accepted(asked: &Asked, job: &Job, ready: &dyn Ready) -> Accepted {
-    let machine = job.machine.as_ref().map(|machine| machine.card.id.0);
     Accepted {
         caller: asked.caller.to_string(),
         rule: job.permit.rule().into(),
         door: asked.door,
         permission: asked.declaration.permission(),
-        machine: machine.or_else(|| handler::makes_machine(asked.declaration).then_some(job.id)),
+        machine: handler::makes_machine(asked.declaration).then_some(job.id),
         name: match &asked.target {
             Target::Machine(name) => Some(name.to_string()),
             Target::Host => None,

@@ -5,6 +5,10 @@
 //! (parse, confirm, journal) → handler → machine task → driver → publisher → announce → answer
 //! through the same door. Nothing flows back.
 
+// The stage of the integration tests serves the tests in here as well.
+#[cfg(test)]
+extern crate self as skerry_agent;
+
 pub mod address;
 pub mod agent;
 pub mod asked;

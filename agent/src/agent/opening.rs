@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// Commands of one person that may be under way.
-const JOBS_PER_PERSON: usize = 64;
+pub(super) const JOBS_PER_PERSON: usize = 64;
 /// Commands of everybody that may be under way.
 const JOBS_ALL: usize = 2048;
 /// Questions of one person that may be under way; they are short.

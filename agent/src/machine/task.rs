@@ -88,6 +88,8 @@ impl Task {
         match order {
             Order::Do(ask) => self.asked(ask).await,
             Order::Edit { edit, by, reply } => self.edit(edit, by, reply).await,
+            // A start says itself how it ended.
+            Order::Look if self.doing.as_ref().is_some_and(|doing| queue::is_deaf(doing.request)) => {}
             Order::Look => self.look().await,
             Order::Retire { by, reply } => return self.retire(by, reply).await,
         }
@@ -146,6 +148,10 @@ impl Task {
 
     /// What was being done has come to its end.
     async fn ended(&mut self, end: End) {
+        if matches!(end, End::TimedOut) {
+            // The guest may have done it, and the word of it been lost.
+            self.look().await;
+        }
         let Some(doing) = self.doing.take() else { return };
         let name = self.card.record().name.clone();
         let event = match (doing.request, &end) {
@@ -196,45 +202,49 @@ impl Task {
         };
         let by = self.doing.as_ref().and_then(|doing| doing.by.clone());
         let rebooted = event == Event::GuestRebooted;
-        if self.happen(event, by).await.is_err() {
-            return;
+        if self.happen(event, by).await.is_ok() {
+            self.conclude(rebooted);
         }
+    }
+
+    /// Ends what was under way, if what the guest did is its end.
+    fn conclude(&mut self, rebooted: bool) {
         let record = self.card.record();
+        let request = self.doing.as_ref().map(|doing| doing.request);
         let over = match record.state {
             State::Stopped(_) | State::Failed(_) => true,
             State::Starting | State::Running | State::Paused | State::Saved => false,
             State::Stopping | State::Migrating(_) => false,
         };
-        let request = self.doing.as_ref().map(|doing| doing.request);
-        if (over || (rebooted && request == Some(Request::Reboot)))
-            && let Some(doing) = self.doing.take()
-        {
-            let done = matches!(
-                (doing.request, &record.state),
-                (Request::Shutdown, State::Stopped(_)) | (Request::Reboot, State::Running)
-            );
-            if done {
-                doing.answer(&Report { record, already: false });
-            } else {
-                let refusal = doing::overtaken(&record, doing.request);
-                doing.refuse(&refusal);
-            }
+        let came_back = rebooted && request == Some(Request::Reboot);
+        if !over && !came_back {
+            return;
+        }
+        let Some(doing) = self.doing.take() else { return };
+        let done = matches!(
+            (doing.request, &record.state),
+            (Request::Shutdown, State::Stopped(_)) | (Request::Reboot, State::Running)
+        );
+        if done {
+            doing.answer(&Report { record, already: false });
+        } else {
+            let refusal = doing::overtaken(&record, doing.request);
+            doing.refuse(&refusal);
         }
     }
 
-    /// Looks at the guest, and believes what is seen.
+    /// Looks at the guest, and believes what is seen: what it told may have been lost.
     async fn look(&mut self) {
         let record = self.card.record();
-        let seen = self.card.driver.observe(&self.card.launch()).await;
-        let state = match seen {
+        let state = match self.card.driver.observe(&self.card.launch()).await {
             Ok(observed) => observed_state(&record.state, &observed),
             Err(error) => {
                 tracing::warn!(machine = %record.name, %error, "could not be looked at");
                 return;
             }
         };
-        if state != record.state && self.doing.is_none() {
-            let _ = self.happen(Event::Observed(Box::new(state)), None).await;
+        if state != record.state && self.happen(Event::Observed(Box::new(state)), None).await.is_ok() {
+            self.conclude(false);
         }
     }
 

@@ -1,0 +1,105 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+#[path = "../../tests/stage/mod.rs"]
+mod stage;
+
+use skerry_stanzas::refusal::Reason;
+use stage::{ANN, OTTO, event, reason, stage};
+
+use crate::{
+    agent::Agent,
+    store::{StoreError, schema},
+};
+
+/// Lets the store have so many more pages than it has.
+async fn room(agent: &Agent, more: i64) {
+    let limit = move |connection: &rusqlite::Connection| -> Result<i64, StoreError> {
+        let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+        Ok(connection
+            .query_row(&format!("PRAGMA max_page_count = {}", pages + more), [], |row| row.get(0))?)
+    };
+    agent.inner.store.run(limit).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_clearly_and_leaves_nothing_half_done() {
+    let stage = stage().await;
+    stage.done(ANN, "create web1 linux").await;
+    room(&stage.agent, 0).await;
+    let mut told = 0;
+    for n in 0..200 {
+        match stage.ask(ANN, &format!("create more{n} linux memory=256M")).await {
+            crate::asked::Answer::Done { .. } => told += 1,
+            full => {
+                let refusal = stage::refused(full);
+                assert_eq!(refusal.reason, Reason::Limit, "{refusal:?}");
+                assert!(refusal.text.contains("full"), "{refusal:?}");
+                break;
+            }
+        }
+    }
+    assert!(told < 200, "it was never full");
+    let folders = std::fs::read_dir(stage.agent.inner.folders.machines()).unwrap().count();
+    assert_eq!(folders, stage.agent.machines().len(), "a folder without a machine");
+    assert_eq!(stage.agent.machines().len(), told + 1);
+    stage.done(OTTO, "list").await;
+    room(&stage.agent, 1000).await;
+    stage.done(OTTO, "web1: start").await;
+}
+
+#[tokio::test]
+async fn what_starts_with_its_host_does_so_once_a_boot() {
+    let stage = stage().await;
+    for line in ["create web1 linux", "create web2 linux", "web1: autostart on"] {
+        stage.done(ANN, line).await;
+    }
+    let stage = stage.restart().await;
+    assert_eq!(stage.state("web1"), "stopped", "the same boot");
+    let store = &stage.agent.inner.store;
+    store.run(|connection| schema::set_fact(connection, "boot", "another")).await.unwrap();
+    let stage = stage.restart().await;
+    let mut told = stage.agent.announcements();
+    if stage.state("web1") != "running" {
+        event(&mut told, "machine.started").await;
+    }
+    assert_eq!((stage.state("web1"), stage.state("web2")), ("running".into(), "stopped".into()));
+}
+
+#[tokio::test]
+async fn ten_thousand_commands_at_once_are_all_answered_and_few_run() {
+    let stage = stage().await;
+    stage.done(ANN, "create web1 linux").await;
+    let ask = |n: usize| {
+        let agent = stage.agent.clone();
+        let verb = if n.is_multiple_of(2) { "list" } else { "web1: label web" };
+        async move { agent.ask(stage::asked(ANN, verb), None).await }
+    };
+    let answers = futures::future::join_all((0..10_000).map(ask)).await;
+    let refused: Vec<_> = answers
+        .into_iter()
+        .filter_map(|answer| match answer {
+            crate::asked::Answer::Refused(refusal) => Some(refusal),
+            _ => None,
+        })
+        .collect();
+    assert!(!refused.is_empty() && refused.len() < 10_000, "{}", refused.len());
+    assert!(refused.iter().all(|refusal| refusal.reason == Reason::Limit), "{:?}", refused[0]);
+    // Every place is free again.
+    for _ in 0..super::opening::JOBS_PER_PERSON + 1 {
+        stage.done(ANN, "web1: label web").await;
+    }
+}
+
+#[tokio::test]
+async fn a_reload_changes_roles_at_once_and_says_what_waits() {
+    let stage = stage().await;
+    assert_eq!(reason(stage.ask("new@example.org", "list").await), Reason::NotAllowed);
+    let mut config = crate::config::Config::clone(&stage.agent.config());
+    config.roles.viewer.push("new@example.org".into());
+    config.name = "another".into();
+    assert_eq!(stage.agent.reload(config).unwrap(), ["name"]);
+    stage.done("new@example.org", "list").await;
+    let mut wrong = crate::config::Config::clone(&stage.agent.config());
+    wrong.roles.viewer = vec!["@@".into()];
+    assert!(stage.agent.reload(wrong).is_err());
+    stage.done("new@example.org", "list").await;
+}

@@ -1,0 +1,185 @@
+//! Every command of the list: refused to a stranger, run by its own examples, answered once.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod stage;
+
+use hypervisor_core::definition::{Boot, Definition};
+use skerry_agent::asked::{Answer, Door, Target};
+use skerry_stanzas::{
+    command::{COMMANDS, Effect, Object, Role},
+    refusal::Reason,
+};
+use stage::{ANN, EVE, OTTO, Stage, VERA, asked, done, jid, name, question, reason, stage};
+
+/// The words of an example, asked of web1 or of the host.
+fn line(object: Object, example: &str) -> String {
+    if object == Object::Machine { format!("web1: {example}") } else { example.into() }
+}
+
+/// A host on which every example makes sense: web1 runs, oldbox is somebody else's.
+async fn furnished() -> Stage {
+    let stage = stage().await;
+    let definition = Definition {
+        vcpus: 1,
+        memory_mib: 64,
+        boot: Boot::Kernel { kernel: "/boot/vmlinuz".into(), initrd: None, cmdline: String::new() },
+        disks: vec![],
+        note: None,
+    };
+    stage.faults().foreign("oldbox", definition);
+    stage.done(ANN, "create web1 linux --start").await;
+    stage
+}
+
+#[tokio::test]
+async fn a_stranger_is_refused_every_command_and_learns_nothing() {
+    let stage = furnished().await;
+    for declaration in COMMANDS {
+        for (example, _) in declaration.examples {
+            let here = stage.refused(EVE, &line(declaration.object, example)).await;
+            assert_eq!(here.reason, Reason::NotAllowed, "{example}");
+            if declaration.object == Object::Machine {
+                let missing = stage.refused(EVE, &format!("nothere: {example}")).await;
+                assert_eq!(missing, here, "{example}: the answer tells whether a machine exists");
+            }
+        }
+    }
+    let eve = jid(EVE).to_bare();
+    assert!(!stage.agent.knows(&eve, &Target::Host));
+    assert!(stage.agent.offered(&eve, &Target::Machine(name("web1"))).is_empty());
+    assert_eq!(stage.agent.events_after(0, 100).await.len(), 3, "nothing happened");
+}
+
+#[tokio::test]
+async fn a_refusal_comes_before_any_argument_is_read() {
+    let stage = furnished().await;
+    let mut nonsense = asked(VERA, "web1: start");
+    nonsense.argv = vec!["--no-such-thing".into()];
+    assert_eq!(reason(stage.agent.ask(nonsense.clone(), None).await), Reason::NotAllowed);
+    nonsense.caller = jid(OTTO);
+    assert_eq!(reason(stage.agent.ask(nonsense, None).await), Reason::BadRequest);
+}
+
+#[tokio::test]
+async fn every_example_runs() {
+    for declaration in COMMANDS {
+        for (example, _) in declaration.examples {
+            let stage = furnished().await;
+            match (declaration.verb, declaration.object) {
+                ("resume", _) => drop(stage.done(ANN, "web1: pause").await),
+                ("delete", _) => drop(stage.yes(ANN, "web1: kill").await),
+                ("create", _) => drop(stage.done(ANN, "web1: rename web9").await),
+                ("undelete", _) => {
+                    done(stage.yes(ANN, "web1: kill").await);
+                    done(stage.yes(ANN, "web1: delete").await);
+                }
+                _ => {}
+            }
+            let line = line(declaration.object, example);
+            let answer = match declaration.effect {
+                Effect::Destroy => stage.yes(ANN, &line).await,
+                Effect::Read | Effect::Change => stage.ask(ANN, &line).await,
+            };
+            assert!(matches!(answer, Answer::Done { .. }), "{line}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_takes_something_away_is_asked_back_and_done_once() {
+    let stage = furnished().await;
+    let web1 = Target::Machine(name("web1"));
+    let ask = stage.agent.ask(asked(OTTO, "web1: kill"), None).await;
+    let code = question(ask).code;
+    assert_eq!(stage.state("web1"), "running");
+    let confirm = |who: &'static str, key: Option<&str>| {
+        let (agent, target, code, key) =
+            (stage.agent.clone(), web1.clone(), code.clone(), key.map(str::to_owned));
+        async move { agent.confirm(&jid(who), &target, Some(&code), Door::Chat, key, None).await }
+    };
+    assert_eq!(reason(confirm(ANN, None).await), Reason::Lapsed, "somebody else's yes");
+    assert!(done(confirm(OTTO, Some("k1")).await).contains("power was cut"));
+    assert!(done(confirm(OTTO, Some("k1")).await).contains("power was cut"), "the first answer again");
+    assert_eq!(reason(confirm(OTTO, Some("k2")).await), Reason::Lapsed);
+    assert!(done(stage.ask(OTTO, "web1: kill").await).contains("already stopped"), "nothing to ask back");
+    question(stage.ask(ANN, "web1: delete").await);
+    assert!(stage.agent.decline(&jid(ANN), &web1, None));
+    assert!(!stage.agent.decline(&jid(ANN), &web1, None));
+}
+
+#[tokio::test]
+async fn a_protected_machine_is_spared() {
+    let stage = furnished().await;
+    stage.done(ANN, "web1: protect on").await;
+    for verb in ["kill", "reset", "delete"] {
+        let refusal = stage.refused(ANN, &format!("web1: {verb}")).await;
+        assert!(refusal.text.contains("protected"), "{verb}: {refusal:?}");
+    }
+    let offered = stage.agent.offered(&jid(ANN).to_bare(), &Target::Machine(name("web1")));
+    assert!(offered.iter().all(|declaration| declaration.verb != "kill"));
+    stage.done(ANN, "web1: protect off").await;
+    done(stage.yes(ANN, "web1: kill").await);
+}
+
+#[tokio::test]
+async fn a_repeated_request_gets_the_first_answer_also_from_the_next_agent() {
+    let stage = stage().await;
+    let mut create = asked(ANN, "create web1 linux");
+    create.key = Some("stanza-1".into());
+    let first = stage.agent.ask(create.clone(), None);
+    let second = stage.agent.ask(create.clone(), None);
+    let (first, second) = futures::join!(first, second);
+    assert_eq!(done(first), done(second), "the second waits for the first");
+    let events = stage.agent.events_after(0, 10).await.len();
+    let stage = stage.restart().await;
+    assert!(done(stage.agent.ask(create.clone(), None).await).contains("web1 was created"));
+    assert_eq!(stage.agent.events_after(0, 10).await.len(), events, "nothing ran twice");
+    create.key = Some("stanza-2".into());
+    assert_eq!(reason(stage.agent.ask(create, None).await), Reason::Conflict);
+}
+
+#[tokio::test]
+async fn what_is_offered_fits_role_state_and_driver() {
+    let stage = furnished().await;
+    let verbs = |who: &str| -> Vec<&str> {
+        let offered = stage.agent.offered(&jid(who).to_bare(), &Target::Machine(name("web1")));
+        offered.iter().map(|declaration| declaration.verb).collect()
+    };
+    assert_eq!(verbs(VERA), ["status", "log"]);
+    let running = verbs(OTTO);
+    assert!(running.contains(&"shutdown") && running.contains(&"pause") && !running.contains(&"start"));
+    assert!(!running.contains(&"resume") && !running.contains(&"define"));
+    stage.done(OTTO, "web1: shutdown").await;
+    let stopped = verbs(ANN);
+    assert!(stopped.contains(&"start") && stopped.contains(&"delete") && !stopped.contains(&"shutdown"));
+    for declaration in stage.agent.offered(&jid(OTTO).to_bare(), &Target::Host) {
+        assert!(declaration.role <= Role::Operator && declaration.object == Object::Host);
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_machine_comes_back_or_makes_room() {
+    let stage = furnished().await;
+    done(stage.yes(ANN, "web1: kill").await);
+    done(stage.yes(ANN, "web1: delete").await);
+    assert_eq!(stage.refused(ANN, "web1: start").await.reason, Reason::NotFound);
+    assert!(stage.done(OTTO, "trash").await.contains("web1"));
+    stage.done(ANN, "create web1 linux").await;
+    let refusal = stage.refused(ANN, "undelete web1").await;
+    assert!(refusal.sentence().contains("rename"), "{refusal:?}");
+    stage.done(ANN, "web1: rename web2").await;
+    stage.done(ANN, "undelete web1").await;
+    assert_eq!(stage.done(OTTO, "web1: start").await, "web1 is running.");
+    let log = stage.done(ANN, "web1: log").await;
+    assert!(log.contains("host.create") && log.contains("machine.delete"), "{log}");
+}
+
+#[tokio::test]
+async fn the_console_answers_what_is_typed() {
+    let stage = furnished().await;
+    let text = stage.done(OTTO, "web1: console hello there").await;
+    assert!(text.contains("hello there"), "{text}");
+    assert!(stage.done(OTTO, "web1: console").await.contains("hello there"));
+    stage.done(OTTO, "web1: shutdown").await;
+    assert_eq!(stage.refused(OTTO, "web1: console hello").await.reason, Reason::Conflict);
+}
