@@ -18,6 +18,7 @@ pub mod console;
 pub mod crash;
 mod dispatch;
 mod drivers;
+pub mod face;
 mod folders;
 mod handler;
 mod journal;

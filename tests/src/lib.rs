@@ -1,3 +1,4 @@
 //! The harness: what the tests of this member share.
 
 pub mod golden;
+pub mod transcript;

@@ -1,0 +1,228 @@
+//! The XMPP faces of the agent: how the host and its machines look, and answer, to others.
+//!
+//! ```text
+//! link ─ stanza ─▸ router ─┬─▸ disco, caps, simple, presence, pubsub
+//!                          └─▸ adhoc, chat ─▸ Asked ─▸ Agent
+//! Agent ─ announcement ─▸ announce ─▸ presence, pubsub or pep ─▸ link
+//! ```
+//! Nothing here decides what a person may do: that is [`Agent::knows`] and what is behind
+//! [`Agent::ask`].
+
+mod adhoc;
+mod announce;
+mod avatar;
+mod caps;
+mod chat;
+mod contacts;
+mod disco;
+mod entity;
+mod ledger;
+mod limits;
+mod nodes;
+mod payloads;
+mod pep;
+mod presence;
+mod pubsub;
+mod router;
+mod serve;
+mod session;
+mod simple;
+mod stanza;
+mod wire;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use hypervisor_core::machine::{MachineId, MachineName};
+use minidom::Element;
+use tokio::time::Instant;
+use xmpp_parsers::jid::Jid;
+
+pub use serve::{Ended, ROUND_MAX};
+pub use wire::Wire;
+
+use self::{
+    avatar::Avatar, contacts::Contacts, entity::Entity, ledger::Ledger, limits::Limits, pubsub::Subscriptions,
+};
+use crate::{
+    address::Addresses,
+    agent::{Agent, Seen},
+    asked::Target,
+    store::StoreError,
+};
+
+/// All faces of one agent on one link.
+pub struct Face {
+    agent: Agent,
+    wire: Arc<dyn Wire>,
+    addresses: RwLock<Addresses>,
+    host_name: String,
+    begun: Instant,
+    /// When the loop last went round.
+    round: Mutex<Instant>,
+    caps: caps::Own,
+    peers: Mutex<caps::Peers>,
+    contacts: Mutex<Contacts>,
+    subscriptions: Mutex<Subscriptions>,
+    ledger: Ledger,
+    /// The name of each machine, to find one by its identity.
+    names: Mutex<HashMap<MachineId, MachineName>>,
+    /// Names that were given up, and by which machine.
+    moved: Mutex<HashMap<String, Entity>>,
+    pictures: Mutex<HashMap<Entity, String>>,
+    /// What the host's presence said last.
+    shown: Mutex<String>,
+    last_event: AtomicU64,
+    pep: pep::Pep,
+    limits: Limits,
+    sessions: session::Sessions,
+    talks: chat::Talks,
+}
+
+impl Face {
+    /// The faces of this agent; nothing is sent yet.
+    ///
+    /// # Errors
+    /// What is kept of contacts and subscriptions cannot be read.
+    pub async fn new(agent: Agent, wire: Arc<dyn Wire>) -> Result<Arc<Self>, StoreError> {
+        let (ledger, kept) = Ledger::open(agent.inner.store.clone()).await?;
+        let (addresses, host_name) = (agent.addresses().clone(), agent.config().name.clone());
+        let mut contacts = Contacts::default();
+        for (entity, person, theirs, ours) in &kept.contacts {
+            contacts.set(*entity, person, *theirs, *ours);
+        }
+        let mut subscriptions = Subscriptions::default();
+        for (entity, node, jid) in kept.subscriptions {
+            subscriptions.add(entity, node, jid);
+        }
+        let names = agent.machines().into_iter().map(|seen| (seen.id, seen.name)).collect();
+        let face = Self {
+            caps: caps::Own::new(addresses.is_component()),
+            agent,
+            wire,
+            addresses: RwLock::new(addresses),
+            host_name,
+            begun: Instant::now(),
+            round: Mutex::new(Instant::now()),
+            peers: Mutex::default(),
+            contacts: Mutex::new(contacts),
+            subscriptions: Mutex::new(subscriptions),
+            ledger,
+            names: Mutex::new(names),
+            moved: Mutex::new(kept.moved.into_iter().collect()),
+            pictures: Mutex::default(),
+            shown: Mutex::default(),
+            last_event: AtomicU64::new(0),
+            pep: pep::Pep::default(),
+            limits: Limits::default(),
+            sessions: session::Sessions::default(),
+            talks: chat::Talks::default(),
+        };
+        face.find_last_event().await;
+        Ok(Arc::new(face))
+    }
+
+    /// Writes down what still waits to be. Nothing is kept after it.
+    pub async fn close(&self) {
+        self.ledger.finish().await;
+    }
+
+    /// Whether the loop of [`Face::serve`] went round lately: an agent that hangs is better restarted.
+    pub fn went_round_within(&self, limit: std::time::Duration) -> bool {
+        lock(&self.round).elapsed() < limit
+    }
+
+    /// Sends a stanza. What cannot be sent is gone: after a break everything that matters is sent anew.
+    async fn say(&self, stanza: impl Into<Element>) {
+        if let Err(error) = self.wire.send(stanza.into()).await {
+            tracing::debug!(%error, "a stanza was not sent");
+        }
+    }
+
+    fn addresses(&self) -> Addresses {
+        self.addresses.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn contacts(&self) -> MutexGuard<'_, Contacts> {
+        lock(&self.contacts)
+    }
+
+    fn peers(&self) -> MutexGuard<'_, caps::Peers> {
+        lock(&self.peers)
+    }
+
+    fn subscriptions(&self) -> MutexGuard<'_, Subscriptions> {
+        lock(&self.subscriptions)
+    }
+
+    /// Who is behind a target; `None` when there is no such machine.
+    fn entity(&self, target: &Target) -> Option<Entity> {
+        match target {
+            Target::Host => Some(Entity::Host),
+            Target::Machine(name) => self.agent.machine(name).map(|seen| Entity::Machine(seen.id)),
+        }
+    }
+
+    /// Where an entity is found now; `None` when it is no more.
+    fn target(&self, entity: Entity) -> Option<Target> {
+        match entity {
+            Entity::Host => Some(Target::Host),
+            Entity::Machine(id) => lock(&self.names).get(&id).cloned().map(Target::Machine),
+        }
+    }
+
+    /// A machine by its identity.
+    fn seen(&self, entity: Entity) -> Option<Seen> {
+        match self.target(entity)? {
+            Target::Host => None,
+            Target::Machine(name) => self.agent.machine(&name),
+        }
+    }
+
+    /// The address a machine has now that was once called so.
+    fn moved(&self, name: &MachineName) -> Option<Jid> {
+        let entity = lock(&self.moved).get(name.as_str()).copied()?;
+        self.target(entity).map(|target| self.addresses().of(&target))
+    }
+
+    /// The picture of an entity.
+    fn avatar(&self, entity: Entity) -> Avatar {
+        avatar::of(entity, self.addresses().host().domain().as_str())
+    }
+
+    /// Its hash, which is in every presence.
+    fn avatar_hash(&self, entity: Entity) -> String {
+        if let Some(hash) = lock(&self.pictures).get(&entity) {
+            return hash.clone();
+        }
+        let hash = self.avatar(entity).hash;
+        lock(&self.pictures).insert(entity, hash.clone());
+        hash
+    }
+
+    /// The number of the newest event.
+    fn last_event(&self) -> u64 {
+        self.last_event.load(Ordering::Relaxed)
+    }
+
+    /// Reads on in the event log to its end.
+    async fn find_last_event(&self) {
+        loop {
+            let events = self.agent.events_after(self.last_event(), 1000).await;
+            match events.last() {
+                Some(last) => self.last_event.store(last.sequence, Ordering::Relaxed),
+                None => return,
+            }
+        }
+    }
+}
+
+/// Locks; a panic elsewhere while it was held spoils nothing that the next announcement would not mend.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,344 @@
+//! Ad-hoc commands (XEP-0050): the declared commands as nodes with forms.
+//!
+//! A command goes through as many of these stages as it needs: choose the machine, fill in the
+//! arguments, confirm. A form sent with the very first request is taken as it is: bots need one
+//! stanza, and two where something is destroyed.
+
+mod place;
+mod stages;
+
+use std::{sync::Arc, time::Duration};
+
+use hypervisor_core::machine::MachineName;
+use minidom::Element;
+use skerry_stanzas::{
+    adhoc::{Action, Actions, AdhocCommand, Condition, Note, NoteKind, Status},
+    form,
+    refusal::{Reason, Refusal},
+};
+use xmpp_parsers::data_forms::{DataForm, DataFormType};
+
+pub(crate) use place::Place;
+
+use super::{
+    Face,
+    session::{Session, Stage},
+    stanza::{Fault, Inquiry},
+};
+use crate::asked::{Answer, Asked, Door, Target};
+
+/// How long an answer may take before it says that the work goes on.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+impl From<Condition> for Fault {
+    fn from(condition: Condition) -> Self {
+        Fault::whole(condition.to_element())
+    }
+}
+
+/// What a request leads to: a whole answer, or a fault.
+type Step = Result<AdhocCommand, Fault>;
+
+impl Face {
+    /// Answers a `<command/>`.
+    pub(crate) async fn command(self: &Arc<Self>, inquiry: &Inquiry) -> Result<Element, Fault> {
+        let request = AdhocCommand::parse(&inquiry.payload)?;
+        let form = request.form.clone().filter(|form| form.type_ != DataFormType::Cancel);
+        let answer = match &request.sessionid {
+            None => self.begin(inquiry, &request, form).await?,
+            Some(id) => {
+                let owner = inquiry.from.to_bare();
+                let session = self.sessions.find(id, &owner, &request.node)?;
+                self.follow(inquiry, session, request.asked(), form).await?
+            }
+        };
+        Ok(answer.to_element())
+    }
+
+    async fn begin(&self, inquiry: &Inquiry, request: &AdhocCommand, form: Option<DataForm>) -> Step {
+        if matches!(request.asked(), Action::Prev | Action::Cancel) {
+            return Err(Condition::BadAction.into());
+        }
+        let person = inquiry.from.to_bare();
+        let place = Place::find(&request.node, &inquiry.target).ok_or_else(|| {
+            Fault::from(Refusal::new(
+                Reason::NotFound,
+                format!("There is no command {:?} here.", request.node),
+            ))
+        })?;
+        let session = Session::new(person.clone(), request.node.clone(), place.clone());
+        let key = format!("{} {} {}", inquiry.from, inquiry.id, request.node);
+        if let Some(form) = form {
+            return self.all_at_once(inquiry, session, &form, key).await;
+        }
+        let declaration = place.declaration();
+        let permitted = self.agent.permits(&person, declaration);
+        if !self.is_offered(&person, &place) {
+            // The agent itself says no, and why: no right, or not now.
+            let target = session.target.clone();
+            if let Some(target) = target.or_else(|| (!permitted).then_some(Target::Host)) {
+                return self.run(inquiry, session, target, Vec::new(), key).await;
+            }
+            let text = format!("There is no machine here that could {} now.", declaration.verb);
+            let refusal = Refusal::new(Reason::Conflict, text).hint("Ask for the list to see how they are.");
+            return Ok(failed(&session, &refusal));
+        }
+        match &session.target {
+            None => self.show_choice(session, None),
+            Some(target) if declaration.arguments().is_empty() => {
+                let target = target.clone();
+                self.run(inquiry, session, target, Vec::new(), key).await
+            }
+            Some(_) => self.show_form(session, None).await,
+        }
+    }
+
+    /// Everything was sent with the first request.
+    async fn all_at_once(
+        &self,
+        inquiry: &Inquiry,
+        mut session: Session,
+        form: &DataForm,
+        key: String,
+    ) -> Step {
+        let target = match &session.target {
+            Some(target) => target.clone(),
+            None => match self.chosen(form) {
+                Ok(target) => target,
+                Err(refusal) => return Ok(failed(&session, &refusal)),
+            },
+        };
+        let argv = match form::argv(session.place.declaration(), form) {
+            Ok(argv) => argv,
+            Err(refusal) => return Ok(failed(&session, &refusal)),
+        };
+        session.target = Some(target.clone());
+        self.run(inquiry, session, target, argv, key).await
+    }
+
+    /// The machine a form chooses.
+    fn chosen(&self, form: &DataForm) -> Result<Target, Refusal> {
+        let name = form::machine_of(form)?;
+        let missing = || {
+            let names = self.agent.machines();
+            let near = skerry_stanzas::words::nearest(&name, names.iter().map(|seen| seen.name.as_str()));
+            let refusal = Refusal::new(Reason::NotFound, format!("There is no machine {name} here."));
+            match near {
+                Some(near) => refusal.hint(format!("Did you mean {near}?")),
+                None => refusal.hint("Ask for the list to see which there are."),
+            }
+        };
+        let machine = MachineName::new(name.clone()).map_err(|_| missing())?;
+        match self.agent.machine(&machine) {
+            Some(_) => Ok(Target::Machine(machine)),
+            None => Err(missing().field(form::MACHINE)),
+        }
+    }
+
+    /// A request within a session.
+    async fn follow(
+        &self,
+        inquiry: &Inquiry,
+        session: Session,
+        action: Action,
+        form: Option<DataForm>,
+    ) -> Step {
+        if let Stage::Over(answer) = &session.stage {
+            return match action {
+                Action::Cancel | Action::Prev => Err(Condition::BadAction.into()),
+                Action::Execute | Action::Next | Action::Complete => Ok((**answer).clone()),
+            };
+        }
+        match action {
+            Action::Cancel => Ok(self.cancel(inquiry, &session)),
+            Action::Prev => self.back(inquiry, session).await,
+            // Clients differ in which of these they send for "go on"; each means that here.
+            Action::Execute | Action::Next | Action::Complete => self.on(inquiry, session, form).await,
+        }
+    }
+
+    fn cancel(&self, inquiry: &Inquiry, session: &Session) -> AdhocCommand {
+        self.decline(inquiry, session);
+        self.sessions.end(&session.id);
+        AdhocCommand { status: Some(Status::Canceled), ..answer(session) }
+    }
+
+    fn decline(&self, inquiry: &Inquiry, session: &Session) {
+        if let (Stage::Confirm(code), Some(target)) = (&session.stage, &session.target) {
+            self.agent.decline(&inquiry.from, target, Some(code));
+        }
+    }
+
+    async fn back(&self, inquiry: &Inquiry, mut session: Session) -> Step {
+        let has_arguments = !session.place.declaration().arguments().is_empty();
+        match &session.stage {
+            Stage::Confirm(_) if has_arguments => {
+                self.decline(inquiry, &session);
+                session.tries += 1;
+                self.show_form(session, None).await
+            }
+            Stage::Confirm(_) | Stage::Fill if session.place.target().is_none() => {
+                self.decline(inquiry, &session);
+                session.tries += 1;
+                session.target = None;
+                self.show_choice(session, None)
+            }
+            _ => Err(Condition::BadAction.into()),
+        }
+    }
+
+    async fn on(&self, inquiry: &Inquiry, mut session: Session, form: Option<DataForm>) -> Step {
+        let Some(form) = form else { return Err(Condition::BadPayload.into()) };
+        match (&session.stage, session.target.clone()) {
+            (Stage::Confirm(code), Some(target)) => {
+                let code = code.clone();
+                self.confirmed(inquiry, session, target, &code, &form).await
+            }
+            (Stage::Fill, Some(target)) => match form::argv(session.place.declaration(), &form) {
+                Ok(argv) => {
+                    session.filled = Some(form);
+                    let key = key_of(&session);
+                    self.run(inquiry, session, target, argv, key).await
+                }
+                Err(refusal) => self.show_form(session, Some(&refusal)).await,
+            },
+            _ => match self.chosen(&form) {
+                Ok(target) => {
+                    session.target = Some(target.clone());
+                    match session.place.declaration().arguments().is_empty() {
+                        true => {
+                            let key = key_of(&session);
+                            self.run(inquiry, session, target, Vec::new(), key).await
+                        }
+                        false => self.show_form(session, None).await,
+                    }
+                }
+                Err(refusal) => self.show_choice(session, Some(&refusal)),
+            },
+        }
+    }
+
+    async fn confirmed(
+        &self,
+        inquiry: &Inquiry,
+        session: Session,
+        target: Target,
+        code: &str,
+        form: &DataForm,
+    ) -> Step {
+        let yes = match form::confirmed(form) {
+            Ok(yes) => yes,
+            Err(refusal) => return Err(refusal.into()),
+        };
+        if !yes {
+            self.decline(inquiry, &session);
+            let text = "Nothing was done: it was not confirmed.".to_owned();
+            return Ok(self.over(session, NoteKind::Warn, text, None));
+        }
+        let key = Some(format!("{} yes", key_of(&session)));
+        let answer = self.agent.confirm(&inquiry.from, &target, Some(code), Door::Adhoc, key, None).await;
+        self.answered(session, answer).await
+    }
+
+    async fn run(
+        &self,
+        inquiry: &Inquiry,
+        session: Session,
+        target: Target,
+        argv: Vec<String>,
+        key: String,
+    ) -> Step {
+        let asked = Asked {
+            caller: inquiry.from.clone(),
+            target,
+            declaration: session.place.declaration(),
+            argv,
+            door: Door::Adhoc,
+            key: Some(key),
+            patience: PATIENCE,
+        };
+        let answer = self.agent.ask(asked, None).await;
+        self.answered(session, answer).await
+    }
+
+    async fn answered(&self, session: Session, answer: Answer) -> Step {
+        match answer {
+            Answer::Done { text, json } => Ok(self.over(session, NoteKind::Info, text, Some(json))),
+            Answer::Confirm(question) => self.show_confirmation(session, &question),
+            Answer::Refused(refusal) if refusal.reason == Reason::NotAllowed => {
+                self.sessions.end(&session.id);
+                Err(refusal.into())
+            }
+            // A person who filled in a form can mend it; a bot that sent all at once gets a last word.
+            Answer::Refused(refusal) if refusal.reason == Reason::BadRequest && session.filled.is_some() => {
+                self.show_form(session, Some(&refusal)).await
+            }
+            Answer::Refused(refusal) => {
+                Ok(failed(&session, &refusal)).inspect(|last| self.keep_last(session, last))
+            }
+        }
+    }
+
+    fn over(
+        &self,
+        session: Session,
+        kind: NoteKind,
+        text: String,
+        json: Option<serde_json::Value>,
+    ) -> AdhocCommand {
+        let title = session.place.declaration().about();
+        let last = AdhocCommand {
+            status: Some(Status::Completed),
+            note: Some(Note { kind, text }),
+            form: json.as_ref().map(|json| form::result(&title, json)),
+            json,
+            ..answer(&session)
+        };
+        self.keep_last(session, &last);
+        last
+    }
+
+    /// Keeps the last word of a session, for who asks again. A request without one has no session.
+    fn keep_last(&self, mut session: Session, last: &AdhocCommand) {
+        if self.sessions.has(&session.id) {
+            session.stage = Stage::Over(Box::new(last.clone()));
+            session.filled = None;
+            self.sessions.keep(session);
+        }
+    }
+}
+
+/// What makes the request of a session this one and no other.
+fn key_of(session: &Session) -> String {
+    format!("{} {}", session.id, session.tries)
+}
+
+/// An answer within a session, still without content.
+fn answer(session: &Session) -> AdhocCommand {
+    AdhocCommand {
+        node: session.node.clone(),
+        sessionid: Some(session.id.clone()),
+        ..AdhocCommand::default()
+    }
+}
+
+/// It ran and was refused, or failed: that is an outcome, not a broken stanza.
+fn failed(session: &Session, refusal: &Refusal) -> AdhocCommand {
+    AdhocCommand {
+        status: Some(Status::Completed),
+        note: Some(Note { kind: NoteKind::Error, text: refusal.sentence() }),
+        json: Some(serde_json::json!({ "refusal": refusal })),
+        ..answer(session)
+    }
+}
+
+/// Another stage, with what may be done in it.
+fn stage(session: &Session, actions: Actions, form: DataForm, refusal: Option<&Refusal>) -> AdhocCommand {
+    AdhocCommand {
+        status: Some(Status::Executing),
+        actions: Some(actions),
+        note: refusal.map(|refusal| Note { kind: NoteKind::Error, text: refusal.sentence() }),
+        form: Some(form),
+        ..answer(session)
+    }
+}

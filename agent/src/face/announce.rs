@@ -1,0 +1,166 @@
+//! What the agent announces, told to the world: presence for people, pubsub items for programs. Those
+//! who asked for it are told through the door they came by.
+
+use std::sync::atomic::Ordering;
+
+use hypervisor_core::machine::MachineName;
+use skerry_stanzas::ns;
+use xmpp_parsers::jid::{BareJid, Jid};
+
+use super::{Face, entity::Entity, ledger::Change, lock, nodes::Node, stanza::tag};
+use crate::{
+    agent::{Announcement, Event, Seen},
+    asked::Target,
+};
+
+impl Face {
+    /// Tells what was announced.
+    pub(crate) async fn announce(&self, announcement: Announcement) {
+        match announcement {
+            Announcement::Machine { seen, renamed_from, .. } => {
+                lock(&self.names).insert(seen.id, seen.name.clone());
+                self.reuse_name(&seen.name);
+                if let Some(old) = renamed_from {
+                    self.say_moved(&seen, &old).await;
+                }
+                self.show_machine(&seen).await;
+            }
+            Announcement::Gone { seen } => self.say_farewell(&seen).await,
+            Announcement::Event(event) => self.tell_event(&event).await,
+        }
+    }
+
+    /// Shows everything anew: after some announcements were missed.
+    pub(crate) async fn announce_all(&self) {
+        let machines = self.agent.machines();
+        *lock(&self.names) = machines.iter().map(|seen| (seen.id, seen.name.clone())).collect();
+        for seen in machines {
+            self.show_machine(&seen).await;
+        }
+        self.find_last_event().await;
+        self.pep.events();
+    }
+
+    async fn show_machine(&self, seen: &Seen) {
+        let entity = Entity::Machine(seen.id);
+        match self.addresses().is_component() {
+            true => {
+                self.show_presence(entity).await;
+                self.publish_current(entity, Node::State).await;
+            }
+            false => self.pep.publish(Node::State, seen.name.as_str(), self.machine_state(seen)),
+        }
+        self.show_host().await;
+    }
+
+    /// The host's presence says how many machines run: it is sent when that changes.
+    async fn show_host(&self) {
+        let sentence = self.host_sentence();
+        if std::mem::replace(&mut *lock(&self.shown), sentence.clone()) == sentence {
+            return;
+        }
+        self.show_presence(Entity::Host).await;
+        match self.addresses().is_component() {
+            true => self.publish_current(Entity::Host, Node::State).await,
+            false => self.pep.publish(Node::State, "host", self.host_state()),
+        }
+    }
+
+    async fn tell_event(&self, event: &Event) {
+        self.last_event.fetch_max(event.sequence, Ordering::Relaxed);
+        match self.addresses().is_component() {
+            true => self.publish_event(event).await,
+            false => self.pep.events(),
+        }
+        if event.what == "machine.created" {
+            self.introduce_new(event).await;
+        }
+    }
+
+    /// A new machine shows itself to who created it, when they have its host in their contact list.
+    async fn introduce_new(&self, event: &Event) {
+        let creator = event.by.as_deref().and_then(|by| BareJid::new(by).ok());
+        let name = event.machine.as_deref().and_then(|name| MachineName::new(name).ok());
+        let (Some(creator), Some(name)) = (creator, name) else { return };
+        let contact = self.contacts().of(Entity::Host, &creator);
+        let entity = self.entity(&Target::Machine(name.clone()));
+        if let Some(entity) = entity.filter(|_| contact.theirs && self.addresses().is_component()) {
+            self.introduce(entity, &name, &creator).await;
+        }
+    }
+
+    /// The machine has another name, so another address: the old one says where it went, and its
+    /// contacts are asked from the new one.
+    async fn say_moved(&self, seen: &Seen, old: &MachineName) {
+        let entity = Entity::Machine(seen.id);
+        lock(&self.moved).insert(old.to_string(), entity);
+        self.ledger.note(Change::Moved(old.to_string(), Some(entity)));
+        if !self.addresses().is_component() {
+            return self.pep.retract(Node::State, old.as_str());
+        }
+        let new_address = self.addresses().machine(&seen.name);
+        let old_target = Target::Machine(old.clone());
+        let watchers = self.contacts().watchers(entity);
+        for person in watchers {
+            self.say(self.leaving(&old_target, &person, &format!("moved to {new_address}"))).await;
+            self.say(self.subscription(&old_target, &person, "unsubscribed")).await;
+            self.introduce(entity, &seen.name, &person).await;
+        }
+    }
+
+    /// A name that was given up is in use again.
+    fn reuse_name(&self, name: &MachineName) {
+        if lock(&self.moved).remove(name.as_str()).is_some() {
+            self.ledger.note(Change::Moved(name.to_string(), None));
+        }
+    }
+
+    /// The machine is gone: it leaves every contact list.
+    async fn say_farewell(&self, seen: &Seen) {
+        let entity = Entity::Machine(seen.id);
+        let target = Target::Machine(seen.name.clone());
+        if self.addresses().is_component() {
+            self.publish_deletion(&self.addresses().of(&target), entity).await;
+            let contacts = self.contacts().forget_entity(entity);
+            for (person, contact) in contacts {
+                self.say(self.leaving(&target, &person, "deleted")).await;
+                self.say(self.subscription(&target, &person, "unsubscribed")).await;
+                if contact.ours {
+                    self.say(self.subscription(&target, &person, "unsubscribe")).await;
+                }
+            }
+        } else {
+            self.pep.retract(Node::State, seen.name.as_str());
+        }
+        self.forget_entity(entity);
+        self.show_host().await;
+    }
+
+    /// Forgets all about an entity.
+    pub(crate) fn forget_entity(&self, entity: Entity) {
+        if let Entity::Machine(id) = entity {
+            lock(&self.names).remove(&id);
+        }
+        drop(self.contacts().forget_entity(entity));
+        self.subscriptions().forget_entity(entity);
+        lock(&self.pictures).remove(&entity);
+        lock(&self.moved).retain(|_, machine| *machine != entity);
+        self.ledger.note(Change::Gone(entity));
+    }
+
+    /// On an account the server keeps the contact list: who has no role is taken off it.
+    pub(crate) async fn apply_roles_to_roster(&self) {
+        const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+        let roster = "jabber:iq:roster";
+        let iq = tag("iq", ns::CLIENT).attr("type", "get").child(tag("query", roster));
+        let Ok(answer) = self.wire.ask(iq.into(), PATIENCE).await else { return };
+        let items = answer.get_child("query", roster).into_iter().flat_map(|query| query.children());
+        let seen_by = items.filter(|item| matches!(item.attr("subscription"), Some("from" | "both")));
+        let people: Vec<BareJid> =
+            seen_by.filter_map(|item| Jid::new(item.attr("jid")?).ok()).map(Jid::into_bare).collect();
+        for person in people.into_iter().filter(|person| !self.agent.knows(person, &Target::Host)) {
+            let refusal = tag("presence", ns::CLIENT).attr("type", "unsubscribed");
+            self.say(refusal.attr("to", person.as_str())).await;
+        }
+    }
+}

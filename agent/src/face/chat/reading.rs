@@ -1,0 +1,269 @@
+//! What a message means: a command, help, a greeting, yes or no. No I/O: what it reads is decided by
+//! what is there and what this person may do.
+
+use hypervisor_core::machine::MachineName;
+use skerry_stanzas::{
+    command::{COMMANDS, Declaration, Object},
+    help::{self, At},
+    refusal::{Reason, Refusal},
+    words::{self, Verb},
+};
+use xmpp_parsers::jid::BareJid;
+
+use super::Words;
+use crate::{asked::Target, face::Face};
+
+const GREETINGS: &[&str] = &[
+    "hello",
+    "hi",
+    "hey",
+    "hallo",
+    "moin",
+    "salut",
+    "hola",
+    "yo",
+    "good morning",
+    "good evening",
+    "good afternoon",
+    "good day",
+];
+const THANKS: &[&str] = &["thanks", "thank you", "thx", "danke", "merci"];
+
+/// What was said.
+pub(super) enum Said {
+    /// This command, on this.
+    Command {
+        /// Which.
+        declaration: &'static Declaration,
+        /// On what.
+        target: Target,
+        /// With these words.
+        argv: Vec<String>,
+    },
+    /// Yes, to the question of this code.
+    Yes(Option<String>),
+    /// No.
+    No(Option<String>),
+    /// Nothing to be done but to say this.
+    Words(Words),
+}
+
+impl From<Refusal> for Said {
+    fn from(refusal: Refusal) -> Self {
+        Said::Words(Words::new(refusal.sentence()))
+    }
+}
+
+fn declared(object: Object) -> Vec<&'static Declaration> {
+    COMMANDS.iter().filter(|declaration| declaration.object == object).collect()
+}
+
+/// The command of this object a word means, when it means one.
+fn known(object: Object, word: &str) -> Option<&'static Declaration> {
+    match words::find_verb(&declared(object), word) {
+        Verb::Known(declaration) => COMMANDS.iter().find(|d| d.permission() == declaration.permission()),
+        _ => None,
+    }
+}
+
+impl Face {
+    /// Reads a message to `target`.
+    pub(super) fn read(&self, person: &BareJid, target: &Target, body: &str) -> Said {
+        let mut lines = body.lines().map(str::trim).filter(|line| !line.is_empty());
+        let (Some(line), rest) = (lines.next(), lines.next()) else {
+            return Said::Words(Words::new("Say help to see what I can do.").buttons(["help"]));
+        };
+        let plain = line.to_lowercase();
+        let plain = plain.trim_end_matches(['!', '.', '?', ',']).trim();
+        if GREETINGS.contains(&plain) {
+            return Said::Words(self.greeting(person, target));
+        }
+        if THANKS.contains(&plain) {
+            return Said::Words(Words::new("You are welcome."));
+        }
+        if rest.is_some() {
+            return Said::Words(Words::new("One command a message, please: I read only single lines."));
+        }
+        let words = match words::split(line) {
+            Ok(words) => words,
+            Err(error) => return Refusal::from(error).into(),
+        };
+        let Some(first) = words.first() else {
+            return Said::Words(Words::new("Say help to see what I can do.").buttons(["help"]));
+        };
+        match first.to_lowercase().as_str() {
+            "yes" | "y" if words.len() <= 2 => Said::Yes(words.get(1).cloned()),
+            "no" | "n" if words.len() <= 2 => Said::No(words.get(1).cloned()),
+            "help" | "?" | "commands" => {
+                Said::Words(self.help(person, target, words.get(1).map(String::as_str)))
+            }
+            _ => match target {
+                Target::Machine(_) => self.read_for_machine(person, target, &words),
+                Target::Host => self.read_for_host(person, &words),
+            },
+        }
+    }
+
+    fn greeting(&self, person: &BareJid, target: &Target) -> Words {
+        let whom = person.node().map(|node| format!(" {}", node.as_str())).unwrap_or_default();
+        let text = match target {
+            Target::Host => format!(
+                "Hello{whom}, I am {}, a host of machines: {}. Say help to see what I can do.",
+                self.host_name,
+                self.host_sentence()
+            ),
+            Target::Machine(name) => {
+                let sentence = self.agent.machine(name).map(|seen| seen.sentence).unwrap_or_default();
+                format!("Hello{whom}, I am {name}. {}. Say help to see what I can do.", in_words(&sentence))
+            }
+        };
+        Words::new(text).buttons(["help", "status"])
+    }
+
+    fn help(&self, person: &BareJid, target: &Target, about: Option<&str>) -> Words {
+        let offered = self.agent.offered(person, target);
+        let machines = match target {
+            Target::Host => self.offered_on_any(person),
+            Target::Machine(_) => Vec::new(),
+        };
+        let Some(word) = about else {
+            return Words::new(help::overview(&offered, &machines));
+        };
+        let own = match target {
+            Target::Host => Object::Host,
+            Target::Machine(_) => Object::Machine,
+        };
+        if let Some(declaration) = known(own, word) {
+            return Words::new(help::about(declaration, At::Own));
+        }
+        if let (Target::Host, Some(declaration)) = (target, known(Object::Machine, word)) {
+            let names = self.agent.machines();
+            let machine = names.first().map_or("web1", |seen| seen.name.as_str());
+            return Words::new(help::about(declaration, At::Host { machine }));
+        }
+        let all: Vec<&Declaration> = offered.into_iter().chain(machines).collect();
+        match words::find_verb(&all, word) {
+            Verb::Ambiguous(question) => Words::new(question),
+            Verb::Unknown { nearest } => Words::new(words::unknown_verb(word, nearest).sentence()),
+            Verb::Known(declaration) => Words::new(help::about(declaration, At::Own)),
+        }
+    }
+
+    fn read_for_machine(&self, person: &BareJid, target: &Target, said: &[String]) -> Said {
+        let Some((verb, rest)) = said.split_first() else { return Said::Words(Words::new("?")) };
+        match known(Object::Machine, verb) {
+            Some(declaration) => command(declaration, target.clone(), rest),
+            None => unknown(verb, &self.agent.offered(person, target)),
+        }
+    }
+
+    /// In the host's chat the machine is named first or last: `web1 start`, `start web1`.
+    fn read_for_host(&self, person: &BareJid, said: &[String]) -> Said {
+        let Some((first, rest)) = said.split_first() else { return Said::Words(Words::new("?")) };
+        if let Some(name) = self.machine_named(first) {
+            let verb = rest.first().map_or("status", String::as_str);
+            if let Some(declaration) = known(Object::Machine, verb) {
+                return command(declaration, Target::Machine(name), rest.get(1..).unwrap_or_default());
+            }
+            if known(Object::Host, first).is_none() {
+                return unknown(verb, &self.agent.offered(person, &Target::Machine(name)));
+            }
+        }
+        let host = known(Object::Host, first);
+        if let Some(declaration) = known(Object::Machine, first) {
+            if let Some((name, others)) = self.machine_in(rest) {
+                return command(declaration, Target::Machine(name), &others);
+            }
+            if host.is_none() {
+                return self.which_machine(declaration, rest);
+            }
+        }
+        match host {
+            Some(declaration) => command(declaration, Target::Host, rest),
+            None => {
+                let mut offered = self.agent.offered(person, &Target::Host);
+                offered.extend(self.offered_on_any(person));
+                match (rest.first(), self.nearest_machine(first)) {
+                    // `wbe1 start`: the verb is right, the name is not.
+                    (Some(verb), Some(near)) if known(Object::Machine, verb).is_some() => {
+                        missing(first, Some(near))
+                    }
+                    _ => unknown(first, &offered),
+                }
+            }
+        }
+    }
+
+    /// The machine a word names; `@` in front of it does not matter.
+    fn machine_named(&self, word: &str) -> Option<MachineName> {
+        let name = MachineName::new(word.trim_start_matches('@').to_lowercase()).ok()?;
+        self.agent.machine(&name).map(|seen| seen.name)
+    }
+
+    /// The machine among the words after a verb, last or first, and the other words.
+    fn machine_in(&self, words: &[String]) -> Option<(MachineName, Vec<String>)> {
+        let last = words.len().checked_sub(1)?;
+        [last, 0].into_iter().find_map(|at| {
+            let name = self.machine_named(&words[at])?;
+            let others = words.iter().enumerate().filter(|(n, _)| *n != at);
+            Some((name, others.map(|(_, word)| word.clone()).collect()))
+        })
+    }
+
+    fn nearest_machine(&self, word: &str) -> Option<String> {
+        let machines = self.agent.machines();
+        let names = machines.iter().map(|seen| seen.name.as_str());
+        words::nearest(word.trim_start_matches('@'), names).map(str::to_owned)
+    }
+
+    /// A machine's command without a machine.
+    fn which_machine(&self, declaration: &Declaration, rest: &[String]) -> Said {
+        let verb = declaration.verb;
+        if let Some(word) = rest.last().filter(|word| !word.contains('=') && !word.starts_with("--")) {
+            return missing(word, self.nearest_machine(word));
+        }
+        let machines = self.agent.machines();
+        if machines.is_empty() {
+            return Said::Words(Words::new("There are no machines here yet. Say help create to make one."));
+        }
+        let choices: Vec<String> =
+            machines.iter().take(5).map(|seen| format!("{verb} {}", seen.name)).collect();
+        let example = choices.first().cloned().unwrap_or_default();
+        let words = Words::new(format!("Which machine? Write {example}, for example, or list to see all."));
+        Said::Words(words.buttons(choices.iter().map(String::as_str)))
+    }
+}
+
+fn command(declaration: &'static Declaration, target: Target, rest: &[String]) -> Said {
+    match words::arguments(declaration, rest) {
+        Ok(argv) => Said::Command { declaration, target, argv },
+        Err(refusal) => refusal.into(),
+    }
+}
+
+fn unknown(word: &str, offered: &[&Declaration]) -> Said {
+    match words::find_verb(offered, word) {
+        Verb::Ambiguous(question) => Said::Words(Words::new(question)),
+        Verb::Unknown { nearest: Some(verb) } => {
+            let words = Words::new(words::unknown_verb(word, Some(verb)).sentence());
+            Said::Words(words.buttons([verb, "help"]))
+        }
+        _ => Said::Words(Words::new(words::unknown_verb(word, None).sentence()).buttons(["help"])),
+    }
+}
+
+fn missing(word: &str, near: Option<String>) -> Said {
+    let word = skerry_stanzas::safe::safe_line(word, 40);
+    let refusal = Refusal::new(Reason::NotFound, format!("There is no machine {word} here."));
+    match near {
+        Some(near) => refusal.hint(format!("Did you mean {near}?")).into(),
+        None => refusal.hint("Say list to see which there are.").into(),
+    }
+}
+
+/// A state's sentence as the machine itself would say it.
+fn in_words(sentence: &str) -> String {
+    let mut chars = sentence.chars();
+    let first = chars.next().map(|first| first.to_lowercase().to_string()).unwrap_or_default();
+    format!("I am {first}{}", chars.as_str())
+}

@@ -1,0 +1,112 @@
+//! Protocol transcripts, after the idea of Prosody's scansion files: what people send to the agent's
+//! faces, and exactly what each of them gets back. The agent is whole, its machines are the fake
+//! driver's; only the server is played.
+//!
+//! A transcript is a text file under tests/transcripts/:
+//!
+//! ```text
+//! # A line of comment.
+//! Link: component                              or: single
+//! Person: ann ann@example.org/phone admin      a name, a full address, and a role or "none"
+//! Machine: web1 running                        made by the first admin; "running" starts it
+//! ---
+//! ann sends:
+//!     <iq type='get' id='1' to='kvm1.example.org'><ping xmlns='urn:xmpp:ping'/></iq>
+//!
+//! ann receives:
+//!     <iq type='result' id='1' from='kvm1.example.org'/>
+//!
+//! ann receives nothing
+//! later: 600s
+//! roles: ann none
+//! link: down
+//! link: up
+//! link: resumed
+//! ```
+//!
+//! * A stanza is written without its namespace when that is `jabber:client`. What is sent gets `from`,
+//!   unless it says one itself (a forged one, say); `from=''` leaves it out.
+//! * `receives` takes the next stanza that came for this person, in order. It matches when everything
+//!   written is there: name, namespace, attributes, children in this order, text. More may be there.
+//!   `{any}` in an attribute or a text stands for anything, `{none}` for no such attribute. `{x}` is
+//!   remembered the first time, and must be the same afterwards; it can be sent as well. An element
+//!   `<never xmlns='urn:skerry:test'>…</never>` holds children that must not be there.
+//! * `server` is who gets what has no receiver: an account's own server.
+//! * `receives nothing` holds when all that was sent before was answered without a stanza for this person.
+//! * `later` moves the clock. `roles` writes the configuration anew and reads it again.
+
+mod matching;
+mod script;
+mod world;
+
+use std::{collections::HashMap, path::Path, time::Duration};
+
+use anyhow::{Context, bail};
+use minidom::Element;
+
+use self::{
+    matching::Bound,
+    script::{Line, Script},
+    world::World,
+};
+
+/// How long something expected may take on a very slow machine. Nothing waits for it when all is well.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Plays a transcript.
+///
+/// # Errors
+/// The first line that did not happen as written.
+pub async fn play(path: &Path) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let script = Script::parse(&text).with_context(|| path.display().to_string())?;
+    let mut world = World::open(&script).await?;
+    let mut bound: Bound = HashMap::new();
+    for (number, line) in &script.lines {
+        let at = || format!("{}:{number}", path.display());
+        step(&mut world, line, &mut bound).await.with_context(at)?;
+    }
+    world.close().await;
+    Ok(())
+}
+
+async fn step(world: &mut World, line: &Line, bound: &mut Bound) -> anyhow::Result<()> {
+    match line {
+        Line::Sends(person, xml) => {
+            let stanza = world.stamp(person, parse(&matching::filled(xml, bound)?)?)?;
+            world.send(stanza).await
+        }
+        Line::Receives(person, xml) => {
+            let expected = parse(xml)?;
+            let received = tokio::time::timeout(PATIENCE, world.next_for(person)).await;
+            let Ok(received) = received else { bail!("{person} received nothing, but was to receive {xml}") };
+            let received = received?;
+            matching::matches(&expected, &received, bound)
+                .with_context(|| format!("{person} received\n  {}", String::from(&received)))
+        }
+        Line::ReceivesNothing(person) => match world.quiet(person).await? {
+            None => Ok(()),
+            Some(stanza) => bail!("{person} received {}", String::from(&stanza)),
+        },
+        Line::Later(time) => {
+            tokio::time::pause();
+            tokio::time::advance(*time).await;
+            tokio::time::resume();
+            Ok(())
+        }
+        Line::Roles(person, role) => world.set_role(person, role).await,
+        Line::Link(what) => world.link(what).await,
+    }
+}
+
+/// An element, in `jabber:client` when it says no other.
+fn parse(xml: &str) -> anyhow::Result<Element> {
+    let xml = xml.trim();
+    let name = xml.find([' ', '/', '>']).context("that is no element")?;
+    let has_namespace = xml[..xml.find('>').unwrap_or(name)].contains("xmlns=");
+    let whole = match has_namespace {
+        true => xml.to_owned(),
+        false => format!("{} xmlns='jabber:client'{}", &xml[..name], &xml[name..]),
+    };
+    whole.parse().with_context(|| format!("cannot read {xml}"))
+}

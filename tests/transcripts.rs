@@ -1,0 +1,57 @@
+//! Every protocol transcript of tests/transcripts/, each as a test of its own.
+
+use std::path::Path;
+
+use skerry_tests::transcript::play;
+
+macro_rules! transcripts {
+    ($($name:ident),* $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                let name = stringify!($name).replace('_', "-");
+                let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("transcripts/{name}.txt"));
+                if let Err(why) = play(&path).await {
+                    panic!("{why:#}");
+                }
+            }
+        )*
+
+        /// A file that nobody names here would never be played.
+        #[test]
+        fn each_file_is_played() {
+            let named: Vec<String> = vec![$(stringify!($name).replace('_', "-")),*];
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts");
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+                assert!(named.contains(&name), "{} is not in tests/transcripts.rs", path.display());
+            }
+        }
+    };
+}
+
+transcripts! {
+    adhoc_bot,
+    adhoc_confirm,
+    adhoc_errors,
+    adhoc_one_step,
+    adhoc_sessions,
+    adhoc_several_steps,
+    caps,
+    chat_commands,
+    chat_confirm,
+    chat_hello_and_help,
+    chat_ignored,
+    chat_stranger,
+    disco,
+    hostile,
+    machine_life,
+    notify,
+    presence_by_role,
+    presence_reconnect,
+    pubsub,
+    rename,
+    simple,
+    single,
+}
