@@ -116,6 +116,23 @@ async fn a_reboot_outlives_the_agent_that_asked_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_reboot_is_told_once_however_often_the_machine_is_reset_for_it() {
+    let mut story = story().await;
+    let launch = story.listening().await;
+    story.goes_well("reboot", story.driver().reboot(launch.id)).await;
+    assert_eq!(story.event(launch.id).await, GuestEvent::Rebooted);
+    story.comes_up_times(&launch, 2).await;
+    // Linux tries several ways, one after the other.
+    story.types(launch.id, b"reboot\n").await;
+    assert_eq!(story.event(launch.id).await, GuestEvent::Rebooted);
+    story.comes_up_times(&launch, 3).await;
+    story.goes_well("reset", story.driver().reset().unwrap().reset(launch.id)).await;
+    story.comes_up_times(&launch, 4).await;
+    story.shutdown(launch.id).await;
+    assert_eq!(story.event(launch.id).await, GuestEvent::Halted, "our own reset is not told, nor one twice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shutdown_after_a_reboot_that_nobody_heard_is_a_shutdown() {
     let mut story = story().await;
     let launch = story.listening().await;

@@ -162,6 +162,11 @@ impl Story {
         self.shows_times(launch, needle, 1).await;
     }
 
+    /// Its guest has come up this often by now, or will.
+    pub async fn comes_up_times(&self, launch: &Launch, times: usize) {
+        self.shows_times(launch, self.bench.ready_sign().as_bytes(), times).await;
+    }
+
     async fn shows_times(&self, launch: &Launch, needle: &[u8], times: usize) {
         let driver = self.driver();
         let console = self.console_of(&driver);

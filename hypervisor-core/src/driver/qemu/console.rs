@@ -165,7 +165,7 @@ pub(super) fn tail(log: &Path, bytes_max: usize) -> Result<Vec<u8>, DriverError>
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::io::Write;
+    use std::{io::Write, os::unix::fs::MetadataExt};
 
     use super::*;
 
@@ -188,6 +188,8 @@ mod tests {
         let kept = tail(&log, usize::MAX).unwrap();
         assert!(kept.len() as u64 >= LOG_KEPT && kept.len() as u64 <= LOG_MAX, "{}", kept.len());
         assert!(whole.ends_with(&kept));
+        let on_disk = std::fs::metadata(&log).unwrap().blocks() * 512;
+        assert!(on_disk <= LOG_MAX + (64 << 10), "{on_disk}");
         assert_eq!(tail(&log, 10).unwrap(), whole[whole.len() - 10..]);
         assert_eq!(tail(&log, 0).unwrap(), b"");
     }
