@@ -12,7 +12,10 @@ use skerry_stanzas::{
     command::{COMMANDS, Declaration, Object},
     refusal::{Reason, Refusal},
 };
-use tokio::sync::broadcast;
+use tokio::sync::broadcast::{
+    self,
+    error::{RecvError, TryRecvError},
+};
 use uuid::Uuid;
 use xmpp_parsers::jid::Jid;
 
@@ -27,6 +30,9 @@ use crate::{
 
 /// What stands where a slow reader missed output.
 const MISSED: &[u8] = b"\r\n[some output was missed]\r\n";
+
+/// What is given at a time, in bytes, when much has piled up.
+const TOGETHER_MAX: usize = 16 << 10;
 
 /// An open console: its output. [`Keys`] types into it. The journal's entry is closed when it is dropped.
 pub struct ConsoleStream {
@@ -92,13 +98,22 @@ fn declaration() -> Result<&'static Declaration, Refusal> {
 }
 
 impl ConsoleStream {
-    /// What the guest wrote since; `None` when it runs no longer.
+    /// What the guest wrote since, all that is there; `None` when it runs no longer.
     pub async fn next(&mut self) -> Option<Vec<u8>> {
-        match self.output.recv().await {
-            Ok(bytes) => Some(bytes),
-            Err(broadcast::error::RecvError::Lagged(_)) => Some(MISSED.to_vec()),
-            Err(broadcast::error::RecvError::Closed) => None,
+        let mut bytes = match self.output.recv().await {
+            Ok(bytes) => bytes,
+            Err(RecvError::Lagged(_)) => MISSED.to_vec(),
+            Err(RecvError::Closed) => return None,
+        };
+        while bytes.len() < TOGETHER_MAX {
+            match self.output.try_recv() {
+                Ok(more) => bytes.extend(more),
+                Err(TryRecvError::Lagged(_)) => bytes.extend(MISSED),
+                // An end comes with the next call.
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
         }
+        Some(bytes)
     }
 
     /// To type with.
