@@ -11,6 +11,7 @@
 mod adhoc;
 mod announce;
 mod avatar;
+mod bytestream;
 mod caps;
 mod chat;
 mod contacts;
@@ -82,6 +83,7 @@ pub struct Face {
     limits: Limits,
     sessions: session::Sessions,
     talks: chat::Talks,
+    streams: bytestream::Streams,
 }
 
 impl Face {
@@ -122,6 +124,7 @@ impl Face {
             limits: Limits::default(),
             sessions: session::Sessions::default(),
             talks: chat::Talks::default(),
+            streams: bytestream::Streams::default(),
         };
         face.find_last_event().await;
         Ok(Arc::new(face))

@@ -52,11 +52,7 @@ async fn the_one_that_dies() {
 fn dies_at(folder: &Path, line: &str, step: &str) -> bool {
     let status = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "the_one_that_dies", "--ignored", "--nocapture"])
-        .envs([
-            (FOLDER, folder.as_os_str()),
-            (LINE, line.as_ref()),
-            (crash::VARIABLE, step.as_ref()),
-        ])
+        .envs([(FOLDER, folder.as_os_str()), (LINE, line.as_ref()), (crash::VARIABLE, step.as_ref())])
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .status()

@@ -161,9 +161,15 @@ fn outcome(answer: AdhocCommand) -> Outcome<Reply> {
     }
 }
 
-/// Without the fences that make chat clients use a font of one width.
-fn unfenced(text: &str) -> String {
-    text.lines().filter(|line| line.trim() != "```").collect::<Vec<_>>().join("\n")
+/// Without what is for chat clients with a choice of fonts (XEP-0393): fences, and the stars about the
+/// first word of a line.
+pub fn unfenced(text: &str) -> String {
+    let lines = text.lines().filter(|line| line.trim() != "```");
+    let plain = lines.map(|line| match line.strip_prefix('*').and_then(|rest| rest.split_once('*')) {
+        Some((word, rest)) if !word.is_empty() && !word.starts_with(' ') => format!("{word}{rest}"),
+        _ => line.to_owned(),
+    });
+    plain.collect::<Vec<_>>().join("\n")
 }
 
 /// Asks on the terminal. Whatever is not yes is no.
@@ -214,6 +220,7 @@ mod tests {
     fn fences_are_for_chat_clients() {
         let reply = outcome(completed(NoteKind::Info, "Two:\n```\na\nb\n```", None)).unwrap();
         assert_eq!(reply.text, "Two:\na\nb");
+        assert_eq!(unfenced("*kvm1*: up\n* a\n*b"), "kvm1: up\n* a\n*b");
     }
 
     #[test]

@@ -178,10 +178,8 @@ impl Fleet {
 
     /// The hosts as a reply, to be shown as others are.
     pub fn reply(&self) -> Reply {
-        let hosts = self.hosts.iter().map(|host| {
-            let jid = host.jid.to_string();
-            serde_json::json!({"name": host.name, "jid": jid, "host": jid})
-        });
+        let hosts =
+            self.hosts.iter().map(|host| serde_json::json!({"name": host.name, "jid": host.jid.to_string()}));
         Reply { text: String::new(), json: serde_json::json!({"hosts": hosts.collect::<Vec<_>>()}) }
     }
 

@@ -30,7 +30,9 @@ pub struct Answered {
 /// # Errors
 /// Nobody reads it.
 pub fn render(out: &mut impl Write, output: Output, answers: &[Answered], one: bool) -> Outcome<()> {
-    match (output, rows(answers)) {
+    // In a table of one host the heading of a column that says always the same is in the way.
+    let told = output != Output::Table || answers.len() > 1;
+    match (output, rows(answers, told)) {
         (Output::Json, Some(rows)) => json::array(out, rows.into_iter().map(Value::Object).collect()),
         (Output::Json, None) => json::replies(out, answers, one),
         (Output::Table, Some(rows)) => table::show(out, &rows, table::width()),
@@ -39,13 +41,13 @@ pub fn render(out: &mut impl Write, output: Output, answers: &[Answered], one: b
     }
 }
 
-/// The rows, when every answer is a list. Each says of which host it is.
-fn rows(answers: &[Answered]) -> Option<Vec<Map<String, Value>>> {
+/// The rows, when every answer is a list. `told`: each says of which host it is.
+fn rows(answers: &[Answered], told: bool) -> Option<Vec<Map<String, Value>>> {
     let mut rows = Vec::new();
     for answer in answers {
         for item in list(&answer.reply.json)? {
             let mut row = item.as_object()?.clone();
-            if !row.contains_key("host") {
+            if told && !answer.host.is_empty() && !row.contains_key("host") {
                 row.insert("host".into(), Value::String(answer.host.clone()));
             }
             rows.push(row);
@@ -153,6 +155,17 @@ mod tests {
         let value: Value = serde_json::from_str(&shown(Output::Json, &answers, false)).unwrap();
         assert_eq!(value[1]["name"], "web2");
         assert_eq!(shown(Output::Table, &answers, false), "web1 is running.\nweb2 is running.\n");
+    }
+
+    #[test]
+    fn texts_of_several_say_whose_they_are() {
+        let version = |host: &str| answered(host, json!({"agent": "0.1.0"}), "Skerry agent 0.1.0");
+        let answers = [version("kvm1"), version("kvm2")];
+        assert_eq!(
+            shown(Output::Plain, &answers, false),
+            "kvm1: Skerry agent 0.1.0\nkvm2: Skerry agent 0.1.0\n"
+        );
+        assert_eq!(shown(Output::Table, &answers[..1], true), "Skerry agent 0.1.0\n");
     }
 
     #[test]

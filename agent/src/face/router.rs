@@ -37,6 +37,8 @@ pub(crate) enum Answerer {
     Pubsub,
     /// What only owners of nodes may (XEP-0060 §8).
     PubsubOwner,
+    /// The serial console (XEP-0047).
+    Bytestream,
     /// A change of our own contact list, told by our server (RFC 6121 §2.1.6).
     Roster,
 }
@@ -78,6 +80,9 @@ pub(crate) static TABLE: &[Row] = &[
         component_only: true,
         ..row("pubsub", xep::PUBSUB_OWNER, Answerer::PubsubOwner)
     },
+    Row { get: false, set: true, ..row("open", xep::IBB, Answerer::Bytestream) },
+    Row { get: false, set: true, told: false, ..row("data", xep::IBB, Answerer::Bytestream) },
+    Row { get: false, set: true, told: false, ..row("close", xep::IBB, Answerer::Bytestream) },
     Row { get: false, set: true, told: false, ..row("query", xep::ROSTER, Answerer::Roster) },
 ];
 
@@ -193,6 +198,7 @@ impl Face {
             Answerer::Command => self.command(&inquiry).await.map(Some),
             Answerer::Pubsub => self.pubsub(&inquiry).await,
             Answerer::PubsubOwner => Err(Fault::forbidden().text("The agent alone owns its nodes.")),
+            Answerer::Bytestream => self.bytestream(&inquiry).await.map(|()| None),
             Answerer::Roster => self.roster_push(&inquiry),
         }
     }

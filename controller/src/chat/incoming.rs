@@ -8,7 +8,7 @@ use skerry_stanzas::{
 };
 
 use super::Partner;
-use crate::{pubsub, wire};
+use crate::{call::unfenced, pubsub, wire};
 
 /// The longest state or button shown, in characters.
 const SHORT_CHARS_MAX: usize = 60;
@@ -83,10 +83,9 @@ fn message(stanza: &Element) -> Option<Incoming> {
     }))
 }
 
-/// Safe, and without the fences that are for clients with a choice of fonts.
+/// Safe, and without what is for clients with a choice of fonts.
 fn readable(body: &str) -> String {
-    let text = safe_text([body]);
-    text.lines().filter(|line| line.trim() != "```").collect::<Vec<_>>().join("\n")
+    unfenced(&safe_text([body]))
 }
 
 /// The state in a presence: of the payload, else of the availability.

@@ -18,10 +18,13 @@ pub(super) fn rows(out: &mut impl Write, rows: &[Map<String, Value>]) -> Outcome
     Ok(())
 }
 
-/// The texts of other replies.
+/// The texts of other replies; of several, each with its name when it does not say it itself.
 pub(super) fn texts(out: &mut impl Write, answers: &[Answered]) -> Outcome<()> {
     for answer in answers {
-        writeln!(out, "{}", answer.reply.text)?;
+        match answers.len() > 1 && !answer.reply.text.contains(&answer.who) {
+            true => writeln!(out, "{}: {}", answer.who, answer.reply.text)?,
+            false => writeln!(out, "{}", answer.reply.text)?,
+        }
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use chrono::{DateTime, Local};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Map, Value};
 
@@ -57,7 +58,7 @@ pub(super) fn show(out: &mut impl Write, rows: &[Map<String, Value>], width: Opt
     }
     table.set_header(columns.iter().map(|column| heading(column)));
     for row in rows {
-        table.add_row(columns.iter().map(|column| row.get(column).map(cell).unwrap_or_default()));
+        table.add_row(columns.iter().map(|column| row.get(column).map(readable).unwrap_or_default()));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -66,6 +67,15 @@ pub(super) fn show(out: &mut impl Write, rows: &[Map<String, Value>], width: Opt
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
+}
+
+/// A cell; a time as it is on the wall here, to the second.
+fn readable(value: &Value) -> String {
+    let text = cell(value);
+    match DateTime::parse_from_rfc3339(&text) {
+        Ok(time) => time.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S").to_string(),
+        Err(_) => text,
+    }
 }
 
 /// The columns of a list: the best known first.
@@ -123,6 +133,12 @@ mod tests {
         let table = shown(value, Some(30));
         assert!(table.lines().all(|line| line.chars().count() <= 30), "{table}");
         assert!(table.lines().count() > 2);
+    }
+
+    #[test]
+    fn times_are_for_people() {
+        let table = shown(json!([{"at": "2026-11-22T21:37:48.112980278Z"}]), None);
+        assert_eq!(table.lines().nth(1).map(str::len), Some("2026-11-22 21:37:48".len()), "{table}");
     }
 
     #[test]

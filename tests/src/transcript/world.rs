@@ -188,9 +188,10 @@ impl World {
             None => "server".to_owned(),
             Some(to) if to.to_string() == BARRIER => "barrier".to_owned(),
             Some(to) => {
-                let person = self.people.iter().find(|one| {
-                    Jid::new(&one.jid).is_ok_and(|jid| jid == to || jid.to_bare() == to)
-                });
+                let person = self
+                    .people
+                    .iter()
+                    .find(|one| Jid::new(&one.jid).is_ok_and(|jid| jid == to || jid.to_bare() == to));
                 person.map_or_else(|| to.to_string(), |one| one.name.clone())
             }
         };
