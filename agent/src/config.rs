@@ -157,7 +157,7 @@ pub struct Image {
     pub initrd: Option<PathBuf>,
     /// The kernel's command line.
     pub cmdline: String,
-    /// A disk in qcow2 format; files ending in `.raw` or `.img` are read byte for byte.
+    /// A disk, qcow2 or raw.
     pub disk: Option<PathBuf>,
     /// What it is, for people.
     pub about: String,

@@ -128,3 +128,19 @@ async fn names_that_are_taken_or_look_alike_are_refused_and_rename_moves_the_add
     assert_eq!(near.reason, Reason::NotFound);
     assert!(near.hint.unwrap().contains("Did you mean web"));
 }
+
+#[tokio::test]
+async fn a_disk_image_that_is_gone_makes_no_machine_and_leaves_no_folder() {
+    let stage = stage().await;
+    let disk = stage.folder.path().join("gone.qcow2");
+    std::fs::write(&disk, "").unwrap();
+    let mut config = skerry_agent::config::Config::clone(&stage.agent.config());
+    let image = skerry_agent::config::Image { disk: Some(disk.clone()), ..Default::default() };
+    config.images.insert("gone".into(), image);
+    assert!(stage.agent.reload(config).unwrap().is_empty());
+    std::fs::remove_file(&disk).unwrap();
+    let refusal = stage.refused(ANN, "create web1 gone").await;
+    assert!(refusal.text.contains("web1 could not be created"), "{refusal:?}");
+    assert!(stage.agent.machines().is_empty());
+    assert_eq!(std::fs::read_dir(stage.folder.path().join("state/machines")).unwrap().count(), 0);
+}

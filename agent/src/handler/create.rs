@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use hypervisor_core::{
     definition::{Boot, Definition, Disk, DiskFormat},
-    driver::Driver,
+    driver::{Driver, DriverError, disk},
     lifecycle::{Exit, Request, State, Wanted},
     machine::{MachineId, MachineName},
 };
@@ -105,10 +105,10 @@ impl<'a> Housed<'a> {
     async fn furnish(self, image: &Image) -> Result<Furnished<'a>, Refusal> {
         let Self(planned) = self;
         if let (Some(base), Some(disk)) = (&image.disk, planned.definition.disks.first())
-            && let Err(error) = overlay(base, &disk.path).await
+            && let Err(error) = disk::overlay(base, &disk.path).await
         {
             planned.unmake().await;
-            return Err(error);
+            return Err(no_disk(&planned.name, error));
         }
         crash::point("disk-made");
         Ok(Furnished(planned))
@@ -220,15 +220,18 @@ pub(crate) fn image_lines(config: &Config) -> Vec<ImageLine> {
         .collect()
 }
 
+fn no_disk(name: &MachineName, error: DriverError) -> Refusal {
+    match error {
+        DriverError::Unfit(why) => {
+            Refusal::new(Reason::Conflict, format!("{name} could not be created: {why}.")).field("image")
+        }
+        error => reference::internal(&format!("{name} could not be created"), &error),
+    }
+}
+
 fn made_nothing(name: &MachineName, error: std::io::Error) -> Refusal {
     match error.kind() {
         std::io::ErrorKind::StorageFull => StoreError::Full.into(),
         _ => reference::internal(&format!("{name} could not be created"), &error),
     }
-}
-
-/// A qcow2 overlay of an image.
-async fn overlay(_base: &Path, _path: &Path) -> Result<(), Refusal> {
-    Err(Refusal::new(Reason::NotSupported, "Machines cannot be made from disk images yet.")
-        .hint("Use an image with a kernel."))
 }
