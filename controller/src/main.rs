@@ -15,6 +15,7 @@ mod console;
 mod events;
 mod failure;
 mod fleet;
+mod lab;
 mod manual;
 mod name;
 mod password;
@@ -81,6 +82,7 @@ async fn carry_out(matches: &ArgMatches, global: &Global) -> Outcome<()> {
         Own::Events(args) => events::run(&args, &config()?, global.output()).await,
         Own::Hosts => interruptible(commands::hosts(&config()?, global.output())).await,
         Own::Setup(args) => interruptible(setup::run(args, global.config.as_deref())).await,
+        Own::Lab(args) => lab::run(args).await.map_err(|why| Failure::new(Kind::Refused, format!("{why:#}"))),
         Own::Completions(args) => manual::completions(args.shell, cli::tree()),
         Own::Man(args) => manual::pages(&args.dir, cli::tree()),
     }

@@ -29,9 +29,9 @@ impl Backoff {
         *self = Self::new();
     }
 
-    /// After a break or a failed try: anywhere between nothing and a bound that grows by half each time, up to
-    /// a minute (full jitter: hosts that lost one server must not all come back in the same moment). Doubling
-    /// would make a server's restart of ten seconds an absence of thirty.
+    /// After a break or a failed try: anywhere between nothing and a bound that grows by half each time,
+    /// up to a minute (full jitter: hosts that lost one server must not all come back in the same moment).
+    /// Doubling would make a server's restart of ten seconds an absence of thirty.
     pub(crate) fn after_break(&mut self) -> Duration {
         let bound = bound(BROKEN_FIRST, self.failures, BROKEN_MAX);
         self.failures += 1;

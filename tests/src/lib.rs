@@ -1,4 +1,6 @@
 //! The harness: what the tests of this member share.
 
+pub mod client;
 pub mod golden;
+pub mod lab;
 pub mod transcript;

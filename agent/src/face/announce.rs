@@ -151,7 +151,7 @@ impl Face {
     /// On an account the server keeps the contact list: who has no role is taken off it.
     pub(crate) async fn apply_roles_to_roster(&self) {
         const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
-        let roster = "jabber:iq:roster";
+        let roster = xmpp_parsers::ns::ROSTER;
         let iq = tag("iq", ns::CLIENT).attr("type", "get").child(tag("query", roster));
         let Ok(answer) = self.wire.ask(iq.into(), PATIENCE).await else { return };
         let items = answer.get_child("query", roster).into_iter().flat_map(|query| query.children());

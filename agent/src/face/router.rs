@@ -63,6 +63,9 @@ const fn row(name: &'static str, namespace: &'static str, by: Answerer) -> Row {
     Row { name, namespace, get: true, set: false, told: true, public: false, component_only: false, by }
 }
 
+/// XEP-0012, which xmpp-parsers does not have.
+const LAST: &str = "jabber:iq:last";
+
 /// The table.
 pub(crate) static TABLE: &[Row] = &[
     Row { public: true, ..row("query", xep::DISCO_INFO, Answerer::Info) },
@@ -70,7 +73,7 @@ pub(crate) static TABLE: &[Row] = &[
     Row { public: true, ..row("ping", xep::PING, Answerer::Ping) },
     row("query", xep::VERSION, Answerer::Version),
     row("time", xep::TIME, Answerer::Time),
-    row("query", "jabber:iq:last", Answerer::Last),
+    row("query", LAST, Answerer::Last),
     Row { component_only: true, ..row("vCard", xep::VCARD, Answerer::Card) },
     Row { get: false, set: true, ..row("command", ns::ADHOC, Answerer::Command) },
     Row { set: true, component_only: true, ..row("pubsub", xep::PUBSUB, Answerer::Pubsub) },

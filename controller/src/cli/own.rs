@@ -49,6 +49,8 @@ pub enum Own {
     Hosts,
     /// Write the configuration, and try it
     Setup(SetupArgs),
+    /// A whole private installation on loopback in one folder: a server, hosts, machines
+    Lab(crate::lab::LabArgs),
     /// Print the completion script of a shell
     Completions(CompletionsArgs),
     /// Write the manual pages

@@ -1,0 +1,52 @@
+//! The lab itself: what everything else stands on.
+
+use skerry_tests::lab::Wanted;
+
+/// Logs in as everybody, crashes the server, logs in again; nothing is left afterwards.
+async fn a_server_is_up_and_gone(server: &'static str) {
+    let mut lab = Wanted::new(server, "component").hosts(0).up().await.unwrap();
+    for role in ["admin", "operator", "viewer", "none"] {
+        lab.client(role).await.unwrap();
+    }
+    lab.crash("server").await.unwrap();
+    lab.start("server").await.unwrap();
+    lab.client("admin").await.unwrap();
+    assert!(!lab.processes().is_empty());
+    lab.down().await.unwrap();
+    assert_eq!(lab.processes(), Vec::<i32>::new());
+    lab.down().await.unwrap();
+}
+
+#[tokio::test]
+async fn prosody_is_up_and_gone() {
+    a_server_is_up_and_gone("prosody").await;
+}
+
+#[tokio::test]
+async fn ejabberd_is_up_and_gone() {
+    a_server_is_up_and_gone("ejabberd").await;
+}
+
+#[tokio::test]
+async fn a_lab_is_started_once() {
+    let lab = Wanted::new("prosody", "component").hosts(0).up().await.unwrap();
+    let before = lab.processes();
+    let dir = lab.dir().display().to_string();
+    let again = skerry_tests::lab::run(&["lab", "up", "--detach", "--dir", &dir]).await.unwrap();
+    assert!(String::from_utf8_lossy(&again.stdout).contains("up already"), "{again:?}");
+    assert_eq!(lab.processes(), before);
+}
+
+#[tokio::test]
+async fn a_folder_with_something_else_in_it_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("precious");
+    std::fs::write(&file, "mine").unwrap();
+    let dir = folder.path().display().to_string();
+    let refused =
+        skerry_tests::lab::run(&["lab", "up", "--detach", "--dir", &dir, "--hosts", "0"]).await.unwrap();
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("something else in it"), "{refused:?}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}

@@ -1,0 +1,7 @@
+//! Real servers, real agents, real guests: the main job from outside, each test in a lab of its own.
+//!
+//! A test takes what it needs with [`skerry_tests::lab::Wanted`], asks as people and programs would,
+//! and waits for what it expects, never for a time. `scripts/test acceptance` sets up what they need.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod laboratory;
