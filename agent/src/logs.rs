@@ -1,6 +1,8 @@
 //! Where the log goes: to systemd's journal when it started us, else to standard error, for people or
 //! as JSON.
 
+use std::io::IsTerminal;
+
 use skerry_agent::config::LogFormat;
 use tracing_subscriber::{
     EnvFilter, Layer, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt,
@@ -29,7 +31,11 @@ pub(crate) fn begin(format: Option<LogFormat>) {
         (None, LogFormat::Json) => {
             tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).boxed()
         }
-        (None, _) => tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).boxed(),
+        (None, _) => tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_target(false)
+            .boxed(),
     };
     tracing_subscriber::registry().with(layer.with_filter(filter)).init();
 }

@@ -39,7 +39,7 @@ impl Snippet<'_> {
     fn prosody_component(&self) -> String {
         let (jid, secret, port, parent) = (self.jid, self.secret, self.port(), self.parent());
         format!(
-            r#"Put this at the end of /etc/prosody/prosody.cfg.lua, and reload Prosody:
+            r#"Put this into /etc/prosody/prosody.cfg.lua, and restart Prosody. Above the first VirtualHost:
 
 -- For all hosts: the port components connect to, on loopback only, as it has no TLS.
 component_ports = {{ {port} }}
@@ -47,11 +47,12 @@ component_interfaces = {{ "127.0.0.1" }}
 -- Otherwise each answer to a client waits 40 ms for the client's acknowledgement.
 network_settings = {{ nagle = false }}
 
+At the end:
+
 Component "{jid}"
     component_secret = "{secret}"
 
-The first three lines belong above the first VirtualHost. People find the host by themselves when
-this stands below VirtualHost "{parent}":
+People find the host by themselves when this stands below VirtualHost "{parent}":
 
     disco_items = {{ {{ "{jid}", "Machines" }} }}
 "#
