@@ -6,7 +6,7 @@
 mod line;
 mod order;
 
-use std::io::Write;
+use std::{io::Write, time::Duration};
 
 use futures::{StreamExt as _, stream};
 use tokio::sync::mpsc;
@@ -28,6 +28,9 @@ use crate::{
 
 /// How many events are shown when nobody says.
 const LAST: usize = 20;
+/// How often subscriptions are renewed; an agent that was restarted is heard again after this at the
+/// latest, with all that happened meanwhile.
+const RENEWED_EVERY: Duration = Duration::from_secs(30);
 /// How many hosts are asked at a time.
 const HOSTS_AT_ONCE: usize = 16;
 
@@ -146,9 +149,17 @@ async fn follow(
 ) -> Outcome<()> {
     subscribe(session, hosts).await?;
     let mut orders = replay(session, hosts, wanted, output, out).await?;
-    while let Some(inbound) = inbound.recv().await {
+    let mut renewal = tokio::time::interval(RENEWED_EVERY);
+    loop {
+        let inbound = tokio::select! {
+            inbound = inbound.recv() => inbound,
+            _ = renewal.tick() => {
+                catch_up(session, hosts, &mut orders, output, out).await?;
+                continue;
+            }
+        };
         match inbound {
-            Inbound::Stanza(stanza) => {
+            Some(Inbound::Stanza(stanza)) => {
                 let Some((from, events)) = pubsub::told(&stanza) else { continue };
                 // Anybody can send such a message; only a host's own counts.
                 let Some(at) = hosts.iter().position(|host| host.jid.to_bare() == from) else { continue };
@@ -156,16 +167,17 @@ async fn follow(
                     tell(session, &hosts[at], &mut orders[at], event, output, out).await?;
                 }
             }
-            Inbound::Down(why) => eprintln!("skerry: the connection broke ({why}); coming back …"),
-            Inbound::Up { fresh } => {
+            Some(Inbound::Down(why)) => eprintln!("skerry: the connection broke ({why}); coming back …"),
+            Some(Inbound::Up { fresh }) => {
                 eprintln!("skerry: connected again");
                 if fresh {
-                    catch_up(session, hosts, &mut orders, output, out).await?;
+                    session.appear().await?;
+                    renewal.reset_immediately();
                 }
             }
+            None => return Err(Failure::unreachable("the connection ended")),
         }
     }
-    Err(Failure::unreachable("the connection ended"))
 }
 
 async fn subscribe(session: &Session, hosts: &[Host]) -> Outcome<()> {
@@ -221,7 +233,8 @@ fn show(
     Line::event(host, event).show(out, output)
 }
 
-/// After a break the servers know nothing of us: subscribe again, and fetch what was missed.
+/// Subscribes again and fetches what was missed: a subscription of one session ends with the agent,
+/// and with a break of ours. A host that is away just now is asked again the next time.
 async fn catch_up(
     session: &Session,
     hosts: &[Host],
@@ -229,8 +242,10 @@ async fn catch_up(
     output: Output,
     out: &mut impl Write,
 ) -> Outcome<()> {
-    subscribe(session, hosts).await?;
     for (host, order) in hosts.iter().zip(orders) {
+        if pubsub::subscribe(session, host).await.is_err() {
+            continue;
+        }
         let wanted = order.last().map_or(Wanted::Last(1), Wanted::Since);
         for event in pubsub::events(session, host, wanted).await.unwrap_or_default() {
             show(host, order, event, output, out)?;

@@ -8,7 +8,7 @@ use skerry_stanzas::{ns, payload::Event};
 use xmpp_parsers::jid::{BareJid, Jid};
 
 use crate::{
-    failure::Outcome,
+    failure::{Failure, Kind, Outcome},
     fleet::Host,
     session::{SHORT, Session},
     wire,
@@ -42,8 +42,18 @@ async fn subscription(session: &Session, host: &Host, verb: &str) -> Outcome<()>
     let mut pubsub = Element::bare("pubsub", wire::PUBSUB);
     let jid = session.jid.to_string();
     pubsub.append_child(wire::element(verb, wire::PUBSUB, &[("node", ns::EVENTS), ("jid", &jid)]));
-    session.ask(wire::set(Some(&service(host)), pubsub), SHORT).await?;
-    Ok(())
+    let answer = session.ask(wire::set(Some(&service(host)), pubsub), SHORT).await;
+    answer.map(drop).map_err(|error| told_to_contacts(host, error.into()))
+}
+
+/// An account's server tells its events to those who see its presence, whatever role they have.
+fn told_to_contacts(host: &Host, failure: Failure) -> Failure {
+    if failure.kind != Kind::NotAllowed || host.jid.node().is_none() {
+        return failure;
+    }
+    let account = service(host);
+    Failure::new(failure.kind, format!("{account} tells its events to its contacts only"))
+        .hint(format!("Add {account} to your contacts in any chat client."))
 }
 
 /// Events of a host, oldest first: those after `since`, or the `last` ones.
@@ -61,8 +71,8 @@ pub async fn events(session: &Session, host: &Host, wanted: Wanted) -> Outcome<V
             Wanted::Since(_) => PAGE_MAX,
             Wanted::Last(last) => last.min(PAGE_MAX),
         };
-        let answer =
-            session.ask(wire::get(Some(&service(host)), page(wanted, max, after.as_deref())), SHORT).await?;
+        let iq = wire::get(Some(&service(host)), page(wanted, max, after.as_deref()));
+        let answer = session.ask(iq, SHORT).await.map_err(|error| told_to_contacts(host, error.into()))?;
         let Some(pubsub) = answer else { break };
         let mut events = items(&pubsub);
         events.sort_by_key(|event| event.sequence);
@@ -162,6 +172,15 @@ mod tests {
         let (host, events) = told(&notice(ns::EVENTS)).unwrap();
         assert_eq!(host.to_string(), "kvm1.example.org");
         assert_eq!((events[0].sequence, events[0].machine.as_deref()), (7, Some("web1")));
+    }
+
+    #[test]
+    fn an_account_says_whom_it_tells() {
+        let host = |jid: &str| Host { jid: Jid::new(jid).unwrap(), name: "attic".into() };
+        let no = Failure::new(Kind::NotAllowed, "no");
+        let told = told_to_contacts(&host("attic@example.org/skerry"), no.clone());
+        assert!(told.hint.unwrap().contains("attic@example.org to your contacts"));
+        assert_eq!(told_to_contacts(&host("kvm1.example.org"), no.clone()), no);
     }
 
     #[test]
