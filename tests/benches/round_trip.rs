@@ -1,0 +1,163 @@
+//! What a command costs, beside a bare ping of the same server in the same run.
+//!
+//! `cargo bench -p skerry-tests [-- ejabberd]`, after `cargo build --workspace --release --bins`.
+//!
+//! Three figures, each a promise of docs/specification.md:
+//! - the way of a command (client → server → agent → client) against a ping that the server itself
+//!   answers, the two in turn, so that a busy machine weighs on both alike;
+//! - a change of state until a subscriber has it, beyond the server's own time for a message from one
+//!   client to another;
+//! - the agent's memory with no machine, and with 1,000 fake ones that run.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use minidom::Element;
+use skerry_stanzas::{
+    adhoc::{AdhocCommand, Status},
+    ns,
+};
+use skerry_tests::{
+    client::Client,
+    lab::{Lab, Wanted},
+};
+
+/// Pings, and commands.
+const ROUNDS: usize = 2_000;
+/// Changes of state.
+const CHANGES: usize = 200;
+/// Machines for the memory figure.
+const MACHINES: u32 = 1_000;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let server = match std::env::args().any(|argument| argument == "ejabberd") {
+        true => "ejabberd",
+        false => "prosody",
+    };
+    println!("server: {server}; link: component; driver: fake");
+    let lab = Wanted::new(server, "component").machines(1).up().await?;
+    let mut client = lab.client("admin").await?;
+    way_of_a_command(&lab, &client).await?;
+    change_of_state(&lab, &mut client).await?;
+    let empty = resident_kib(lab.host().pid)?;
+    lab.down().await?;
+    let full = Wanted::new(server, "component").machines(MACHINES).up().await?;
+    memory(empty, resident_kib(full.host().pid)?);
+    full.down().await
+}
+
+/// A ping of the server, and a status of a machine, in turn.
+async fn way_of_a_command(lab: &Lab, client: &Client) -> Result<()> {
+    let machine = &lab.record.machines.first().context("a lab with a machine")?.jid;
+    let (mut pings, mut commands) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS + ROUNDS / 10 {
+        let begun = Instant::now();
+        client.ask("get", Some(&lab.record.server.domain), Element::bare("ping", "urn:xmpp:ping")).await?;
+        let pinged = begun.elapsed();
+        let begun = Instant::now();
+        let answer = client.stage(machine, &AdhocCommand::request("status", None)).await?;
+        let commanded = begun.elapsed();
+        ensure!(answer.status == Some(Status::Completed), "status was not answered");
+        // The first rounds warm up.
+        if round >= ROUNDS / 10 {
+            pings.push(pinged);
+            commands.push(commanded);
+        }
+    }
+    let (ping, command) = (Spread::of(pings), Spread::of(commands));
+    println!("ping     {ping}");
+    println!("command  {command}");
+    println!(
+        "command / ping at p50: {:.2}; beyond it at p99: {:.2} ms",
+        command.p50.as_secs_f64() / ping.p50.as_secs_f64(),
+        ms(command.p99) - ms(ping.p99),
+    );
+    Ok(())
+}
+
+/// A pause or a resume until its item is with a subscriber, and a message to oneself.
+async fn change_of_state(lab: &Lab, client: &mut Client) -> Result<()> {
+    let machine = lab.record.machines.first().context("a lab with a machine")?.jid.clone();
+    let own = client.jid.to_string();
+    let subscribe = Element::builder("pubsub", xmpp_parsers::ns::PUBSUB).append(
+        Element::builder("subscribe", xmpp_parsers::ns::PUBSUB)
+            .attr("node".try_into()?, ns::STATE)
+            .attr("jid".try_into()?, client.jid.to_bare().to_string()),
+    );
+    client.ask("set", Some(&machine), subscribe.build()).await?;
+    client.command(&machine, "start", &[]).await?;
+    let (mut messages, mut changes) = (Vec::new(), Vec::new());
+    for round in 0..CHANGES {
+        let begun = Instant::now();
+        let word = format!("round {round}");
+        client.say(&own, &word).await?;
+        client.hear(&own, &word).await?;
+        messages.push(begun.elapsed());
+        let (verb, state) = [("pause", "paused"), ("resume", "running")][round % 2];
+        let begun = Instant::now();
+        let asking = client.handle.clone();
+        let request = AdhocCommand::request(verb, None).to_element();
+        let iq = Element::builder("iq", ns::CLIENT)
+            .attr("type".try_into()?, "set")
+            .attr("to".try_into()?, machine.as_str())
+            .append(request)
+            .build();
+        let asked = tokio::spawn(async move { asking.ask(iq, skerry_tests::client::PATIENCE).await });
+        client
+            .expect("the item of a change", |stanza| {
+                let text = String::from(stanza);
+                stanza.name() == "message" && text.contains(ns::STATE) && text.contains(&format!("'{state}'"))
+            })
+            .await?;
+        changes.push(begun.elapsed());
+        asked.await??;
+    }
+    let (message, change) = (Spread::of(messages), Spread::of(changes));
+    println!("message  {message}");
+    println!("change   {change}");
+    println!("change beyond message at p99: {:.2} ms", ms(change.p99) - ms(message.p99));
+    Ok(())
+}
+
+fn memory(empty_kib: u64, full_kib: u64) {
+    let each = full_kib.saturating_sub(empty_kib) as f64 * 1024.0 / f64::from(MACHINES) / 1000.0;
+    println!(
+        "agent: {:.1} MiB with one machine, {:.1} MiB with {MACHINES}: {each:.1} kB a machine",
+        empty_kib as f64 / 1024.0,
+        full_kib as f64 / 1024.0,
+    );
+}
+
+/// Resident memory of a process, in KiB (proc(5)).
+fn resident_kib(pid: i32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+/// How times are spread.
+struct Spread {
+    p50: Duration,
+    p99: Duration,
+    max: Duration,
+}
+
+impl Spread {
+    fn of(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
+        Self { p50: at(0.5), p99: at(0.99), max: at(1.0) }
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { p50, p99, max } = self;
+        write!(f, "p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms", ms(*p50), ms(*p99), ms(*max))
+    }
+}
