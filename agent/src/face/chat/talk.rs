@@ -9,8 +9,8 @@ use xmpp_parsers::jid::BareJid;
 
 use crate::face::lock;
 
-/// The most messages of one person that are read in [`WINDOW`].
-const MESSAGES_MAX: u32 = 20;
+/// The most messages of one person that are read in [`WINDOW`]: a script may be quick, a loop is quicker.
+const MESSAGES_MAX: u32 = 200;
 const WINDOW: Duration = Duration::from_secs(10);
 const STRANGERS_EVERY: Duration = Duration::from_secs(3600);
 /// How many people are remembered.
