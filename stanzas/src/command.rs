@@ -4,6 +4,9 @@
 //! help on every face. Everything a face needs besides is a constant of [`Command`].
 //! [`Declaration`] is the same without the type, for code that walks the list.
 
+#[macro_use]
+mod declare;
+
 pub mod argument;
 pub mod host;
 pub mod machine;

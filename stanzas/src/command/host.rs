@@ -1,33 +1,8 @@
 //! The commands of a host.
 
-use super::{Command, Effect, Example, Object, Role};
 use crate::reply::{self, Changed, DriverList, HostStatus, ImageList, MachineList, TrashList, Verdict};
 
-/// Declares a host command: the struct with its arguments, and its constants.
-macro_rules! host_command {
-    (
-        $(#[$doc:meta])* $name:ident { $($fields:tt)* }
-        $verb:literal $effect:ident $role:ident -> $reply:ty,
-        $($constant:ident = $value:expr),* $(,)?
-    ) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, serde::Serialize, clap::Args)]
-        pub struct $name { $($fields)* }
-        impl Command for $name {
-            const OBJECT: Object = Object::Host;
-            const VERB: &'static str = $verb;
-            const EFFECT: Effect = Effect::$effect;
-            const ROLE: Role = Role::$role;
-            type Reply = $reply;
-            $(host_command!(@ $constant $value);)*
-        }
-    };
-    (@ ALIASES $value:expr) => { const ALIASES: &'static [&'static str] = $value; };
-    (@ POSITIONAL $value:expr) => { const POSITIONAL: &'static [&'static str] = $value; };
-    (@ EXAMPLES $value:expr) => { const EXAMPLES: &'static [Example] = $value; };
-}
-
-host_command! {
+declare! {
     /// List the machines of this host
     List {
         /// Only those in this state
@@ -37,12 +12,12 @@ host_command! {
         #[arg(long, value_name = "LABEL")]
         pub label: Option<String>,
     }
-    "list" Read Viewer -> MachineList,
+    "list" Host Read Viewer -> MachineList,
     ALIASES = &["ls", "machines", "ps"],
     EXAMPLES = &[("list", "all machines"), ("list state=running label=web", "some of them")],
 }
 
-host_command! {
+declare! {
     /// Create a machine
     Create {
         /// Its name
@@ -64,7 +39,7 @@ host_command! {
         #[arg(long)]
         pub start: bool,
     }
-    "create" Change Admin -> Changed,
+    "create" Host Change Admin -> Changed,
     POSITIONAL = &["name", "image"],
     ALIASES = &["new"],
     EXAMPLES = &[
@@ -73,83 +48,83 @@ host_command! {
     ],
 }
 
-host_command! {
+declare! {
     /// Show how the host is
     Status {}
-    "status" Read Viewer -> HostStatus,
+    "status" Host Read Viewer -> HostStatus,
     ALIASES = &["info"],
     EXAMPLES = &[("status", "ask how it is")],
 }
 
-host_command! {
+declare! {
     /// Show the drivers of this host, what each can do, and why not more
     Drivers {}
-    "drivers" Read Viewer -> DriverList,
+    "drivers" Host Read Viewer -> DriverList,
     EXAMPLES = &[("drivers", "what can run machines here")],
 }
 
-host_command! {
+declare! {
     /// List the images machines can be made from
     Images {}
-    "images" Read Viewer -> ImageList,
+    "images" Host Read Viewer -> ImageList,
     EXAMPLES = &[("images", "what machines can be made from")],
 }
 
-host_command! {
+declare! {
     /// List what is in the trash
     Trash {}
-    "trash" Read Operator -> TrashList,
+    "trash" Host Read Operator -> TrashList,
     EXAMPLES = &[("trash", "deleted machines that can come back")],
 }
 
-host_command! {
+declare! {
     /// Take a machine out of the trash
     Undelete {
         /// Its name
         #[arg(long, value_name = "NAME")]
         pub name: String,
     }
-    "undelete" Change Admin -> Changed,
+    "undelete" Host Change Admin -> Changed,
     POSITIONAL = &["name"],
     ALIASES = &["restore"],
     EXAMPLES = &[("undelete web1", "it was not meant to go")],
 }
 
-host_command! {
+declare! {
     /// Take over a machine that somebody else started, untouched; without a name, list them
     Adopt {
         /// Its name
         #[arg(long, value_name = "NAME")]
         pub name: Option<String>,
     }
-    "adopt" Change Admin -> MachineList,
+    "adopt" Host Change Admin -> MachineList,
     POSITIONAL = &["name"],
     ALIASES = &["manage"],
     EXAMPLES = &[("adopt", "what could be taken over"), ("adopt oldbox", "take it over")],
 }
 
-host_command! {
+declare! {
     /// Show the versions of the agent and of what it runs on
     Version {}
-    "version" Read Viewer -> reply::Version,
+    "version" Host Read Viewer -> reply::Version,
     EXAMPLES = &[("version", "which version is this")],
 }
 
-host_command! {
+declare! {
     /// Show how long the host and its agent have been up
     Uptime {}
-    "uptime" Read Viewer -> reply::Uptime,
+    "uptime" Host Read Viewer -> reply::Uptime,
     EXAMPLES = &[("uptime", "how long it has been up")],
 }
 
-host_command! {
+declare! {
     /// Show who you are to this host, and which role you have
     Whoami {}
-    "whoami" Read Viewer -> reply::Whoami,
+    "whoami" Host Read Viewer -> reply::Whoami,
     EXAMPLES = &[("whoami", "who am I here")],
 }
 
-host_command! {
+declare! {
     /// Ask whether something would be allowed, and by which rule
     May {
         /// Who; yourself when not given
@@ -162,7 +137,7 @@ host_command! {
         #[arg(long, value_name = "MACHINE")]
         pub machine: Option<String>,
     }
-    "may" Read Viewer -> Verdict,
+    "may" Host Read Viewer -> Verdict,
     POSITIONAL = &["what", "machine"],
     EXAMPLES = &[("may kill web1", "would I be allowed"), ("may kill web1 who=ann@example.org", "would she")],
 }

@@ -2,44 +2,17 @@
 
 use std::time::Duration;
 
-use super::{Command, Effect, Example, Object, Role};
 use crate::reply::{Changed, ConsoleOutput, Defined, LogLines, MachineStatus, Removed};
 
-/// Declares a machine command: the struct with its arguments, and its constants.
-macro_rules! machine_command {
-    (
-        $(#[$doc:meta])* $name:ident { $($fields:tt)* }
-        $verb:literal $effect:ident $role:ident -> $reply:ty,
-        $($constant:ident = $value:expr),* $(,)?
-    ) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, serde::Serialize, clap::Args)]
-        pub struct $name { $($fields)* }
-        impl Command for $name {
-            const OBJECT: Object = Object::Machine;
-            const VERB: &'static str = $verb;
-            const EFFECT: Effect = Effect::$effect;
-            const ROLE: Role = Role::$role;
-            type Reply = $reply;
-            $(machine_command!(@ $constant $value);)*
-        }
-    };
-    (@ ALIASES $value:expr) => { const ALIASES: &'static [&'static str] = $value; };
-    (@ NEEDS $value:expr) => { const NEEDS: Option<&'static str> = Some($value); };
-    (@ REST $value:expr) => { const REST: bool = $value; };
-    (@ POSITIONAL $value:expr) => { const POSITIONAL: &'static [&'static str] = $value; };
-    (@ EXAMPLES $value:expr) => { const EXAMPLES: &'static [Example] = $value; };
-}
-
-machine_command! {
+declare! {
     /// Start the machine
     Start {}
-    "start" Change Operator -> Changed,
+    "start" Machine Change Operator -> Changed,
     ALIASES = &["boot", "poweron", "run"],
     EXAMPLES = &[("start", "start the machine")],
 }
 
-machine_command! {
+declare! {
     /// Ask the guest to shut down
     Shutdown {
         /// How long to wait for the guest before giving up
@@ -47,7 +20,7 @@ machine_command! {
         #[serde(serialize_with = "super::seconds")]
         pub wait: Duration,
     }
-    "shutdown" Change Operator -> Changed,
+    "shutdown" Machine Change Operator -> Changed,
     ALIASES = &["stop", "poweroff", "halt"],
     EXAMPLES = &[
         ("shutdown", "ask the guest to shut down"),
@@ -55,15 +28,15 @@ machine_command! {
     ],
 }
 
-machine_command! {
+declare! {
     /// Cut the power at once: the guest gets no chance to save its work
     Kill {}
-    "kill" Destroy Operator -> Changed,
+    "kill" Machine Destroy Operator -> Changed,
     ALIASES = &["force-off"],
     EXAMPLES = &[("kill", "cut the power")],
 }
 
-machine_command! {
+declare! {
     /// Ask the guest to reboot
     Reboot {
         /// How long to wait for the guest before giving up
@@ -71,46 +44,46 @@ machine_command! {
         #[serde(serialize_with = "super::seconds")]
         pub wait: Duration,
     }
-    "reboot" Change Operator -> Changed,
+    "reboot" Machine Change Operator -> Changed,
     ALIASES = &["restart"],
     EXAMPLES = &[("reboot", "ask the guest to reboot")],
 }
 
-machine_command! {
+declare! {
     /// Reset the machine at once, as a reset button would
     Reset {}
-    "reset" Destroy Operator -> Changed,
+    "reset" Machine Destroy Operator -> Changed,
     NEEDS = "reset",
     EXAMPLES = &[("reset", "press the reset button")],
 }
 
-machine_command! {
+declare! {
     /// Pause the machine: it keeps its memory and runs no further
     Pause {}
-    "pause" Change Operator -> Changed,
+    "pause" Machine Change Operator -> Changed,
     NEEDS = "pause",
     ALIASES = &["freeze"],
     EXAMPLES = &[("pause", "stop its clock for a while")],
 }
 
-machine_command! {
+declare! {
     /// Let a paused machine run on
     Resume {}
-    "resume" Change Operator -> Changed,
+    "resume" Machine Change Operator -> Changed,
     NEEDS = "pause",
     ALIASES = &["unpause", "thaw"],
     EXAMPLES = &[("resume", "let it run on")],
 }
 
-machine_command! {
+declare! {
     /// Show how the machine is
     Status {}
-    "status" Read Viewer -> MachineStatus,
+    "status" Machine Read Viewer -> MachineStatus,
     ALIASES = &["info", "state"],
     EXAMPLES = &[("status", "ask how it is")],
 }
 
-machine_command! {
+declare! {
     /// Show the definition, or change it
     Define {
         /// Memory, such as 512M or 2G
@@ -128,24 +101,24 @@ machine_command! {
         #[arg(num_args = 0..=1, default_missing_value = "")]
         pub note: Option<String>,
     }
-    "define" Change Admin -> Defined,
+    "define" Machine Change Admin -> Defined,
     ALIASES = &["edit", "definition"],
     EXAMPLES = &[("define", "show the definition"), ("define memory=1G vcpus=2", "change it")],
 }
 
-machine_command! {
+declare! {
     /// Give the machine another name (and so another address)
     Rename {
         /// The new name
         #[arg(long, value_name = "NAME")]
         pub to: String,
     }
-    "rename" Change Admin -> Changed,
+    "rename" Machine Change Admin -> Changed,
     POSITIONAL = &["to"],
     EXAMPLES = &[("rename web2", "call it web2 from now on")],
 }
 
-machine_command! {
+declare! {
     /// Add labels, or take them away
     Label {
         /// Labels to add
@@ -155,50 +128,50 @@ machine_command! {
         #[arg(long, value_name = "LABEL", num_args = 1..)]
         pub remove: Vec<String>,
     }
-    "label" Change Operator -> Changed,
+    "label" Machine Change Operator -> Changed,
     POSITIONAL = &["add"],
     ALIASES = &["tag"],
     EXAMPLES = &[("label web prod", "add two labels"), ("label remove=prod", "take one away")],
 }
 
-machine_command! {
+declare! {
     /// Start the machine when its host starts, or no longer
     Autostart {
         /// Whether it starts with its host
         #[arg(long, value_name = "on|off", default_value = "on")]
         pub set: Switch,
     }
-    "autostart" Change Operator -> Changed,
+    "autostart" Machine Change Operator -> Changed,
     POSITIONAL = &["set"],
     EXAMPLES = &[("autostart on", "start it with its host"), ("autostart off", "no longer")],
 }
 
-machine_command! {
+declare! {
     /// Protect the machine from being killed, reset or deleted by mistake, or no longer
     Protect {
         /// Whether it is protected
         #[arg(long, value_name = "on|off", default_value = "on")]
         pub set: Switch,
     }
-    "protect" Change Admin -> Changed,
+    "protect" Machine Change Admin -> Changed,
     POSITIONAL = &["set"],
     EXAMPLES = &[("protect on", "refuse kill, reset and delete"), ("protect off", "allow them again")],
 }
 
-machine_command! {
+declare! {
     /// Show what was done to the machine, by whom, and how it went
     Log {
         /// How many entries, newest last
         #[arg(long, value_name = "N", default_value = "20")]
         pub lines: u32,
     }
-    "log" Read Viewer -> LogLines,
+    "log" Machine Read Viewer -> LogLines,
     POSITIONAL = &["lines"],
     ALIASES = &["history"],
     EXAMPLES = &[("log", "what happened lately"), ("log 100", "and before that")],
 }
 
-machine_command! {
+declare! {
     /// Show the last lines of the serial console, or type a line into it
     Console {
         /// A line to type into the console
@@ -208,7 +181,7 @@ machine_command! {
         #[arg(long, value_name = "N", default_value = "20")]
         pub lines: u32,
     }
-    "console" Change Operator -> ConsoleOutput,
+    "console" Machine Change Operator -> ConsoleOutput,
     NEEDS = "console",
     POSITIONAL = &["send"],
     REST = true,
@@ -216,10 +189,10 @@ machine_command! {
     EXAMPLES = &[("console", "the last lines"), ("console \"uname -a\"", "type a line and show what comes")],
 }
 
-machine_command! {
+declare! {
     /// Delete the machine: it goes to the trash first, and is gone for good some days later
     Delete {}
-    "delete" Destroy Admin -> Removed,
+    "delete" Machine Destroy Admin -> Removed,
     ALIASES = &["undefine", "remove"],
     EXAMPLES = &[("delete", "put it into the trash")],
 }
