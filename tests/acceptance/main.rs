@@ -5,3 +5,4 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod laboratory;
+mod slixmpp;
