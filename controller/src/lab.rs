@@ -10,6 +10,7 @@ mod ejabberd;
 mod guest;
 mod host;
 mod part;
+mod people;
 mod prosody;
 mod record;
 mod server;
@@ -202,7 +203,12 @@ async fn build(dir: &Path, id: String, up: &Up, agent: &Path, driver: &Driver) -
         inside.pids.push(child.id());
         inside.write()?;
     }
-    let record = Record::of(&inside, Vec::new());
+    if up.machines > 0 {
+        eprintln!("lab: making {} …", if up.machines == 1 { "a machine" } else { "the machines" });
+    }
+    let machines = people::make_machines(&inside.site, up.machines).await?;
+    people::make_contacts(&inside.site, &machines).await?;
+    let record = Record::of(&inside, machines);
     record.write(dir)?;
     Ok(record)
 }
