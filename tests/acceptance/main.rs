@@ -6,3 +6,5 @@
 
 mod laboratory;
 mod slixmpp;
+mod main_job;
+mod real_guests;

@@ -113,7 +113,7 @@ fn notify_socket(dir: &Path) -> Result<String> {
     Ok(socket)
 }
 
-/// Starts an agent and waits until it says that it is ready: logged in, its machines known.
+/// Starts an agent and waits until it says that it is connected.
 pub(super) async fn start(part: &Part, lab: &str) -> Result<Child> {
     let socket = part.launch.directory.join("notify");
     let _ = std::fs::remove_file(&socket);
@@ -124,7 +124,10 @@ pub(super) async fn start(part: &Part, lab: &str) -> Result<Child> {
     let mut message = [0; 4096];
     loop {
         if let Ok(read) = timeout(LOOK, notified.recv(&mut message)).await {
-            if message[..read?].split(|byte| *byte == b'\n').any(|line| line == b"READY=1") {
+            // READY=1 is said to systemd before the server is there; the lab wants the host on it.
+            let said = String::from_utf8_lossy(&message[..read?]).into_owned();
+            let status = said.lines().find_map(|line| line.strip_prefix("STATUS=")).unwrap_or_default();
+            if status.starts_with("connected as ") {
                 return Ok(child);
             }
             continue;

@@ -25,6 +25,11 @@ use tokio::time::{Instant, sleep};
 /// The variable that marks the processes of a lab.
 const MARK: &str = "SKERRY_LAB";
 
+/// What systemd says to its services. A lab may be started from within one (a CI runner, say), but its
+/// parts are none: an agent that believed it would have systemd start its guests, out of our reach.
+const SYSTEMD: [&str; 5] =
+    ["INVOCATION_ID", "NOTIFY_SOCKET", "JOURNAL_STREAM", "WATCHDOG_USEC", "WATCHDOG_PID"];
+
 /// How often a process that was asked to end is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -52,7 +57,11 @@ impl Launch {
     pub(super) fn start(&self, lab: &str) -> Result<Child> {
         let log = append(&self.log)?;
         // setsid(2) needs an unsafe pre_exec here; setsid(1), in Debian's essential util-linux, execs.
-        Command::new("setsid")
+        let mut command = Command::new("setsid");
+        for variable in SYSTEMD {
+            command.env_remove(variable);
+        }
+        command
             .arg(&self.program)
             .args(&self.arguments)
             .envs(&self.environment)
