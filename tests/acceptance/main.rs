@@ -5,6 +5,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod laboratory;
-mod slixmpp;
 mod main_job;
 mod real_guests;
+mod slixmpp;
