@@ -40,11 +40,19 @@ pub(crate) struct Asks {
 }
 
 impl Asks {
-    /// An IQ is about to be sent. One with the same peer and id is already under way: the new one fails.
+    /// An IQ is about to be sent. When one with the same peer and id is under way, and waited for, the
+    /// new one fails; when whoever asked that left, the new one takes its place: a question is repeated
+    /// under its own id, and the answer to either is the answer.
     pub(crate) fn add(&mut self, iq: &Element, own: Option<&BareJid>, asked: Asked) -> bool {
         let (Some(peer), Some(id)) = (peer(iq.attr("to"), own), iq.attr("id")) else { return false };
         match self.waiting.entry((peer, id.to_owned())) {
-            std::collections::hash_map::Entry::Occupied(_) => false,
+            std::collections::hash_map::Entry::Occupied(mut place) => {
+                let left = place.get().answer.is_closed();
+                if left {
+                    place.insert(asked);
+                }
+                left
+            }
             std::collections::hash_map::Entry::Vacant(place) => {
                 place.insert(asked);
                 true
@@ -187,6 +195,16 @@ mod tests {
         let (answer, _second) = oneshot::channel();
         let place = table.places.clone().try_acquire_owned().unwrap();
         assert!(!table.asks.add(&iq, None, Asked { answer, place }));
+    }
+
+    #[test]
+    fn a_question_can_be_repeated_by_whoever_gave_up_on_it() {
+        let mut table = Table::new(None);
+        drop(table.ask(Some("a.example")));
+        let mut again = table.ask(Some("a.example"));
+        assert_eq!(table.places.available_permits(), 7, "the first one's place is free");
+        assert!(table.takes(Some("a.example")));
+        assert!(again.try_recv().unwrap().is_ok());
     }
 
     #[test]
