@@ -4,7 +4,15 @@
 //! and waits for what it expects, never for a time. `scripts/test acceptance` sets up what they need.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod agent_dies;
+mod flood;
+mod full_disk;
+mod hostile;
 mod laboratory;
 mod main_job;
+mod not_let_in;
+mod races;
 mod real_guests;
+mod roles;
+mod server_dies;
 mod slixmpp;

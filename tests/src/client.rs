@@ -115,11 +115,14 @@ impl Client {
         let mut seen = Vec::new();
         let search = async {
             while let Some(event) = self.events.recv().await {
-                if let LinkEvent::Stanza(stanza) = event {
-                    if wanted(&stanza) {
-                        return Some(stanza);
+                match event {
+                    LinkEvent::Stanza(stanza) if wanted(&stanza) => return Some(stanza),
+                    LinkEvent::Stanza(stanza) => seen.push(String::from(&stanza)),
+                    // Back after a break: as any client, it appears again.
+                    LinkEvent::Up { resumed: false, .. } => {
+                        let _down_again = self.handle.send(Element::bare("presence", ns::CLIENT)).await;
                     }
-                    seen.push(String::from(&stanza));
+                    _ => {}
                 }
             }
             None

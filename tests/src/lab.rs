@@ -200,7 +200,18 @@ impl Lab {
     /// # Errors
     /// What `skerry lab start` said.
     pub async fn start(&mut self, part: &str) -> Result<()> {
-        skerry(&["lab", "start", "--dir", &self.dir().display().to_string(), part]).await?;
+        self.start_with(part, &[]).await
+    }
+
+    /// The same, with something in its environment.
+    ///
+    /// # Errors
+    /// What `skerry lab start` said.
+    pub async fn start_with(&mut self, part: &str, environment: &[(&str, &str)]) -> Result<()> {
+        let dir = self.dir().display().to_string();
+        let mut command = command(&["lab", "start", "--dir", &dir, part]);
+        command.envs(environment.iter().copied());
+        succeed(command.output().await?)?;
         self.record = read(self.dir())?;
         Ok(())
     }
@@ -254,7 +265,7 @@ fn read(dir: &Path) -> Result<Record> {
 }
 
 /// A program of ours: beside the folder this test was built into.
-fn program(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     let test = env::current_exe().unwrap_or_default();
     test.ancestors().nth(2).unwrap_or(Path::new(".")).join(name)
 }
@@ -264,21 +275,27 @@ fn program(name: &str) -> PathBuf {
 /// # Errors
 /// It could not be run.
 pub async fn run(arguments: &[&str]) -> Result<Output> {
-    let program = program("skerry");
-    tokio::process::Command::new(&program)
-        .args(arguments)
-        .stdin(std::process::Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .with_context(|| format!("{} (cargo build --workspace --bins makes it)", program.display()))
+    let mut command = command(arguments);
+    let program = command.as_std().get_program().to_owned();
+    let output = command.output().await;
+    output.with_context(|| format!("{} (cargo build --workspace --bins makes it)", program.display()))
+}
+
+fn command(arguments: &[&str]) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new(program("skerry"));
+    command.args(arguments).stdin(std::process::Stdio::null()).kill_on_drop(true);
+    command
 }
 
 /// `skerry …`, which has to work.
 async fn skerry(arguments: &[&str]) -> Result<()> {
     let output = run(arguments).await?;
+    succeed(output).with_context(|| format!("skerry {}", arguments.join(" ")))
+}
+
+fn succeed(output: Output) -> Result<()> {
     if !output.status.success() {
-        bail!("skerry {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+        bail!("{}", String::from_utf8_lossy(&output.stderr).into_owned());
     }
     Ok(())
 }

@@ -3,4 +3,7 @@
 pub mod client;
 pub mod golden;
 pub mod lab;
+pub mod raw;
+pub mod requests;
 pub mod transcript;
+pub mod vitals;
