@@ -43,6 +43,8 @@ transcripts! {
     chat_confirm,
     chat_hello_and_help,
     chat_ignored,
+    chat_not_now,
+    chat_progress,
     chat_stranger,
     disco,
     hostile,

@@ -78,11 +78,16 @@ impl Outcome {
     /// In one line, for the log.
     fn line(&self) -> String {
         match self {
-            Self::Done { text, .. } => text.lines().next().unwrap_or_default().to_owned(),
+            Self::Done { text, .. } => first_line(text).to_owned(),
             Self::Refused(refusal) => refusal.text.clone(),
             Self::Unknown { text } => text.clone(),
         }
     }
+}
+
+/// The first line that says something: what a guest wrote stands between fences (XEP-0393).
+fn first_line(text: &str) -> &str {
+    text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with("```")).unwrap_or_default()
 }
 
 /// An entry that was accepted and not closed.

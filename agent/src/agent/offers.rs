@@ -25,6 +25,17 @@ impl Agent {
         self.roles().decide(person, declaration).allowed
     }
 
+    /// The commands for this kind of object that this person may give at all. Some of them may make no
+    /// sense now; that is for the object itself to say.
+    pub fn permitted(&self, person: &BareJid, object: Object) -> Vec<&'static Declaration> {
+        let roles = self.roles();
+        COMMANDS
+            .iter()
+            .filter(|declaration| declaration.object == object)
+            .filter(|declaration| roles.decide(person, declaration).allowed)
+            .collect()
+    }
+
     /// The commands this person can give this target now: permitted, within the driver's
     /// capabilities, and sensible in the machine's state.
     pub fn offered(&self, person: &BareJid, target: &Target) -> Vec<&'static Declaration> {
@@ -35,13 +46,9 @@ impl Agent {
                 None => return Vec::new(),
             },
         };
-        let roles = self.roles();
-        COMMANDS
-            .iter()
-            .filter(|declaration| declaration.object == object)
-            .filter(|declaration| roles.decide(person, declaration).allowed)
-            .filter(|declaration| machine.as_ref().is_none_or(|machine| sensible(machine, declaration)))
-            .collect()
+        let mut offered = self.permitted(person, object);
+        offered.retain(|declaration| machine.as_ref().is_none_or(|machine| sensible(machine, declaration)));
+        offered
     }
 
     /// Real choices for an argument (images, drivers, machines in the trash), empty when it is free.

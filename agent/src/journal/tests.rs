@@ -88,3 +88,12 @@ async fn an_altered_row_breaks_the_chain_and_a_row_cannot_be_changed_in_passing(
     let error = store.run(|connection| verify(connection, 100)).await.unwrap_err();
     assert!(error.to_string().contains("altered at entry 3"), "{error}");
 }
+
+#[test]
+fn the_log_shows_the_first_line_that_says_something() {
+    let line = |text: &str| Outcome::Done { text: text.into(), json: json!({}) }.line();
+    assert_eq!(line("web1 is running."), "web1 is running.");
+    assert_eq!(line("```\nlogin: root\n$ \n```"), "login: root");
+    assert_eq!(line("```console\n\n  ready\n```"), "ready");
+    assert_eq!(line("```\n```"), "");
+}

@@ -141,8 +141,7 @@ impl Face {
             let machine = names.first().map_or("web1", |seen| seen.name.as_str());
             return Words::new(help::about(declaration, At::Host { machine }));
         }
-        let all: Vec<&Declaration> = offered.into_iter().chain(machines).collect();
-        match words::find_verb(&all, word) {
+        match words::find_verb(&self.permitted_at(person, target), word) {
             Verb::Ambiguous(question) => Words::new(question),
             Verb::Unknown { nearest } => Words::new(words::unknown_verb(word, nearest).sentence()),
             Verb::Known(declaration) => Words::new(help::about(declaration, At::Own)),
@@ -153,7 +152,7 @@ impl Face {
         let Some((verb, rest)) = said.split_first() else { return Said::Words(Words::new("?")) };
         match known(Object::Machine, verb) {
             Some(declaration) => command(declaration, target.clone(), rest),
-            None => unknown(verb, &self.agent.offered(person, target)),
+            None => unknown(verb, &self.permitted_at(person, target)),
         }
     }
 
@@ -166,7 +165,7 @@ impl Face {
                 return command(declaration, Target::Machine(name), rest.get(1..).unwrap_or_default());
             }
             if known(Object::Host, first).is_none() {
-                return unknown(verb, &self.agent.offered(person, &Target::Machine(name)));
+                return unknown(verb, &self.permitted_at(person, &Target::Machine(name)));
             }
         }
         let host = known(Object::Host, first);
@@ -180,16 +179,26 @@ impl Face {
         }
         match host {
             Some(declaration) => command(declaration, Target::Host, rest),
-            None => {
-                let mut offered = self.agent.offered(person, &Target::Host);
-                offered.extend(self.offered_on_any(person));
-                match (rest.first(), self.nearest_machine(first)) {
-                    // `wbe1 start`: the verb is right, the name is not.
-                    (Some(verb), Some(near)) if known(Object::Machine, verb).is_some() => {
-                        missing(first, Some(near))
-                    }
-                    _ => unknown(first, &offered),
+            None => match (rest.first(), self.nearest_machine(first)) {
+                // `wbe1 start`: the verb is right, the name is not.
+                (Some(verb), Some(near)) if known(Object::Machine, verb).is_some() => {
+                    missing(first, Some(near))
                 }
+                _ => unknown(first, &self.permitted_at(person, &Target::Host)),
+            },
+        }
+    }
+
+    /// What a word is looked up in: all this person may say to this target, also what makes no sense
+    /// to say now. Why not is the machine's to say.
+    fn permitted_at(&self, person: &BareJid, target: &Target) -> Vec<&'static Declaration> {
+        let machines = self.agent.permitted(person, Object::Machine);
+        match target {
+            Target::Machine(_) => machines,
+            Target::Host => {
+                let mut all = self.agent.permitted(person, Object::Host);
+                all.extend(machines);
+                all
             }
         }
     }
@@ -241,8 +250,8 @@ fn command(declaration: &'static Declaration, target: Target, rest: &[String]) -
     }
 }
 
-fn unknown(word: &str, offered: &[&Declaration]) -> Said {
-    match words::find_verb(offered, word) {
+fn unknown(word: &str, permitted: &[&Declaration]) -> Said {
+    match words::find_verb(permitted, word) {
         Verb::Ambiguous(question) => Said::Words(Words::new(question)),
         Verb::Unknown { nearest: Some(verb) } => {
             let words = Words::new(words::unknown_verb(word, Some(verb)).sentence());
