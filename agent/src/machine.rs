@@ -3,6 +3,7 @@
 
 pub(crate) mod publisher;
 pub(crate) mod queue;
+mod reboots;
 pub(crate) mod start;
 pub(crate) mod task;
 pub(crate) mod wording;

@@ -144,3 +144,25 @@ async fn a_disk_image_that_is_gone_makes_no_machine_and_leaves_no_folder() {
     assert!(stage.agent.machines().is_empty());
     assert_eq!(std::fs::read_dir(stage.folder.path().join("state/machines")).unwrap().count(), 0);
 }
+
+#[tokio::test]
+async fn a_guest_that_reboots_in_a_loop_does_not_flood_the_log() {
+    let stage = stage().await;
+    stage.done(ANN, "create web1 linux --start").await;
+    let mut told = stage.agent.announcements();
+    for _ in 0..1000 {
+        assert!(stage.faults().reboot(stage.id("web1")));
+        tokio::task::yield_now().await;
+    }
+    // What it is asked for is told, however often it rebooted by itself.
+    stage.done(OTTO, "web1: reboot").await;
+    stage.done(OTTO, "web1: pause").await;
+    event(&mut told, "machine.paused").await;
+    let events = stage.agent.events_after(0, 10_000).await;
+    let unasked =
+        |event: &&skerry_agent::agent::Event| event.what == "machine.rebooted" && event.by.is_none();
+    let unasked = events.iter().filter(unasked).count();
+    assert!((1..=5).contains(&unasked), "{unasked} of a thousand were told");
+    let asked = |event: &skerry_agent::agent::Event| event.what == "machine.rebooted" && event.by.is_some();
+    assert!(events.iter().any(asked), "{events:?}");
+}

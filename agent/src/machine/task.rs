@@ -15,7 +15,7 @@ use hypervisor_core::{
     lifecycle::{Cause, Event, Exit, Request, State, Wanted, next},
 };
 use skerry_stanzas::refusal::Refusal;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use self::doing::{Doing, End};
 pub(crate) use self::edits::{labels, protected, taken};
@@ -23,6 +23,7 @@ use super::{
     Card, Do, Machine, Order, QUEUE_MAX, Record, Reply, Report,
     publisher::{Change, Publisher},
     queue::{self, Verdict},
+    reboots::Reboots,
     wording,
 };
 use crate::{crash, reference, store::StoreError};
@@ -37,6 +38,7 @@ pub(crate) struct Task {
     orders: mpsc::Receiver<Box<Order>>,
     guest: mpsc::Receiver<GuestEvent>,
     doing: Option<Box<Doing>>,
+    reboots: Reboots,
 }
 
 /// Whether the task goes on.
@@ -50,8 +52,14 @@ enum Flow {
 pub(crate) fn spawn(card: Arc<Card>, publisher: Arc<Publisher>) -> Machine {
     let (orders, order_queue) = mpsc::channel(QUEUE_MAX);
     let (guest, guest_queue) = mpsc::channel(GUEST_EVENTS_MAX);
-    let task =
-        Task { card: Arc::clone(&card), publisher, orders: order_queue, guest: guest_queue, doing: None };
+    let task = Task {
+        card: Arc::clone(&card),
+        publisher,
+        orders: order_queue,
+        guest: guest_queue,
+        doing: None,
+        reboots: Reboots::default(),
+    };
     tokio::spawn(task.run());
     Machine { card, orders, guest }
 }
@@ -72,6 +80,7 @@ impl Task {
         let request = self.doing.as_ref().map(|doing| doing.request);
         let hears = !request.is_some_and(queue::is_deaf);
         let takes_orders = !request.is_some_and(queue::is_exclusive);
+        let due = self.reboots.due();
         tokio::select! {
             biased;
             Some(event) = self.guest.recv(), if hears => Box::pin(self.guest_did(event)).await,
@@ -80,6 +89,7 @@ impl Task {
                 Some(order) => return Box::pin(self.order(*order)).await,
                 None => return Flow::End,
             },
+            () = quiet_until(due), if due.is_some() => Box::pin(self.tell_reboots()).await,
         }
         Flow::On
     }
@@ -202,8 +212,23 @@ impl Task {
         };
         let by = self.doing.as_ref().and_then(|doing| doing.by.clone());
         let rebooted = event == Event::GuestRebooted;
+        if rebooted && self.doing.is_none() && !self.reboots.tells(Instant::now()) {
+            return;
+        }
         if self.happen(event, by).await.is_ok() {
             self.conclude(rebooted);
+        }
+    }
+
+    /// Tells together of the reboots that were not told one by one.
+    async fn tell_reboots(&mut self) {
+        let count = self.reboots.take(Instant::now());
+        let record = Record::clone(&self.card.record());
+        let times = if count == 1 { "once more" } else { &format!("{count} more times") };
+        let sentence = format!("{} rebooted {times}: its guest does not stay up.", record.name);
+        let change = Change { what: "machine.rebooted", sentence, by: None };
+        if let Err(error) = self.publish(record, change).await {
+            tracing::error!(%error, "could not be stored");
         }
     }
 
@@ -308,6 +333,13 @@ impl Task {
         if let Err(error) = self.publish(changed, change).await {
             tracing::error!(machine = %record.name, %error, "could not be stored");
         }
+    }
+}
+
+async fn quiet_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 
