@@ -7,6 +7,7 @@ pub const STEPS: &[&str] = &[
     "accepted",
     "folder-made",
     "disk-made",
+    "adopted",
     "machine-stored",
     "intent-stored",
     "before-driver",

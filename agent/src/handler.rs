@@ -22,6 +22,7 @@ use skerry_stanzas::{
 };
 
 pub(crate) use self::{
+    adopt::unadopt,
     console::said as console_error,
     create::{image_lines, unbuild},
     host::{host_memory_mib, load},

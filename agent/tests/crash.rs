@@ -8,7 +8,10 @@ mod stage;
 
 use std::{path::Path, process::Command, sync::Arc};
 
-use hypervisor_core::driver::{Driver, fake::Fake};
+use hypervisor_core::{
+    definition::{Boot, Definition},
+    driver::{Driver, fake::Fake},
+};
 use skerry_agent::{
     agent::Agent,
     asked::{Answer, Door},
@@ -21,7 +24,15 @@ const LINE: &str = "SKERRY_TEST_LINE";
 const KEY: &str = "the-one";
 
 async fn open(folder: &Path) -> Agent {
-    let drivers: Vec<Arc<dyn Driver>> = vec![Arc::new(Fake::persistent(&folder.join("world")).unwrap())];
+    let world = folder.join("world");
+    let is_new = !world.exists();
+    let fake = Fake::persistent(&world).unwrap();
+    if is_new {
+        let boot = Boot::Kernel { kernel: "/boot/vmlinuz".into(), initrd: None, cmdline: String::new() };
+        let theirs = Definition { vcpus: 1, memory_mib: 128, boot, disks: vec![], note: None };
+        fake.faults().foreign("theirs", theirs);
+    }
+    let drivers: Vec<Arc<dyn Driver>> = vec![Arc::new(fake)];
     Agent::open(stage::config(folder), drivers).await.unwrap()
 }
 
@@ -217,4 +228,19 @@ async fn rename() {
     })
     .await;
     assert_eq!(died, ["before-accepted", "accepted", "before-close", "closed"]);
+}
+
+#[tokio::test]
+async fn adopt() {
+    let died = die_everywhere(&[], "adopt theirs", |agent, folder, step| {
+        let ours = agent.machine(&name("theirs")).is_some();
+        let late = ["machine-stored", "before-close", "closed"].contains(&step);
+        assert_eq!(ours, late, "at {step}");
+        assert_eq!(folders(folder, "machines"), usize::from(ours), "at {step}");
+        let world = std::fs::read_to_string(folder.join("world")).unwrap();
+        let last = world.lines().rfind(|line| line.contains("\"theirs\"")).unwrap();
+        assert_eq!(last.contains("\"adopted\""), ours, "at {step}: it is whose the store says: {world}");
+    })
+    .await;
+    assert!(died.contains(&"adopted") && died.contains(&"before-close"), "{died:?}");
 }

@@ -276,4 +276,7 @@ pub trait Adopt: Send + Sync {
     /// [`DriverError::Unfit`] when there is none of that name, [`DriverError::AlreadyRunning`] when
     /// `launch.id` runs itself.
     async fn adopt(&self, name: &str, launch: &Launch) -> Result<(), DriverError>;
+    /// Undoes [`Adopt::adopt`]: the guest runs on untouched, and is somebody else's again, under its
+    /// name there. Fine if `id` was not adopted. Its folder is the caller's to remove.
+    async fn release(&self, id: MachineId) -> Result<(), DriverError>;
 }

@@ -89,6 +89,8 @@ macro_rules! contract {
             adopt::a_machine_of_others_becomes_ours (Adopt),
             adopt::a_name_unknown_is_unfit (Adopt),
             adopt::one_that_runs_takes_nobodys_place (Adopt),
+            adopt::what_is_released_is_anothers_again (Adopt),
+            adopt::what_was_never_anothers_is_not_released (Adopt),
         ] }
     };
 }

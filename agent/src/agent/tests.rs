@@ -103,3 +103,25 @@ async fn a_reload_changes_roles_at_once_and_says_what_waits() {
     assert!(stage.agent.reload(wrong).is_err());
     stage.done("new@example.org", "list").await;
 }
+
+#[tokio::test]
+async fn the_trash_is_emptied_of_what_was_kept_long_enough_and_of_nothing_else() {
+    let stage = stage().await;
+    for name in ["old", "new"] {
+        stage.done(ANN, &format!("create {name} linux")).await;
+        stage::done(stage.yes(ANN, &format!("{name}: delete")).await);
+    }
+    let trash = stage.folder.path().join("state/trash");
+    let folders = || std::fs::read_dir(&trash).unwrap().count();
+    let long_ago = |connection: &rusqlite::Connection| -> Result<usize, StoreError> {
+        let day = serde_json::to_string(&(chrono::Utc::now() - chrono::Duration::days(8))).unwrap();
+        Ok(connection.execute("UPDATE machines SET deleted_at = ?1 WHERE name = 'old'", [day])?)
+    };
+    assert_eq!(stage.agent.inner.store.run(long_ago).await.unwrap(), 1);
+    crate::handler::empty_trash(&stage.agent.inner).await;
+    assert_eq!(folders(), 1);
+    let text = stage.done(ANN, "trash").await;
+    assert!(text.contains("new") && !text.contains("old"), "{text}");
+    assert_eq!(reason(stage.ask(ANN, "undelete old").await), Reason::NotFound);
+    stage.done(ANN, "undelete new").await;
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hypervisor_core::{
-    driver::{Adopt, Driver, DriverError, Foreign, Launch},
+    driver::{Driver, DriverError, Foreign, Launch},
     lifecycle::{Exit, State, Wanted},
     machine::MachineId,
 };
@@ -16,7 +16,8 @@ use skerry_stanzas::{
 
 use super::Handle;
 use crate::{
-    agent::Agent,
+    agent::{Agent, Inner},
+    crash,
     dispatch::Job,
     machine::{Record, publisher::Change, task},
     reference,
@@ -94,13 +95,17 @@ impl Agent {
             .await
             .map_err(|error| reference::internal(&format!("{name} could not be taken over"), &error))?;
         let Some(adopt) = driver.adopt() else { return Ok(MachineList { machines: vec![] }) };
-        if let Err(error) = take(adopt, &foreign.name, &launch).await {
-            self.inner.folders.unmake(id).await;
-            return Err(failed(&format!("{name} could not be taken over"), &error));
-        }
-        let state = match driver.observe(&launch).await {
+        let looked = async {
+            adopt.adopt(&foreign.name, &launch).await?;
+            crash::point("adopted");
+            driver.observe(&launch).await
+        };
+        let state = match looked.await {
             Ok(seen) => task::observed_state(&State::Stopped(Exit::Found), &seen),
-            Err(error) => return Err(failed(&format!("{name} could not be looked at"), &error)),
+            Err(error) => {
+                unadopt(&self.inner, id).await;
+                return Err(failed(&format!("{name} could not be taken over"), &error));
+            }
         };
         let record = Record {
             id,
@@ -121,16 +126,27 @@ impl Agent {
             sentence: format!("{name} was taken over as it was."),
             by: Some(job.by()),
         };
-        let machine = self.welcome(record, driver, change).await.map_err(|error| match error {
-            StoreError::Taken => task::taken(name.as_str()).field("name"),
-            error => error.into(),
-        })?;
-        Ok(MachineList { machines: vec![self.line(&machine.record())] })
+        match self.welcome(record, driver, change).await {
+            Ok(machine) => Ok(MachineList { machines: vec![self.line(&machine.record())] }),
+            Err(error) => {
+                unadopt(&self.inner, id).await;
+                Err(match error {
+                    StoreError::Taken => task::taken(name.as_str()).field("name"),
+                    error => error.into(),
+                })
+            }
+        }
     }
 }
 
-async fn take(adopt: &dyn Adopt, name: &str, launch: &Launch) -> Result<(), DriverError> {
-    adopt.adopt(name, launch).await
+/// Undoes an adoption that is not in the store: the guest is somebody else's again, and runs on.
+pub(crate) async fn unadopt(inner: &Inner, id: MachineId) {
+    for adopt in inner.drivers.enabled().iter().filter_map(|driver| driver.adopt()) {
+        if let Err(error) = adopt.release(id).await {
+            tracing::error!(%id, %error, "an adoption could not be undone");
+        }
+    }
+    inner.folders.unmake(id).await;
 }
 
 fn failed(what: &str, error: &DriverError) -> Refusal {

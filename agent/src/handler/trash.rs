@@ -115,7 +115,9 @@ pub(crate) async fn empty_trash(inner: &Inner) {
         let Record { id, name, .. } = one.stored.record;
         let driver = inner.drivers.named_or_absent(&one.stored.driver);
         if let Err(error) = driver.forget(id).await {
-            tracing::warn!(machine = %name, %error, "the driver does not forget it");
+            // Its disks stay where they are while anything may hold them open.
+            tracing::warn!(machine = %name, %error, "the driver does not forget it: it stays in the trash");
+            continue;
         }
         // The row goes last: while it stands, a later round tries again.
         if inner.folders.purge(id).await

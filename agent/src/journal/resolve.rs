@@ -14,7 +14,7 @@ use skerry_stanzas::{
 use super::{Accepted, Open, Outcome};
 use crate::{
     agent::Agent,
-    handler::unbuild,
+    handler::{unadopt, unbuild},
     machine::{Record, wording},
     store::{StoreError, events::Happening},
 };
@@ -41,7 +41,10 @@ pub(crate) async fn settle(agent: &Agent) -> Result<(), StoreError> {
             && is_making(&accepted)
             && let Some(id) = id
         {
-            unbuild(&agent.inner, id).await;
+            match accepted.permission.as_str() {
+                "host.adopt" => unadopt(&agent.inner, id).await,
+                _ => drop(unbuild(&agent.inner, id).await),
+            }
         }
         let (what, outcome) = outcome(agent, &accepted, record.as_deref(), found);
         let happening = Happening {

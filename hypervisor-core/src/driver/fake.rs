@@ -225,4 +225,10 @@ impl Adopt for Fake {
         self.slowly().await;
         self.world.adopt(name, launch.id)
     }
+
+    async fn release(&self, id: MachineId) -> Result<(), DriverError> {
+        self.slowly().await;
+        self.world.release(id);
+        Ok(())
+    }
 }

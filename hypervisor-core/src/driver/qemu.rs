@@ -403,4 +403,9 @@ impl Adopt for Qemu {
     async fn adopt(&self, name: &str, launch: &Launch) -> Result<(), DriverError> {
         adopting::adopt(&self.shared, name, launch).await
     }
+
+    async fn release(&self, id: MachineId) -> Result<(), DriverError> {
+        adopting::release(&self.shared, id).await;
+        Ok(())
+    }
 }

@@ -37,3 +37,23 @@ pub async fn one_that_runs_takes_nobodys_place(story: &mut Story) {
     let foreign = story.goes_well("foreign", can.foreign()).await;
     assert!(foreign.iter().any(|one| one.name == name), "it is another's still");
 }
+
+pub async fn what_is_released_is_anothers_again(story: &mut Story) {
+    let name = story.bench.foreign().await;
+    let driver = story.driver();
+    let can = driver.adopt().unwrap();
+    let launch = story.bench.launch();
+    story.goes_well("adopt", can.adopt(&name, &launch)).await;
+    story.goes_well("release", can.release(launch.id)).await;
+    let foreign = story.goes_well("foreign", can.foreign()).await;
+    assert!(foreign.iter().any(|one| one.name == name), "it is found again, so it runs on");
+    story.goes_well("release again", can.release(launch.id)).await;
+    story.goes_well("adopt again", can.adopt(&name, &launch)).await;
+    assert_eq!(story.power(&launch).await, Power::Running);
+}
+
+pub async fn what_was_never_anothers_is_not_released(story: &mut Story) {
+    let launch = story.running().await;
+    story.goes_well("release", story.driver().adopt().unwrap().release(launch.id)).await;
+    assert_eq!(story.power(&launch).await, Power::Running, "it is ours still");
+}

@@ -35,7 +35,7 @@ pub(super) enum Record<'a> {
     /// Somebody else's machine.
     Foreign { name: String, foreigner: Foreigner },
     /// It is somebody else's no longer.
-    Adopted { name: String },
+    Adopted { name: String, id: Option<MachineId> },
 }
 
 impl<'a> Record<'a> {
@@ -57,12 +57,15 @@ impl<'a> Record<'a> {
             Record::Wrote { id, bytes } => inside.guests.entry(id).or_default().write(&bytes),
             Record::Forgotten { id } => {
                 inside.guests.remove(&id);
+                inside.adopted.remove(&id);
             }
             Record::Foreign { name, foreigner } => {
                 inside.foreign.insert(name, foreigner);
             }
-            Record::Adopted { name } => {
-                inside.foreign.remove(&name);
+            Record::Adopted { name, id } => {
+                if let (Some(foreigner), Some(id)) = (inside.foreign.remove(&name), id) {
+                    inside.adopted.insert(id, (name, foreigner));
+                }
             }
         }
     }
@@ -103,6 +106,11 @@ impl Ledger {
         for (id, guest) in &inside.guests {
             lines.push(Record::guest(*id, guest));
             lines.push(Record::Wrote { id: *id, bytes: guest.tail(usize::MAX).to_vec() });
+        }
+        // As it was: each was foreign first. Nobody else's has the name by now, or it comes later.
+        for (id, (name, foreigner)) in &inside.adopted {
+            lines.push(Record::Foreign { name: name.clone(), foreigner: foreigner.clone() });
+            lines.push(Record::Adopted { name: name.clone(), id: Some(*id) });
         }
         for (name, foreigner) in &inside.foreign {
             lines.push(Record::Foreign { name: name.clone(), foreigner: foreigner.clone() });

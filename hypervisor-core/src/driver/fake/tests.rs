@@ -259,6 +259,15 @@ async fn a_file_keeps_the_world_a_torn_line_and_all() {
         assert_eq!(foreign.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["theirs"]);
         assert!(again.tail(&up, 6).await.unwrap() == b"\xffhello");
     }
+    let again = Fake::persistent(&path).unwrap();
+    Adopt::release(&again, adopted.id).await.unwrap();
+    drop(again);
+    for _ in 0..2 {
+        let again = Fake::persistent(&path).unwrap();
+        assert_eq!(power(&again, &adopted).await, Power::Off, "it is not ours any more");
+        let foreign = Adopt::foreign(&again).await.unwrap();
+        assert_eq!(foreign.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["taken", "theirs"]);
+    }
 }
 
 #[tokio::test]

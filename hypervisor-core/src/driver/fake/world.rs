@@ -54,6 +54,8 @@ pub(super) struct Clock {
 pub(super) struct Inside {
     pub(super) guests: HashMap<MachineId, Guest>,
     pub(super) foreign: BTreeMap<String, Foreigner>,
+    /// What was somebody else's and is ours: what it was there.
+    pub(super) adopted: HashMap<MachineId, (String, Foreigner)>,
     pub(super) orders: Orders,
     events: Option<mpsc::Sender<DriverEvent>>,
     ledger: Option<Ledger>,
@@ -237,6 +239,7 @@ impl FakeWorld {
             return Err(DriverError::AlreadyRunning);
         }
         inside.guests.remove(&id);
+        inside.adopted.remove(&id);
         inside.record(&Record::Forgotten { id });
         Ok(())
     }
@@ -299,15 +302,25 @@ impl FakeWorld {
         let Some(foreigner) = inside.foreign.remove(name) else {
             return Err(DriverError::Unfit(format!("there is no machine called {name:?} to adopt")));
         };
-        inside.record(&Record::Adopted { name: name.into() });
+        inside.record(&Record::Adopted { name: name.into(), id: Some(id) });
         let guest = inside.guests.entry(id).or_default();
         guest.run += 1;
         guest.life = Life::Running;
         guest.born_ms = foreigner.born_ms;
         guest.memory_mib = foreigner.definition.memory_mib;
         guest.watched = true;
+        inside.adopted.insert(id, (name.into(), foreigner));
         inside.keep(id);
         Ok(())
+    }
+
+    pub(super) fn release(&self, id: MachineId) {
+        let mut inside = held(&self.0.inside);
+        let runs = inside.guests.get(&id).is_some_and(|guest| guest.life.on());
+        let Some((name, foreigner)) = inside.adopted.remove(&id).filter(|_| runs) else { return };
+        inside.guests.remove(&id);
+        inside.record(&Record::Forgotten { id });
+        inside.settle(name, foreigner);
     }
 }
 

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     definition::{Boot, Definition, Disk, DiskFormat},
     driver::{DriverError, Foreign, Launch},
+    machine::MachineId,
 };
 
 /// A QEMU of somebody else.
@@ -66,6 +67,20 @@ pub(super) async fn adopt(shared: &Arc<Shared>, name: &str, launch: &Launch) -> 
     let taken =
         finding::take(shared, &slot, launch, answering, None, Some(adopted), Expected::default()).await;
     taken.map(drop)
+}
+
+/// Gives one back: its control socket is let go, and it is among the foreign again.
+pub(super) async fn release(shared: &Arc<Shared>, id: MachineId) {
+    let Some(slot) = shared.slots().get(&id).cloned() else { return };
+    let _gate = slot.gate.lock().await;
+    if slot.running().is_none_or(|running| running.adopted.is_none()) {
+        return;
+    }
+    if let Some((_, watching)) = slot.inside().running.take() {
+        watching.abort();
+    }
+    shared.slots().remove(&id);
+    tracing::info!(machine = %id, "released");
 }
 
 /// Looks through the processes. Two of one name are told apart by their numbers.
