@@ -41,11 +41,15 @@ pub fn form(
         .iter()
         .map(|argument| field(argument, choices(&argument.name), present(&argument.name)))
         .collect();
-    let instructions = match fields.iter().any(|field| field.required) {
-        true => "Fill in at least what is marked as required.",
-        false => "All of it may be left as it is.",
+    // By name: not every client marks what is required.
+    let needed = fields.iter().filter(|field| field.required).filter_map(|field| field.var.as_deref());
+    let needed: Vec<&str> = needed.collect();
+    let instructions = match needed.as_slice() {
+        [] => "All of it may be left as it is.".to_owned(),
+        all if all.len() == fields.len() => format!("Needed: {}.", all.join(", ")),
+        some => format!("Needed: {}. The rest may be left as it is.", some.join(", ")),
     };
-    envelope(DataFormType::Form, declaration.about(), instructions, fields)
+    envelope(DataFormType::Form, declaration.about(), &instructions, fields)
 }
 
 /// The same form with a leading field that names the machine: for nodes at a host.
@@ -149,13 +153,18 @@ fn field(argument: &Argument, choices: Vec<String>, present: Option<String>) -> 
 }
 
 /// Puts the choices in. What need not be chosen can be left open: some clients would otherwise send
-/// the first choice for the person. A present value that is no choice any more stays possible.
+/// the first choice for the person. The only choice there is is made. A present value that is no choice any more stays possible.
 fn offer(field: &mut Field, choices: Vec<String>) {
     if !field.required && field.values.is_empty() {
         field.options.push(Option_ { label: Some("(not chosen)".into()), value: String::new() });
         field.values.push(String::new());
     }
     let choices: Vec<String> = choices.iter().map(|choice| safe_value(choice)).collect();
+    if field.values.is_empty()
+        && let [only] = choices.as_slice()
+    {
+        field.values.push(only.clone());
+    }
     let lost = field.values.iter().find(|value| !value.is_empty() && !choices.contains(value)).cloned();
     field.options.extend(choices.into_iter().chain(lost).map(option));
 }

@@ -239,7 +239,7 @@ impl Face {
                     _ => format!("{seconds} seconds"),
                 };
                 let code = question.code;
-                Words::new(format!("{} Write yes {code} within {within}, or no.", question.sentence))
+                Words::new(format!("{} Write yes (or yes {code}) within {within}, or no.", question.sentence))
                     .buttons([format!("yes {code}").as_str(), "no"])
             }
         };

@@ -150,7 +150,9 @@ impl Face {
             }
         }
         items.push(item(own, Some(ns::ADHOC), "Commands"));
-        let nodes = Node::ALL.into_iter().filter(|node| self.has_node(target, *node));
+        // Pictures are asked for by those who know the node; in a tree for people they only stand in the way.
+        let shown = |node: &Node| !matches!(node, Node::AvatarData | Node::AvatarMetadata);
+        let nodes = Node::ALL.into_iter().filter(|node| shown(node) && self.has_node(target, *node));
         items.extend(nodes.map(|node| item(own, Some(node.name()), node.title())));
         items
     }

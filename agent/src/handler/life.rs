@@ -86,7 +86,7 @@ impl Handle<machine::Kill> for Agent {
     }
 
     fn warning(&self, job: &Job, _command: &machine::Kill) -> String {
-        format!("The power of {} is cut: what its guest has not saved is lost.", named(job))
+        format!("This cuts the power of {}: what its guest has not saved is lost.", named(job))
     }
 }
 
@@ -96,7 +96,7 @@ impl Handle<machine::Reset> for Agent {
     }
 
     fn warning(&self, job: &Job, _command: &machine::Reset) -> String {
-        format!("{} is reset at once: what its guest has not saved is lost.", named(job))
+        format!("This resets {} at once: what its guest has not saved is lost.", named(job))
     }
 }
 

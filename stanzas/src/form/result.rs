@@ -5,12 +5,18 @@ use xmpp_parsers::data_forms::{DataForm, DataFormType, Field, FieldType};
 
 use crate::{ns, reply::table::aligned, safe::safe_value};
 
+/// What happened, in words: the note says it already.
+const SENTENCE: &str = "sentence";
+
 /// The form of a reply: a field for each top-level value that is not null; an array of objects
 /// becomes one text-multi field of aligned lines, the first naming the columns. Anything but an object
 /// becomes the one field `result`.
 pub fn result(title: &str, reply: &Value) -> DataForm {
     let fields = match reply {
-        Value::Object(object) => object.iter().filter_map(|(name, value)| field(name, value)).collect(),
+        Value::Object(object) => {
+            let told = object.iter().filter(|(name, _)| *name != SENTENCE);
+            told.filter_map(|(name, value)| field(name, value)).collect()
+        }
         other => field("result", other).into_iter().collect(),
     };
     let mut form = DataForm::new(DataFormType::Result_, ns::COMMAND, fields);

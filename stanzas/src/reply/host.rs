@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Reply, measure, table::fenced};
+use super::{Reply, measure};
 
 reply! {
     /// How a host is.
@@ -181,26 +181,25 @@ impl Reply for ImageList {
         if self.images.is_empty() {
             return "No images yet. Add one to the configuration of this host: [images.NAME]".into();
         }
-        let rows = self.images.iter().map(|line| {
-            vec![line.name.clone(), line.kind.clone(), measure::size(line.size_mib), line.about.clone()]
+        let lines = self.images.iter().map(|line| {
+            let about = if line.about.is_empty() { String::new() } else { format!(": {}", line.about) };
+            format!("- {} ({}, {}){about}", line.name, line.kind, measure::size(line.size_mib))
         });
-        fenced(&["name", "kind", "size", "about"], rows.collect())
+        let lines: Vec<String> = lines.collect();
+        format!("Machines can be made from:\n{}", lines.join("\n"))
     }
 }
 
 impl Reply for TrashList {
     fn text(&self) -> String {
         let Some(first) = self.machines.first() else { return "The trash is empty.".into() };
-        let rows = self.machines.iter().map(|line| {
-            vec![
-                line.name.clone(),
-                measure::moment(line.deleted_at),
-                line.deleted_by.clone(),
-                measure::moment(line.purged_at),
-            ]
+        let lines = self.machines.iter().map(|line| {
+            let by = line.deleted_by.split('/').next().unwrap_or_default();
+            let (deleted, gone) = (measure::moment(line.deleted_at), measure::moment(line.purged_at));
+            format!("- {}: deleted {deleted} by {by}, gone for good {gone}", line.name)
         });
-        let table = fenced(&["name", "deleted", "by", "gone for good"], rows.collect());
-        format!("{table}\nTo take one back: undelete {}", first.name)
+        let lines: Vec<String> = lines.collect();
+        format!("In the trash:\n{}\nTo take one back: undelete {}", lines.join("\n"), first.name)
     }
 }
 
@@ -294,10 +293,10 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_tables() {
+    fn lists_need_no_table() {
         let image =
             ImageLine { name: "linux".into(), kind: "kernel".into(), size_mib: 30, about: "small".into() };
-        assert!(ImageList { images: vec![image] }.text().contains("linux  kernel  30 MiB  small"));
+        assert!(ImageList { images: vec![image] }.text().ends_with("\n- linux (kernel, 30 MiB): small"));
         let trash = TrashList {
             machines: vec![TrashLine {
                 name: "web1".into(),
@@ -307,7 +306,9 @@ mod tests {
             }],
         };
         let text = trash.text();
-        assert!(text.contains("web1  1970-01-01 00:00 UTC  ann@example.org  1970-01-08 00:00 UTC"), "{text}");
+        let line =
+            "- web1: deleted 1970-01-01 00:00 UTC by ann@example.org, gone for good 1970-01-08 00:00 UTC";
+        assert!(text.contains(line), "{text}");
         assert!(text.ends_with("undelete web1"));
     }
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Reply, measure, table::fenced};
+use super::{Reply, measure};
 use crate::safe::{safe_line, safe_text};
 
 reply! {
@@ -148,21 +148,19 @@ impl Reply for MachineList {
         if self.machines.is_empty() {
             return "No machines to list. Make one: create NAME IMAGE (see: images)".into();
         }
-        let with_labels = self.machines.iter().any(|line| !line.labels.is_empty());
-        let mut header = vec!["name", "state", "cpus", "memory", "driver"];
-        header.extend(with_labels.then_some("labels"));
-        let rows = self.machines.iter().map(|line| {
-            let mut row = vec![
-                line.name.clone(),
-                line.state.clone(),
-                line.vcpus.to_string(),
-                measure::size(line.memory_mib),
-                line.driver.clone(),
-            ];
-            row.extend(with_labels.then(|| line.labels.join(" ")));
-            row
-        });
-        fenced(&header, rows.collect())
+        let running = self.machines.iter().filter(|line| line.state == "running").count();
+        let mut text =
+            format!("{}, {running} running:", measure::count(self.machines.len() as u64, "machine"));
+        for line in &self.machines {
+            let MachineLine { name, state, driver, .. } = line;
+            let processors = measure::count(line.vcpus, "processor");
+            let memory = measure::size(line.memory_mib);
+            text.push_str(&format!("\n- {name}: {state}, {processors}, {memory}, {driver}"));
+            if !line.labels.is_empty() {
+                text.push_str(&format!(" ({})", line.labels.join(", ")));
+            }
+        }
+        text
     }
 }
 
@@ -213,11 +211,14 @@ impl Reply for LogLines {
         if self.entries.is_empty() {
             return "Nothing was done to it yet.".into();
         }
-        let rows = self.entries.iter().map(|entry| {
-            let outcome = if entry.outcome.is_empty() { "under way" } else { &entry.outcome };
-            vec![measure::moment(entry.at), entry.who.clone(), entry.what.clone(), safe_line(outcome, 80)]
+        let lines = self.entries.iter().map(|entry| {
+            // Of whom, not of which of their clients; and of a longer answer the line that says most.
+            let who = entry.who.split('/').next().unwrap_or_default();
+            let said = entry.outcome.lines().find(|line| !line.starts_with("```")).unwrap_or_default();
+            let outcome = if said.is_empty() { "under way".to_owned() } else { safe_line(said, 80) };
+            format!("- {} {}, {who}: {outcome}", measure::moment(entry.at), entry.what)
         });
-        fenced(&["when", "who", "what", "how it went"], rows.collect())
+        lines.collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -311,12 +312,12 @@ mod tests {
     }
 
     #[test]
-    fn machines_stand_in_a_table() {
+    fn machines_stand_in_lines_that_need_no_table() {
         let list = MachineList { machines: vec![line("web1", &[]), line("db", &["prod", "x"])] };
         assert_eq!(
             list.text(),
-            "```\nname  state    cpus  memory   driver  labels\nweb1  running  2     512 MiB  qemu\n\
-             db    running  2     512 MiB  qemu    prod x\n```"
+            "2 machines, 2 running:\n- web1: running, 2 processors, 512 MiB, qemu\n\
+             - db: running, 2 processors, 512 MiB, qemu (prod, x)"
         );
         assert!(MachineList { machines: vec![] }.text().contains("create NAME IMAGE"));
     }
@@ -355,12 +356,17 @@ mod tests {
     fn the_log_and_the_trash_say_when() {
         let entry = LogLine {
             at: at(0),
-            who: "ann@example.org".into(),
+            who: "ann@example.org/phone".into(),
             what: "machine.start".into(),
             outcome: String::new(),
         };
-        let text = LogLines { entries: vec![entry] }.text();
-        assert!(text.contains("1970-01-01 00:00 UTC  ann@example.org  machine.start  under way"), "{text}");
+        let shown = LogLine { outcome: "```\nlogin:\n```".into(), ..entry.clone() };
+        let text = LogLines { entries: vec![entry, shown] }.text();
+        assert_eq!(
+            text,
+            "- 1970-01-01 00:00 UTC machine.start, ann@example.org: under way\n\
+             - 1970-01-01 00:00 UTC machine.start, ann@example.org: login:"
+        );
         assert!(LogLines { entries: vec![] }.text().contains("Nothing"));
         let removed = Removed { name: "web1".into(), purged_at: at(0) };
         assert!(removed.text().ends_with("tell its host: undelete web1"));

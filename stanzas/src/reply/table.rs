@@ -18,14 +18,6 @@ pub fn aligned(rows: Vec<Vec<String>>) -> Vec<String> {
         .collect()
 }
 
-/// The rows as a table in a message: between code fences (XEP-0393), so that clients use a font in
-/// which it stands straight. A fence in a cell is broken, as it would end the table.
-pub fn fenced(header: &[&str], rows: Vec<Vec<String>>) -> String {
-    let header: Vec<String> = header.iter().map(ToString::to_string).collect();
-    let lines = aligned(std::iter::once(header).chain(rows).collect());
-    format!("```\n{}\n```", lines.join("\n").replace("```", "'''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,11 +32,5 @@ mod tests {
             aligned(vec![row(&["name", "state"]), row(&["web1", "running"]), row(&["größer", "x", "y"])]);
         assert_eq!(lines, ["name    state", "web1    running", "größer  x        y"]);
         assert!(aligned(Vec::new()).is_empty());
-    }
-
-    #[test]
-    fn a_table_is_fenced() {
-        assert_eq!(fenced(&["a", "b"], vec![row(&["1", "2"])]), "```\na  b\n1  2\n```");
-        assert_eq!(fenced(&["a"], vec![row(&["```"])]).matches("```").count(), 2);
     }
 }
