@@ -29,6 +29,10 @@ pub const MACHINE: &str = "machine";
 /// The field that answers a confirmation.
 pub const CONFIRM: &str = "confirm";
 
+/// The choice that leaves open what need not be chosen. It is no name anything could have. An empty value
+/// would say the same, but Profanity 0.13 dies of one, and Converse.js 14 sends the label instead.
+const NOT_CHOSEN: &str = "(not chosen)";
+
 /// The form of a command: one field an argument. `choices` gives the real choices of an argument by
 /// its name (empty when it is free), `present` the value it has now.
 pub fn form(
@@ -153,11 +157,12 @@ fn field(argument: &Argument, choices: Vec<String>, present: Option<String>) -> 
 }
 
 /// Puts the choices in. What need not be chosen can be left open: some clients would otherwise send
-/// the first choice for the person. The only choice there is is made. A present value that is no choice any more stays possible.
+/// the first choice for the person. The only choice there is is made. A present value that is no choice
+/// any more stays possible.
 fn offer(field: &mut Field, choices: Vec<String>) {
     if !field.required && field.values.is_empty() {
-        field.options.push(Option_ { label: Some("(not chosen)".into()), value: String::new() });
-        field.values.push(String::new());
+        field.options.push(option(NOT_CHOSEN.to_owned()));
+        field.values.push(NOT_CHOSEN.to_owned());
     }
     let choices: Vec<String> = choices.iter().map(|choice| safe_value(choice)).collect();
     if field.values.is_empty()
@@ -165,7 +170,7 @@ fn offer(field: &mut Field, choices: Vec<String>) {
     {
         field.values.push(only.clone());
     }
-    let lost = field.values.iter().find(|value| !value.is_empty() && !choices.contains(value)).cloned();
+    let lost = field.values.iter().find(|value| *value != NOT_CHOSEN && !choices.contains(value)).cloned();
     field.options.extend(choices.into_iter().chain(lost).map(option));
 }
 

@@ -1,6 +1,10 @@
 //! Delete: into the trash, from where it can come back for a while.
 
-use skerry_stanzas::{command::machine, refusal::Refusal, reply::Removed};
+use skerry_stanzas::{
+    command::machine,
+    refusal::Refusal,
+    reply::{Removed, measure},
+};
 
 use super::{Handle, life::named};
 use crate::{agent::Agent, crash, dispatch::Job, machine::Order};
@@ -18,7 +22,7 @@ impl Handle<machine::Delete> for Agent {
     }
 
     fn warning(&self, job: &Job, _command: &machine::Delete) -> String {
-        let keep = humantime::format_duration(self.config().trash.keep);
-        format!("{} goes into the trash, and is gone for good in {keep}.", named(job))
+        let keep = measure::duration(self.config().trash.keep.as_secs());
+        format!("This puts {} into the trash; it is gone for good in {keep}.", named(job))
     }
 }

@@ -2,7 +2,7 @@
 
 use xmpp_parsers::data_forms::{DataForm, DataFormType, Field};
 
-use super::{CONFIRM, MACHINE};
+use super::{CONFIRM, MACHINE, NOT_CHOSEN};
 use crate::{
     command::{Declaration, argument::Argument},
     ns,
@@ -33,6 +33,9 @@ pub fn argv(declaration: &Declaration, form: &DataForm) -> Result<Vec<String>, R
             return Err(Refusal::new(Reason::BadRequest, format!("{var} is in the form twice.")).field(var));
         }
         seen.push(var);
+        if field.values.as_slice() == [NOT_CHOSEN] {
+            continue;
+        }
         for value in values(argument, field)? {
             words.extend(canonical(argument, value)?);
         }

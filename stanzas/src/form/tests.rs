@@ -68,7 +68,8 @@ fn kinds_follow_from_the_declaration() {
     let image = named(&create, "image");
     assert_eq!((image.type_.clone(), image.required, image.options.len()), (FieldType::ListSingle, true, 2));
     let driver = named(&create, "driver");
-    assert_eq!((driver.options.len(), driver.options[0].value.as_str()), (3, ""));
+    assert_eq!((driver.options.len(), driver.options[0].value.as_str()), (3, "(not chosen)"));
+    assert_eq!(driver.values, ["(not chosen)"]);
     assert_eq!(named(&create, "start").type_, FieldType::Boolean);
     assert_eq!(named(&create, "start").values, ["0"]);
     assert_eq!(named(&create, "memory").values, ["512M"]);
@@ -78,6 +79,20 @@ fn kinds_follow_from_the_declaration() {
     let switch = named(&plain::<machine::Autostart>(), "set").clone();
     assert_eq!((switch.type_, switch.values), (FieldType::ListSingle, vec!["on".to_owned()]));
     assert_eq!(switch.options.iter().map(|o| o.value.as_str()).collect::<Vec<_>>(), ["on", "off"]);
+}
+
+#[test]
+fn what_is_not_chosen_is_not_given() {
+    let submitted = submitted(&[("name", &["web1"]), ("driver", &["(not chosen)"])]);
+    assert_eq!(argv(&Declaration::of::<host::Create>(), &submitted).unwrap(), ["--name=web1"]);
+}
+
+#[test]
+fn the_only_choice_is_made() {
+    let create = form(&Declaration::of::<host::Create>(), |_| vec!["linux".into()], |_| None);
+    assert_eq!(named(&create, "image").values, ["linux"]);
+    assert_eq!(named(&create, "driver").values, ["(not chosen)"]);
+    assert_eq!(create.instructions.unwrap(), "Needed: name, image. The rest may be left as it is.");
 }
 
 #[test]
