@@ -266,7 +266,7 @@ async fn down(dir: &Path) -> Result<()> {
     };
     part::end(&agents, id, END_MAX).await?;
     let mut guests = part::all(id);
-    guests.retain(|pid| Some(*pid) != server);
+    guests.retain(|pid| !server.is_some_and(|server| part::belongs(*pid, server)));
     part::end(&guests, id, END_MAX).await?;
     // Twice: what was just being started while we looked shows itself in the second look.
     for _ in 0..2 {

@@ -110,6 +110,18 @@ pub(super) fn all(lab: &str) -> Vec<i32> {
         .collect()
 }
 
+/// Whether a process is a part, or was started by it or by its children (Erlang has small processes
+/// beside it). A guest whose agent has ended is nobody's child.
+pub(super) fn belongs(pid: i32, part: i32) -> bool {
+    let parent = |pid: i32| -> Option<i32> {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
+    };
+    // Not more generations than that: a process may end, and its number be another's, while we look.
+    let ancestors = std::iter::successors(Some(pid), |pid| parent(*pid)).take(16);
+    ancestors.take_while(|pid| *pid > 1).any(|pid| pid == part)
+}
+
 /// Sends a signal, when the process is (still) the lab's.
 pub(super) fn signal(pid: i32, lab: &str, signal: Signal) -> Result<()> {
     if !runs(pid, lab) {
