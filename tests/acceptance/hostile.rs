@@ -112,41 +112,46 @@ async fn nesting_without_end_is_survived() {
 #[tokio::test]
 async fn what_is_forged_is_not_believed() {
     let stage = Stage::set().await;
-    let command = "<command xmlns='http://jabber.org/protocol/commands' node='kill' action='execute'/>";
-    let inner = "<message xmlns='jabber:client' from='admin@skerry.test/x' to='TO' type='chat'><body>kill</body></message>";
+    let command = "<command xmlns='http://jabber.org/protocol/commands' node='pause' action='execute'/>";
+    let inner = "<message xmlns='jabber:client' from='admin@skerry.test/x' to='TO' type='chat'><body>pause</body></message>";
     let event = "<event xmlns='http://jabber.org/protocol/pubsub#event'><items node='urn:skerry:state:0'><item id='current'>\
                  <machine xmlns='urn:skerry:state:0' id='x' name='web1' state='stopped' generation='99' wanted='stopped' host='TO' driver='fake'/>\
                  </item></items></event>";
     let stanzas = [
-        ("a forged from", "<message from='admin@skerry.test/x' to='TO' type='chat'><body>kill</body></message>".into()),
-        ("a forged bare from", format!("<iq from='admin@skerry.test' to='TO' type='set' id='f'>{command}</iq>")),
+        ("a forged from", "<message from='operator@skerry.test/x' to='TO' type='chat'><body>pause</body></message>".into()),
+        ("a forged bare from", format!("<iq from='operator@skerry.test' to='TO' type='set' id='f'>{command}</iq>")),
         ("a foreign event", message(event)),
-        ("a forwarded command", message(&format!("<forwarded xmlns='urn:xmpp:forward:0'>{inner}</forwarded>"))),
+        ("a forwarded command", message(&format!("<body>pause</body><forwarded xmlns='urn:xmpp:forward:0'>{inner}</forwarded>"))),
         (
             "a made-up carbon",
             message(&format!(
-                "<received xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'>{inner}</forwarded></received>"
+                "<body>pause</body><received xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'>{inner}</forwarded></received>"
             )),
         ),
-        ("a group's message", "<message to='TO' type='groupchat'><body>kill</body></message>".into()),
+        ("a group's message", "<message to='TO' type='groupchat'><body>pause</body></message>".into()),
         (
             "an encrypted message",
-            message("<encrypted xmlns='eu.siacs.conversations.axolotl'><header sid='1'/></encrypted><body>kill</body>"),
+            message("<encrypted xmlns='eu.siacs.conversations.axolotl'><header sid='1'/></encrypted><body>pause</body>"),
         ),
-        ("an old message", message("<body>kill</body><delay xmlns='urn:xmpp:delay' stamp='2001-01-01T00:00:00Z'/>")),
+        ("an old message", message("<body>pause</body><delay xmlns='urn:xmpp:delay' stamp='2001-01-01T00:00:00Z'/>")),
         ("a roster push", "<iq to='TO' type='set' id='r'><query xmlns='jabber:iq:roster'><item jid='ME' subscription='both'/></query></iq>".into()),
         ("a probe", "<presence to='TO' type='probe'/>".into()),
         ("an unasked yes", "<presence to='TO' type='subscribed'/>".into()),
-        ("a command in a wrong namespace", "<iq to='TO' type='set' id='w'><command xmlns='urn:wrong' node='kill'/></iq>".into()),
+        ("a command in a wrong namespace", "<iq to='TO' type='set' id='w'><command xmlns='urn:wrong' node='pause'/></iq>".into()),
         (
             "a wrong session",
-            "<iq to='TO' type='set' id='s'><command xmlns='http://jabber.org/protocol/commands' node='kill' \
+            "<iq to='TO' type='set' id='s'><command xmlns='http://jabber.org/protocol/commands' node='pause' \
              sessionid='made-up' action='complete'/></iq>"
                 .into(),
         ),
     ];
     for (what, stanza) in &stanzas {
-        stage.survives(&format!("{what} by nobody"), "none", stanza).await;
+        // Also from somebody who may: what was not said by them, to us, now, is no command of theirs.
+        // (A forged `from` the server replaces by the true one: from them it is no forgery.)
+        let roles: &[&str] = if what.starts_with("a forged") { &["none"] } else { &["none", "admin"] };
+        for role in roles {
+            stage.survives(&format!("{what} by {role}"), role, stanza).await;
+        }
     }
     stage.nothing_was_done().await;
 }
