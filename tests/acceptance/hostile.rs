@@ -93,7 +93,7 @@ async fn what_is_malformed_is_survived() {
         ("control characters", message("<body>ki\u{202e}ll\u{200b}\u{feff}</body>")),
     ];
     for (what, stanza) in &stanzas {
-        for role in ["none", "admin"] {
+        for role in ["stranger", "admin"] {
             stage.survives(&format!("{what} by {role}"), role, stanza).await;
         }
     }
@@ -104,7 +104,7 @@ async fn what_is_malformed_is_survived() {
 async fn nesting_without_end_is_survived() {
     let stage = Stage::set().await;
     let deep = format!("{}{}", "<a>".repeat(30_000), "</a>".repeat(30_000));
-    stage.survives("nested 30,000 deep", "none", &message(&deep)).await;
+    stage.survives("nested 30,000 deep", "stranger", &message(&deep)).await;
     assert!(stage.lab.host().log().contains("a stanza was refused"), "the server let none of it through");
     stage.nothing_was_done().await;
 }
@@ -148,7 +148,8 @@ async fn what_is_forged_is_not_believed() {
     for (what, stanza) in &stanzas {
         // Also from somebody who may: what was not said by them, to us, now, is no command of theirs.
         // (A forged `from` the server replaces by the true one: from them it is no forgery.)
-        let roles: &[&str] = if what.starts_with("a forged") { &["none"] } else { &["none", "admin"] };
+        let roles: &[&str] =
+            if what.starts_with("a forged") { &["stranger"] } else { &["stranger", "admin"] };
         for role in roles {
             stage.survives(&format!("{what} by {role}"), role, stanza).await;
         }
@@ -229,7 +230,7 @@ async fn what_is_wrong_is_said() {
 async fn a_stranger_is_answered_once() {
     let stage = Stage::set().await;
     let before = stage.lab.host().resident().unwrap();
-    let mut raw = Raw::log_in(&stage.lab.record.server, stage.lab.user("none")).await.unwrap();
+    let mut raw = Raw::log_in(&stage.lab.record.server, stage.lab.user("stranger")).await.unwrap();
     for n in 0..2_000 {
         raw.say(&format!("<message to='{HOST}' type='chat' id='m{n}'><body>hello {n}</body></message>"))
             .await

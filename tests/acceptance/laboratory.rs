@@ -5,7 +5,7 @@ use skerry_tests::lab::Wanted;
 /// Logs in as everybody, crashes the server, logs in again; nothing is left afterwards.
 async fn a_server_is_up_and_gone(server: &'static str) {
     let mut lab = Wanted::new(server, "component").hosts(0).up().await.unwrap();
-    for role in ["admin", "operator", "viewer", "none"] {
+    for role in ["admin", "operator", "viewer", "stranger"] {
         lab.client(role).await.unwrap();
     }
     lab.crash("server").await.unwrap();

@@ -74,7 +74,7 @@ async fn main_job(server: &'static str, link: &'static str) {
     operator.hear(bare, "power was cut").await.unwrap();
     web2.chat(&mut operator, "stauts", "Did you mean status?").await;
 
-    let mut stranger = lab.client("none").await.unwrap();
+    let mut stranger = lab.client("stranger").await.unwrap();
     stranger
         .command(&web1.jid, &format!("{}start", web1.node), &[])
         .await

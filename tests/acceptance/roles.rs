@@ -24,7 +24,7 @@ async fn each_role_gets_its_due(server: &'static str, link: &'static str) {
     admin.done(&host, "create", &["--name=web1", "--image=linux"]).await.unwrap();
     let mut operator = lab.client("operator").await.unwrap();
     let mut viewer = lab.client("viewer").await.unwrap();
-    let mut stranger = lab.client("none").await.unwrap();
+    let mut stranger = lab.client("stranger").await.unwrap();
 
     operator.done(&host, "machine/web1/start", &[]).await.unwrap();
     let no = operator.refused(&host, "machine/web1/delete", &[]).await.unwrap();

@@ -192,7 +192,7 @@ async def ask_small_things(story):
 
 async def turn_people_away(story):
     """A stranger is refused politely, an operator may not create, a viewer may not start."""
-    stranger = await story.join("none")
+    stranger = await story.join("stranger")
     text = await stranger.refused(stranger.command(story.machine, story.node("start")), *REFUSALS)
     print("  a stranger is told:", text)
     listed = (await stranger.plugin["xep_0030"].get_items(story.host))["disco_items"]["items"]

@@ -116,7 +116,7 @@ pub struct User {
     pub jid: String,
     /// In plain text.
     pub password: String,
-    /// On every host; `none` for the stranger.
+    /// On every host; `stranger` for the one without.
     pub role: String,
     /// For `skerry --config`.
     pub config: PathBuf,
@@ -160,7 +160,7 @@ impl Lab {
         self.folder.path()
     }
 
-    /// The account with this role; `none` is the stranger's.
+    /// The account with this role; `stranger` is the one without.
     pub fn user(&self, role: &str) -> &User {
         self.record.users.iter().find(|user| user.role == role).expect("a role the lab has")
     }

@@ -83,7 +83,7 @@ pub(super) async fn make_contacts(site: &Site, machines: &[Machine]) -> Result<(
     if contacts.is_empty() {
         return Ok(());
     }
-    for user in site.users.iter().filter(|user| user.role() != "none") {
+    for user in site.users.iter().filter(|user| !user.is_stranger()) {
         let mut session = log_in(site, user).await?;
         let befriended = befriend(&mut session, contacts.clone()).await;
         session.close().await;

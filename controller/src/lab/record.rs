@@ -102,7 +102,7 @@ struct Server {
 struct User {
     jid: String,
     password: String,
-    /// `none` for the stranger.
+    /// `stranger` for the one without.
     role: String,
     /// For `skerry --config`.
     config: PathBuf,

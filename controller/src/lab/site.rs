@@ -62,9 +62,14 @@ pub(super) struct User {
 }
 
 impl User {
-    /// The role it has on every host; `none` for the stranger.
+    /// The role it has on every host, which is its name; the stranger has none.
     pub(super) fn role(&self) -> &str {
-        if self.name == "stranger" { "none" } else { &self.name }
+        &self.name
+    }
+
+    /// Whether no host knows it.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.name == "stranger"
     }
 }
 
