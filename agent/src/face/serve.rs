@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use skerry_link::LinkEvent;
 use tokio::{
     sync::{broadcast::error::RecvError, mpsc},
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval_at},
 };
 
 use super::{Face, entity::Entity, lock, nodes::Node};
@@ -37,7 +37,7 @@ impl Face {
         stop: impl Future<Output = ()>,
     ) -> Ended {
         let mut announcements = self.agent.announcements();
-        let mut clock = interval(METRICS_EVERY);
+        let mut clock = interval_at(Instant::now() + METRICS_EVERY, METRICS_EVERY);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ticks: u32 = 0;
         let publisher = tokio::spawn({
