@@ -93,13 +93,9 @@ impl Setup {
             self.link.map_or_else(|| ask::choice("How should the agent be on it", asks, "--link"), Ok)?;
         let jid = match self.jid.clone() {
             Some(jid) => jid,
-            None => ask::jid(&ask::jid_question(link), asks, "--jid")?,
+            None => ask::jid(&ask::jid_question(link), asks, "--jid", |jid| ask::fits(link, jid))?,
         };
-        match (link, jid.node()) {
-            (LinkKind::Component, Some(_)) => bail!("a component is a domain, such as {}", jid.domain()),
-            (LinkKind::Single, None) => bail!("an account has a name, such as host@{jid}"),
-            _ => {}
-        }
+        ask::fits(link, &jid).map_err(anyhow::Error::msg)?;
         let server = match (&self.server, link) {
             (None, LinkKind::Component) => Some("127.0.0.1:5347".to_owned()),
             (server, _) => server.clone(),
@@ -109,6 +105,7 @@ impl Setup {
                 "Your own address, to be the administrator (ann@example.org)",
                 asks,
                 "--admin",
+                ask::fits_person,
             )?],
             false => self.admin.clone(),
         };
@@ -149,8 +146,13 @@ impl Setup {
                 return Ok(());
             }
             ask::wait("Press Enter when the server has been told and reloaded; I log in then.")?;
+            while let Err(error) = check(config, true) {
+                println!("\nNot yet: {error:#}\nTo try later:  {again}\n");
+                ask::wait("Press Enter to try again, or Ctrl-C to leave it for now.")?;
+            }
+        } else {
+            check(config, true)?;
         }
-        check(config, true)?;
         println!("\nStart it with:  skerry-agent run --config {}", self.config.display());
         println!("Then add {} to your contacts and say hello.", config.link.jid);
         Ok(())

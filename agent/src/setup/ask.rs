@@ -9,7 +9,7 @@ use xmpp_parsers::jid::BareJid;
 use super::LinkKind;
 
 fn line(question: &str) -> anyhow::Result<String> {
-    print!("{question}: ");
+    print!("{question} ");
     std::io::stdout().flush()?;
     let mut answer = String::new();
     if std::io::stdin().lock().read_line(&mut answer)? == 0 {
@@ -34,23 +34,48 @@ pub(super) fn choice<T: ValueEnum>(question: &str, asks: bool, flag: &str) -> an
         bail!("{flag} is missing: {words}");
     }
     loop {
-        match T::from_str(&line(&format!("{question} ({words})"))?, true) {
+        match T::from_str(&line(&format!("{question} ({words}):"))?, true) {
             Ok(one) => return Ok(one),
             Err(_) => println!("Please write {words}."),
         }
     }
 }
 
-/// An address.
-pub(super) fn jid(question: &str, asks: bool, flag: &str) -> anyhow::Result<BareJid> {
+/// An address that `fits`.
+pub(super) fn jid(
+    question: &str,
+    asks: bool,
+    flag: &str,
+    fits: impl Fn(&BareJid) -> Result<(), String>,
+) -> anyhow::Result<BareJid> {
     if !asks {
         bail!("{flag} is missing: an address");
     }
     loop {
-        match BareJid::new(&line(question)?) {
-            Ok(jid) => return Ok(jid),
+        match BareJid::new(&line(&format!("{question}:"))?) {
+            Ok(jid) => match fits(&jid) {
+                Ok(()) => return Ok(jid),
+                Err(why) => println!("That does not fit: {why}. Try again, please."),
+            },
             Err(error) => println!("That is no address ({error}). Try again, please."),
         }
+    }
+}
+
+/// Whether an agent can be at this address on such a link.
+pub(super) fn fits(link: LinkKind, jid: &BareJid) -> Result<(), String> {
+    match (link, jid.node()) {
+        (LinkKind::Component, Some(_)) => Err(format!("a component is a domain, such as {}", jid.domain())),
+        (LinkKind::Single, None) => Err(format!("an account has a name, such as host@{jid}")),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a person can be at this address.
+pub(super) fn fits_person(jid: &BareJid) -> Result<(), String> {
+    match jid.node() {
+        Some(_) => Ok(()),
+        None => Err(format!("a person has a name, such as ann@{jid}")),
     }
 }
 

@@ -112,14 +112,17 @@ administration, or (the password is to be seen in the process list for a moment)
 
   ejabberdctl register {node} {domain} "$(cat {file})"
 
-In /etc/ejabberd/ejabberd.yml a host needs more than a person, whom 3 kB a second are enough for:
+A host has more to say than a person, for whom 3 kB a second are enough. In /etc/ejabberd/ejabberd.yml
+each of these sections is there already; add to it what is not (a section may stand there only once):
 
 acl:
   machines:
     user: ["{jid}"]
 shaper_rules:
-  c2s_shaper:
-    - none: machines      # above the other rules
+  c2s_shaper:             # this list in place of what is there
+    - none: admin
+    - none: machines
+    - normal: all
 modules:
   mod_pubsub:
     max_items_node: 1000  # so that the state of every machine can be published
@@ -209,5 +212,8 @@ mod tests {
             let text = snippet(kind, LinkKind::Single, &account).text(file);
             assert!(text.contains("/etc/skerry/secret") && !text.contains("s3cret"), "{text}");
         }
+        let rules = snippet(ServerKind::Ejabberd, LinkKind::Single, &account).text(file);
+        let whole = ["- none: admin", "- none: machines", "- normal: all"];
+        assert!(whole.iter().all(|rule| rules.contains(rule)), "one list, not mixed with a mapping: {rules}");
     }
 }
