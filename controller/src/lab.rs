@@ -18,6 +18,7 @@ mod site;
 mod tls;
 
 use std::{
+    io::Write as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -153,7 +154,7 @@ pub async fn run(args: LabArgs) -> Result<()> {
 async fn start_lab(up: Up) -> Result<()> {
     let dir = std::path::absolute(&up.place.dir)?;
     if let Some(there) = already_up(&dir)? {
-        there.print(&dir, "is up already");
+        say(&there.told(&dir, "is up already"));
         return Ok(());
     }
     // A lab without hosts is a server with accounts, and wants no agent.
@@ -175,11 +176,11 @@ async fn start_lab(up: Up) -> Result<()> {
             return Err(why);
         }
     };
-    record.print(&dir, "is up");
+    say(&record.told(&dir, "is up"));
     if up.detach {
         return Ok(());
     }
-    println!("\nCtrl-C takes it down.");
+    say("\nCtrl-C takes it down.");
     interrupted().await;
     down(&dir).await
 }
@@ -306,6 +307,11 @@ async fn start_part(which: &PartOf) -> Result<()> {
     let mut record = Record::read(dir)?;
     record.set_pids(&inside);
     record.write(dir)
+}
+
+/// To stdout. A reader that went away (`lab up | head -1`) has seen what it wanted.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// Ctrl-C, or a polite request to end.

@@ -173,28 +173,33 @@ impl Record {
         }
     }
 
-    /// Says how to log in.
-    pub(super) fn print(&self, dir: &Path, how: &str) {
+    /// How to log in, for people.
+    pub(super) fn told(&self, dir: &Path, how: &str) -> String {
         let Server { address, port, ca, tls_port, domain, .. } = &self.server;
-        println!("The lab in {} {how}.", dir.display());
-        println!("\n  server       {address}, port {port} (STARTTLS) or {tls_port} (TLS); domain {domain}");
-        println!("  certificate  {}", ca.display());
-        for user in &self.users {
-            println!("  {:<12} {}  password {}", user.role, user.jid, user.password);
-        }
-        for host in &self.hosts {
-            println!("  host         {}", host.jid);
-        }
+        let mut lines = vec![
+            format!("The lab in {} {how}.", dir.display()),
+            String::new(),
+            format!("  server       {address}, port {port} (STARTTLS) or {tls_port} (TLS); domain {domain}"),
+            format!("  certificate  {}", ca.display()),
+        ];
+        let users = self
+            .users
+            .iter()
+            .map(|user| format!("  {:<12} {}  password {}", user.role, user.jid, user.password));
+        lines.extend(users);
+        lines.extend(self.hosts.iter().map(|host| format!("  host         {}", host.jid)));
         match &self.machines[..] {
             [] => {}
-            [first] => println!("  machine      {} ({})", first.name, first.jid),
+            [first] => lines.push(format!("  machine      {} ({})", first.name, first.jid)),
             [first, .., last] => {
-                println!("  machines     {} … {} ({} of them)", first.name, last.name, self.machines.len());
+                let count = self.machines.len();
+                lines.push(format!("  machines     {} … {} ({count} of them)", first.name, last.name));
             }
         }
         if let Some(admin) = self.users.first() {
-            println!("\n  skerry --config {} list", admin.config.display());
+            lines.extend([String::new(), format!("  skerry --config {} list", admin.config.display())]);
         }
+        lines.join("\n")
     }
 }
 
