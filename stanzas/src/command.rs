@@ -11,6 +11,8 @@ pub mod argument;
 pub mod host;
 pub mod machine;
 
+use std::sync::OnceLock;
+
 use crate::reply::Reply;
 
 /// What a command acts on.
@@ -116,6 +118,7 @@ pub struct Declaration {
     /// Examples, for the manual and for tests.
     pub examples: &'static [Example],
     arguments: fn(clap::Command) -> clap::Command,
+    reflection: OnceLock<argument::Reflection>,
 }
 
 impl std::fmt::Debug for Declaration {
@@ -138,6 +141,7 @@ impl Declaration {
             rest: C::REST,
             examples: C::EXAMPLES,
             arguments: C::augment_args,
+            reflection: OnceLock::new(),
         }
     }
 
@@ -173,11 +177,15 @@ macro_rules! each_command {
 }
 
 macro_rules! declarations {
-    ($($command:ty),* $(,)?) => { &[$(Declaration::of::<$command>()),*] };
+    ($($command:ty),* $(,)?) => {
+        static DECLARED: [Declaration; [$(stringify!($command)),*].len()] =
+            [$(Declaration::of::<$command>()),*];
+    };
 }
+each_command!(declarations);
 
 /// Every command, in the order of the manual.
-pub static COMMANDS: &[Declaration] = each_command!(declarations);
+pub static COMMANDS: &[Declaration] = &DECLARED;
 
 /// Serialises a duration as seconds, for the journal.
 fn seconds<S: serde::Serializer>(time: &std::time::Duration, to: S) -> Result<S::Ok, S::Error> {

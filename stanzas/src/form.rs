@@ -53,7 +53,7 @@ pub fn form(
         all if all.len() == fields.len() => format!("Needed: {}.", all.join(", ")),
         some => format!("Needed: {}. The rest may be left as it is.", some.join(", ")),
     };
-    envelope(DataFormType::Form, declaration.about(), &instructions, fields)
+    envelope(DataFormType::Form, declaration.about().to_owned(), &instructions, fields)
 }
 
 /// The same form with a leading field that names the machine: for nodes at a host.

@@ -46,7 +46,7 @@ fn one(declaration: &Declaration) -> String {
     let arguments = declaration.arguments();
     if !arguments.is_empty() {
         text += "\n| argument | what | when not given |\n| --- | --- | --- |\n";
-        for argument in &arguments {
+        for argument in arguments {
             text += &format!("| `{}` | {} | {} |\n", argument.name, what(argument), absent(argument));
         }
     }

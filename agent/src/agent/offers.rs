@@ -148,9 +148,9 @@ fn sensible(machine: &Machine, declaration: &Declaration) -> bool {
 
 /// The words an argument takes, when it takes no others.
 fn words(declaration: &Declaration, argument: &str) -> Vec<String> {
-    let found = declaration.arguments().into_iter().find(|known| known.name == argument);
-    match found.map(|known| known.takes) {
-        Some(Takes::Choice(words)) => words,
+    let found = declaration.arguments().iter().find(|known| known.name == argument);
+    match found.map(|known| &known.takes) {
+        Some(Takes::Choice(words)) => words.clone(),
         _ => Vec::new(),
     }
 }

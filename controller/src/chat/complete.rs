@@ -30,9 +30,9 @@ impl Words {
                 let offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 let offers = offers.into_iter().map(|offer| (offer, "an answer".to_owned()));
                 let help = ("help".to_owned(), "What can be said here".to_owned());
-                offers.chain(own().map(|d| (d.verb.to_owned(), d.about()))).chain([help]).collect()
+                offers.chain(own().map(|d| (d.verb.to_owned(), d.about().to_owned()))).chain([help]).collect()
             }
-            ["help"] => own().map(|d| (d.verb.to_owned(), d.about())).collect(),
+            ["help"] => own().map(|d| (d.verb.to_owned(), d.about().to_owned())).collect(),
             [verb, ..] => own()
                 .find(|d| d.verb == *verb || d.aliases.contains(verb))
                 .map(|declaration| arguments(declaration, before))

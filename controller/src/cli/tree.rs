@@ -131,7 +131,7 @@ fn words(declarations: &[&'static Declaration]) -> Arg {
 
 fn about(declarations: &[&'static Declaration]) -> String {
     match declarations {
-        [one] => one.about(),
+        [one] => one.about().to_owned(),
         [first, ..] => format!("{} (or the host)", first.about()),
         [] => String::new(),
     }

@@ -59,16 +59,30 @@ impl Argument {
 
 impl Declaration {
     /// Its arguments, in the order they are declared.
-    pub fn arguments(&self) -> Vec<Argument> {
-        let mut cli = self.cli();
-        cli.build();
-        cli.get_arguments().map(argument).collect()
+    pub fn arguments(&self) -> &[Argument] {
+        &self.reflection().arguments
     }
 
     /// What it does, in one line.
-    pub fn about(&self) -> String {
-        self.cli().get_about().map(ToString::to_string).unwrap_or_default()
+    pub fn about(&self) -> &str {
+        &self.reflection().about
     }
+
+    /// Clap builds a command anew each time it is asked for one, and every form, help and answer asks.
+    fn reflection(&self) -> &Reflection {
+        self.reflection.get_or_init(|| {
+            let mut cli = self.cli();
+            cli.build();
+            let about = cli.get_about().map(ToString::to_string).unwrap_or_default();
+            Reflection { arguments: cli.get_arguments().map(argument).collect(), about }
+        })
+    }
+}
+
+/// What clap says of a command.
+pub(super) struct Reflection {
+    arguments: Vec<Argument>,
+    about: String,
 }
 
 fn argument(arg: &clap::Arg) -> Argument {

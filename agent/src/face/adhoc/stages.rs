@@ -57,9 +57,9 @@ impl Face {
         let (mut choices, mut present) = (HashMap::new(), HashMap::new());
         for argument in declaration.arguments() {
             let offered = self.agent.choices(declaration, &argument.name, &target).await;
-            choices.insert(argument.name.clone(), offered);
+            choices.insert(argument.name.as_str(), offered);
             if let Some(value) = self.agent.present(declaration, &argument.name, &target).await {
-                present.insert(argument.name, value);
+                present.insert(argument.name.as_str(), value);
             }
         }
         let mut form = form::form(
