@@ -12,7 +12,7 @@ use hypervisor_core::lifecycle::Request;
 use skerry_stanzas::{
     command::{COMMANDS, Declaration, Effect, Object},
     refusal::{Reason, Refusal},
-    reply::Reply as _,
+    reply::{Reply as _, UNDER_WAY},
 };
 use tokio::sync::{mpsc, watch};
 use tracing::Instrument;
@@ -91,7 +91,7 @@ impl Agent {
         let mut accepted = accepted(&asked, &job, ready.as_ref());
         let claim = match self.inner.repeats.claim(&accepted) {
             Ok(claim) => claim,
-            Err(running) => return Ok(wait(running, going_on, patience).await),
+            Err(running) => return Ok(wait(running, going_on_still, patience).await),
         };
         // Before it is looked for: what was deleted is not there any more, and had its answer.
         if let Some(answer) = self.answered_before(&accepted).await? {
@@ -163,7 +163,7 @@ impl Agent {
     ) -> Option<Answer> {
         let (caller, key) = (caller.to_string(), key?);
         if let Some(running) = self.inner.repeats.of_key(&caller, &key) {
-            return Some(wait(running, going_on, patience).await);
+            return Some(wait(running, going_on_still, patience).await);
         }
         let destroys = |earlier: &Accepted| {
             COMMANDS.iter().any(|d| d.effect == Effect::Destroy && d.permission() == earlier.permission)
@@ -243,7 +243,8 @@ impl Agent {
         }
     }
 
-    /// What is answered when the end takes longer than the caller waits.
+    /// What is answered when the end takes longer than the caller waits. Programs see it by
+    /// [`UNDER_WAY`], and ask again with the same key to wait for the end.
     fn under_way(&self, job: &Job) -> impl FnOnce() -> Answer + use<> {
         let agent = self.clone();
         let (machine, id, verb) = (job.machine.clone(), job.id, job.permit.declaration().verb);
@@ -253,12 +254,12 @@ impl Agent {
                 let sentence =
                     format!("{} \"{verb}\" is under way.", wording::is(&record.name, &record.state));
                 let changed = agent.changed(&record, sentence);
-                Answer::Done { text: changed.text(), json: serde_json::json!(changed) }
+                going_on(changed.text(), serde_json::json!(changed))
             }
-            None => Answer::Done {
-                text: format!("\"{verb}\" is under way."),
-                json: serde_json::json!({ "job": id, "sentence": format!("\"{verb}\" is under way.") }),
-            },
+            None => {
+                let sentence = format!("\"{verb}\" is under way.");
+                going_on(sentence.clone(), serde_json::json!({ "job": id, "sentence": sentence }))
+            }
         }
     }
 }
@@ -289,8 +290,16 @@ fn before(repeated: Repeated) -> Answer {
     }
 }
 
-fn going_on() -> Answer {
-    Answer::Done { text: "That is under way.".into(), json: serde_json::json!({}) }
+/// Not yet done: the same answer as ever, and marked.
+fn going_on(text: String, mut json: serde_json::Value) -> Answer {
+    if let Some(object) = json.as_object_mut() {
+        object.insert(UNDER_WAY.into(), true.into());
+    }
+    Answer::Done { text, json }
+}
+
+fn going_on_still() -> Answer {
+    going_on("That is under way.".into(), serde_json::json!({}))
 }
 
 fn accepted(asked: &Asked, job: &Job, ready: &dyn Ready) -> Accepted {

@@ -1,14 +1,21 @@
 //! One command, sent and answered: XEP-0050 as a program speaks it. The filled form goes with the
 //! first request; a destroying command is confirmed in a second one.
 
-use std::{io::IsTerminal as _, io::Write as _, time::Duration};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
+use minidom::Element;
 use serde_json::Value;
+use skerry_link::Ask;
 use skerry_stanzas::{
     adhoc::{Action, AdhocCommand, NoteKind, Status},
     command::Declaration,
     form,
     refusal::{Reason, Refusal},
+    reply::UNDER_WAY,
     safe::safe_text,
 };
 use xmpp_parsers::{data_forms::DataForm, jid::Jid};
@@ -29,6 +36,21 @@ pub struct Reply {
     pub text: String,
     /// For programs.
     pub json: Value,
+}
+
+impl Reply {
+    /// Whether the command goes on, and this is not its outcome yet.
+    pub fn is_under_way(&self) -> bool {
+        self.json.get(UNDER_WAY) == Some(&Value::Bool(true))
+    }
+}
+
+/// A command that was answered, and the request that can be sent again to hear how it ended.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// What was answered.
+    pub reply: Reply,
+    request: Element,
 }
 
 /// Whether something may be taken away.
@@ -58,53 +80,83 @@ impl Call {
     ///
     /// # Errors
     /// Not sent, not answered, refused, failed, or not confirmed.
-    pub async fn run(&self, session: &Session, consent: Consent) -> Outcome<Reply> {
-        let request = AdhocCommand::request(&self.node, Some(form::submit(&self.argv)));
-        let answer = self.exchange(session, &request, self.patience()).await?;
-        if answer.status != Some(Status::Executing) {
-            return outcome(answer);
+    pub async fn run(&self, session: &Session, consent: Consent) -> Outcome<Sent> {
+        let mut request = self.numbered(&AdhocCommand::request(&self.node, Some(form::submit(&self.argv))));
+        let mut answer = self.exchange(session, &request, self.patience()).await?;
+        if answer.status == Some(Status::Executing) {
+            self.settle(session, &answer, consent).await?;
+            request = self.numbered(&answer.follow(Action::Complete, Some(form::submit_confirm(true))));
+            answer = self.exchange(session, &request, self.patience()).await?;
         }
+        Ok(Sent { reply: outcome(answer)?, request })
+    }
+
+    /// The same request again, which the host knows by its id: it waits for the end and answers with
+    /// it. `None` when the host is not there just now.
+    ///
+    /// # Errors
+    /// How the command ended, when it did not end well; or the connection broke.
+    pub async fn again(&self, session: &Session, sent: &Sent) -> Outcome<Option<Reply>> {
+        match session.ask(sent.request.clone(), self.patience()).await {
+            Ok(payload) => outcome(self.parsed(payload)?).map(Some),
+            Err(Ask::TimedOut(_)) => Ok(None),
+            Err(Ask::Refused(iq)) if wire::is_away(&iq) => Ok(None),
+            Err(error) => Err(self.told(error)),
+        }
+    }
+
+    /// Sees that what the host asks for is a yes, and that the yes is meant.
+    async fn settle(&self, session: &Session, answer: &AdhocCommand, consent: Consent) -> Outcome<()> {
         let Some(question) = answer.form.as_ref().filter(|form| asks_for_consent(form)) else {
-            self.cancel(session, &answer).await;
+            self.cancel(session, answer).await;
             return Err(wants_more(answer.form.as_ref()));
         };
-        let sentence = safe_text(question.instructions.as_deref());
-        match consent {
-            Consent::Given => {}
-            Consent::Ask => match agreed(sentence.clone()).await {
-                Ok(true) => {}
-                not => {
-                    self.cancel(session, &answer).await;
-                    not?;
-                    return Err(Failure::new(Kind::Refused, "nothing was done"));
-                }
-            },
+        let agreed = match consent {
+            Consent::Given => Ok(true),
+            Consent::Ask => agreed(safe_text(question.instructions.as_deref())).await,
+        };
+        match agreed {
+            Ok(true) => Ok(()),
+            not => {
+                self.cancel(session, answer).await;
+                not?;
+                Err(Failure::new(Kind::Refused, "nothing was done"))
+            }
         }
-        let yes = answer.follow(Action::Complete, Some(form::submit_confirm(true)));
-        outcome(self.exchange(session, &yes, self.patience()).await?)
+    }
+
+    /// The stanza of a step, with an id of its own.
+    fn numbered(&self, step: &AdhocCommand) -> Element {
+        static COUNT: AtomicU64 = AtomicU64::new(1);
+        let mut iq = wire::set(Some(&self.to), step.to_element());
+        wire::set_attr(&mut iq, "id", &format!("command-{}", COUNT.fetch_add(1, Relaxed)));
+        iq
     }
 
     async fn exchange(
         &self,
         session: &Session,
-        request: &AdhocCommand,
+        request: &Element,
         patience: Duration,
     ) -> Outcome<AdhocCommand> {
-        let iq = wire::set(Some(&self.to), request.to_element());
-        let payload = session.ask(iq, patience).await.map_err(|error| self.told(error))?;
+        let payload = session.ask(request.clone(), patience).await.map_err(|error| self.told(error))?;
+        self.parsed(payload)
+    }
+
+    fn parsed(&self, payload: Option<Element>) -> Outcome<AdhocCommand> {
         let odd = || Failure::new(Kind::Internal, format!("{} answered something else than asked", self.to));
         AdhocCommand::parse(&payload.ok_or_else(odd)?).map_err(|_| odd())
     }
 
     /// Forgets the session there; if that fails it lapses by itself.
     async fn cancel(&self, session: &Session, answer: &AdhocCommand) {
-        let request = answer.follow(Action::Cancel, None);
+        let request = self.numbered(&answer.follow(Action::Cancel, None));
         self.exchange(session, &request, SHORT).await.ok();
     }
 
-    fn told(&self, error: skerry_link::Ask) -> Failure {
+    fn told(&self, error: Ask) -> Failure {
         match error {
-            skerry_link::Ask::TimedOut(limit) => Failure::unreachable(format!(
+            Ask::TimedOut(limit) => Failure::unreachable(format!(
                 "{} did not answer {} within {}",
                 self.to,
                 self.declaration.verb,
@@ -115,11 +167,14 @@ impl Call {
         }
     }
 
-    /// What the command says itself to wait for, and some more.
+    /// What the command says itself to wait for.
+    pub fn own_wait(&self) -> Duration {
+        let wait = |word: &String| humantime::parse_duration(word.strip_prefix("--wait=")?).ok();
+        self.argv.iter().find_map(wait).unwrap_or_default()
+    }
+
     fn patience(&self) -> Duration {
-        let own =
-            self.argv.iter().find_map(|word| humantime::parse_duration(word.strip_prefix("--wait=")?).ok());
-        PATIENCE + own.unwrap_or_default()
+        PATIENCE + self.own_wait()
     }
 }
 
@@ -214,6 +269,17 @@ mod tests {
         let reply =
             outcome(completed(NoteKind::Info, "web1 is running.", Some(json!({"name": "web1"})))).unwrap();
         assert_eq!(reply, Reply { text: "web1 is running.".into(), json: json!({"name": "web1"}) });
+    }
+
+    #[test]
+    fn what_is_under_way_says_so_itself() {
+        for (json, is) in [
+            (json!({"state": "starting", "under_way": true}), true),
+            (json!({"state": "running"}), false),
+            (Value::Null, false),
+        ] {
+            assert_eq!(Reply { text: String::new(), json }.is_under_way(), is);
+        }
     }
 
     #[test]

@@ -134,7 +134,7 @@ async fn state(session: &Session, partner: &Partner) -> Option<String> {
         None => STATUS.verb.to_owned(),
     };
     let call = Call { to: partner.jid.clone(), node, declaration: &STATUS, argv: Vec::new() };
-    let reply = call.run(session, Consent::Ask).await.ok()?;
+    let reply = call.run(session, Consent::Ask).await.ok()?.reply;
     Some(reply.json.get("state")?.as_str()?.to_owned())
 }
 

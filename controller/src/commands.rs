@@ -28,25 +28,24 @@ const CALLS_AT_ONCE: usize = 16;
 /// # Errors
 /// The first failure; what others answered is shown all the same.
 pub async fn run(asked: &Asked, config: &Config, output: Output) -> Outcome<()> {
-    let mut session = Session::open(config, false).await?;
+    let session = Session::open(config, false).await?.deaf();
     let fleet = fleet(asked, &session, config).await?;
     let plan = plan::plan(asked, &fleet)?;
     if plan.calls.len() > 1 || plan::among(asked) != Among::Machines {
         fleet.warn_of_away();
     }
-    let inbound = session.inbound();
-    let watch = wait::Watch::new(inbound);
     let consent = if asked.yes { Consent::Given } else { Consent::Ask };
-    let progress = Progress::new(&plan.calls);
     let destroys = plan.calls.iter().any(|planned| planned.call.declaration.effect == Effect::Destroy);
+    let asks = destroys && consent == Consent::Ask;
+    let progress = Progress::new(&plan.calls, asks);
     // Questions are put one after another.
-    let at_once = if destroys && !asked.yes { 1 } else { CALLS_AT_ONCE };
+    let at_once = if asks { 1 } else { CALLS_AT_ONCE };
     let results: Vec<(&Planned, Outcome<Reply>)> = stream::iter(&plan.calls)
         .map(|planned| {
-            let (session, watch, progress) = (&session, &watch, &progress);
+            let (session, progress) = (&session, &progress);
             async move {
-                progress.begin(planned, destroys && consent == Consent::Ask);
-                let result = one(planned, session, consent, asked.wait, watch, progress).await;
+                progress.begin(planned);
+                let result = one(planned, session, consent, asked.wait, progress).await;
                 progress.end(planned);
                 (planned, result)
             }
@@ -75,20 +74,19 @@ pub async fn hosts(config: &Config, output: Output) -> Outcome<()> {
     render(&mut io::stdout().lock(), output, &answers, false)
 }
 
-/// One call, and what follows it.
+/// One call, and its end.
 async fn one(
     planned: &Planned,
     session: &Session,
     consent: Consent,
     wait: bool,
-    watch: &wait::Watch,
     progress: &Progress,
 ) -> Outcome<Reply> {
-    let reply = planned.call.run(session, consent).await?;
-    if !wait || planned.call.declaration.effect == Effect::Read {
-        return Ok(reply);
+    let sent = planned.call.run(session, consent).await?;
+    if !wait {
+        return Ok(sent.reply);
     }
-    wait::until_settled(planned, reply, session, watch, progress).await
+    wait::until_ended(planned, sent, session, progress).await
 }
 
 /// As much of the fleet as the words need.

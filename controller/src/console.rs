@@ -31,7 +31,7 @@ use crate::{
     fleet::Fleet,
     name::{Among, Meant, resolve},
     session::{Inbound, Session},
-    terminal::Raw,
+    terminal::{LEAVE_OTHER_SCREEN, Raw},
 };
 
 /// How the talk with the guest ended.
@@ -80,8 +80,13 @@ pub async fn run(asked: &Asked, config: &Config) -> Outcome<()> {
     let mut stream = Bytestream::open(&session, &machine).await?;
     eprintln!("Connected to the console of {}. {key} leaves it.", machine.name);
     let raw = Raw::enter()?;
-    let ended = connect(&mut stream, inbound, key, args.resize).await;
+    let mut screen = Screen::default();
+    let ended = connect(&mut stream, inbound, key, args.resize, &mut screen).await;
     stream.close().await;
+    if screen.is_on_other() {
+        // A terminal that is gone does not mind.
+        show(LEAVE_OTHER_SCREEN).await.ok();
+    }
     drop(raw);
     session.close().await;
     // The cursor may be anywhere.
@@ -99,9 +104,9 @@ async fn connect(
     mut inbound: mpsc::Receiver<Inbound>,
     key: DetachKey,
     resize: bool,
+    screen: &mut Screen,
 ) -> Outcome<End> {
     let mut keyboard = tokio::io::stdin();
-    let mut screen = Screen::default();
     let mut signals = Signals::new()?;
     let mut typed = vec![0; stream.block_size()];
     if resize {

@@ -12,7 +12,7 @@ use crate::{
     call::Call,
     cli::Asked,
     failure::{Failure, Outcome},
-    fleet::{Fleet, Host, Machine},
+    fleet::{Fleet, Host},
     name::{Among, Meant, resolve},
 };
 
@@ -25,8 +25,6 @@ pub struct Planned {
     pub who: String,
     /// The host.
     pub host: Host,
-    /// The machine, when it is one.
-    pub machine: Option<Machine>,
 }
 
 /// What a command line comes to.
@@ -162,7 +160,6 @@ fn planned(asked: &Asked, target: Meant, rest: &[String], fleet: &Fleet) -> Outc
             call: Call { to: host.jid.clone(), node: declaration.verb.to_owned(), declaration, argv },
             who: host.name.clone(),
             host,
-            machine: None,
         },
         Meant::Machine(machine) => Planned {
             call: Call {
@@ -173,7 +170,6 @@ fn planned(asked: &Asked, target: Meant, rest: &[String], fleet: &Fleet) -> Outc
             },
             who: machine.name.clone(),
             host: fleet.host_of(&machine).cloned().ok_or_else(|| no_hosts(fleet))?,
-            machine: Some(machine),
         },
     };
     Ok(planned)
@@ -211,6 +207,7 @@ mod tests {
     use crate::{
         cli::{asked, tree},
         failure::Kind,
+        fleet::Machine,
     };
 
     fn fleet(hosts: &[&str]) -> Fleet {

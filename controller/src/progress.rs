@@ -1,4 +1,5 @@
-//! What is under way, on stderr of a terminal: a line a target, with what is known of it.
+//! What is under way, on stderr of a terminal: a line a target with what is known of it, and a bar of how
+//! many are done when there are several.
 
 use std::{
     collections::HashMap,
@@ -11,48 +12,55 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::plan::Planned;
 
-/// The lines; nothing at all where nobody looks.
+/// The line of one target.
+const LINE: &str = "{spinner} {msg} {elapsed}";
+/// The bar of them all.
+const BAR: &str = "{bar:20} {pos} of {len} done {elapsed}";
+/// The most targets that get a line each; with more there is the bar alone.
+const LINES_MAX: usize = 32;
+/// How often a line moves.
+const TICK: Duration = Duration::from_millis(120);
+
+/// The lines and the bar; nothing at all where nobody looks.
 pub struct Progress {
     all: MultiProgress,
+    bar: Option<ProgressBar>,
+    each: bool,
     lines: Mutex<HashMap<String, ProgressBar>>,
 }
 
 impl Progress {
-    /// For these calls.
-    pub fn new(calls: &[Planned]) -> Self {
-        // With very many targets a line each would be a flood.
-        let shown = std::io::stderr().is_terminal() && calls.len() <= 32;
+    /// For these calls. `silent`: questions may come, which moving lines would spoil.
+    pub fn new(calls: &[Planned], silent: bool) -> Self {
+        let shown = std::io::stderr().is_terminal() && !silent;
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { all: MultiProgress::with_draw_target(target), lines: Mutex::default() }
+        let all = MultiProgress::with_draw_target(target);
+        let bar = (calls.len() > 1).then(|| {
+            let count = u64::try_from(calls.len()).unwrap_or(u64::MAX);
+            moving(all.add(ProgressBar::new(count)), BAR)
+        });
+        Self { all, bar, each: calls.len() <= LINES_MAX, lines: Mutex::default() }
     }
 
-    /// A call begins. `silent`: a question may come, which a moving line would spoil.
-    pub fn begin(&self, planned: &Planned, silent: bool) {
-        if silent {
+    /// A call begins.
+    pub fn begin(&self, planned: &Planned) {
+        if !self.each {
             return;
         }
-        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}")
-            .expect("invariant: the template is a constant and tested");
-        let line = self.all.add(ProgressBar::new_spinner().with_style(style));
+        let line = ProgressBar::new_spinner();
+        let line = match &self.bar {
+            Some(bar) => self.all.insert_before(bar, line),
+            None => self.all.add(line),
+        };
+        let line = moving(line, LINE);
         line.set_message(format!("{} {}", planned.call.declaration.verb, planned.who));
-        line.enable_steady_tick(Duration::from_millis(120));
         self.lines().insert(key(planned), line);
     }
 
-    /// What is known now; `percent` turns the spinner into a bar.
-    pub fn tell(&self, planned: &Planned, sentence: &str, percent: Option<u64>) {
-        let lines = self.lines();
-        let Some(line) = lines.get(&key(planned)) else { return };
-        line.set_message(sentence.to_owned());
-        if let Some(percent) = percent {
-            if line.length().is_none() {
-                line.set_length(100);
-                line.set_style(
-                    ProgressStyle::with_template("{bar:20} {percent:>3}% {msg} {elapsed}")
-                        .expect("invariant: the template is a constant and tested"),
-                );
-            }
-            line.set_position(percent.min(100));
+    /// What is known now.
+    pub fn tell(&self, planned: &Planned, sentence: &str) {
+        if let Some(line) = self.lines().get(&key(planned)) {
+            line.set_message(sentence.to_owned());
         }
     }
 
@@ -60,6 +68,9 @@ impl Progress {
     pub fn end(&self, planned: &Planned) {
         if let Some(line) = self.lines().remove(&key(planned)) {
             line.finish_and_clear();
+        }
+        if let Some(bar) = &self.bar {
+            bar.inc(1);
         }
     }
 
@@ -73,6 +84,15 @@ impl Progress {
     }
 }
 
+/// A line or bar that moves by itself.
+fn moving(bar: ProgressBar, template: &'static str) -> ProgressBar {
+    let style =
+        ProgressStyle::with_template(template).expect("invariant: the template is a constant and tested");
+    bar.set_style(style);
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
 fn key(planned: &Planned) -> String {
     format!("{}/{}", planned.host.jid, planned.who)
 }
@@ -83,7 +103,8 @@ mod tests {
 
     #[test]
     fn the_templates_are_right() {
-        assert!(ProgressStyle::with_template("{spinner} {msg} {elapsed}").is_ok());
-        assert!(ProgressStyle::with_template("{bar:20} {percent:>3}% {msg} {elapsed}").is_ok());
+        for template in [LINE, BAR] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
+        }
     }
 }

@@ -11,6 +11,17 @@ pub fn colours() -> bool {
     std::io::stdout().is_terminal() && !set("NO_COLOR") && !dumb
 }
 
+/// Undoes what a program in a guest may have left when it is not there any more to do so: colours, a
+/// hidden cursor, keys and pastes reported in other ways, reports of the mouse and of focus, a part of the
+/// screen that scrolls alone (DECSTBM, between saving and restoring the cursor, which it moves), line
+/// drawing characters. The other screen is [`LEAVE_OTHER_SCREEN`]'s.
+const LEFT_BEHIND: &[u8] = b"\x1b[0m\x1b[?25h\x1b[?1l\x1b>\x1b[?2004l\x1b[?1004l\x1b[?1000l\x1b[?1002l\
+    \x1b[?1003l\x1b[?1006l\x1b[?7h\x1b[4l\x1b7\x1b[r\x1b8\x1b(B\x0f";
+
+/// Back from the screen without a past, on which full-screen programs draw (xterm's 1049). Only for who
+/// went there: the cursor goes where it was then.
+pub const LEAVE_OTHER_SCREEN: &[u8] = b"\x1b[?1049l";
+
 /// A terminal that passes each key on as it is. Given back when dropped, and by a panic before its
 /// message, which would otherwise stand askew.
 pub struct Raw(());
@@ -34,9 +45,8 @@ impl Raw {
 impl Drop for Raw {
     fn drop(&mut self) {
         crossterm::terminal::disable_raw_mode().ok();
-        // What a guest may have left: colours, a hidden cursor, reports of the mouse and of pasting.
         let mut out = std::io::stdout().lock();
-        out.write_all(b"\x1b[0m\x1b[?25h\x1b[?2004l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l").ok();
+        out.write_all(LEFT_BEHIND).ok();
         out.flush().ok();
     }
 }

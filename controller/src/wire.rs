@@ -119,6 +119,20 @@ pub fn condition(stanza: &Element) -> (String, Option<String>) {
     (condition.to_owned(), text)
 }
 
+/// Whether an answer of type error comes from a server, saying that nobody is there.
+pub fn is_away(stanza: &Element) -> bool {
+    let ours = stanza.children().flat_map(Element::children).any(|child| child.ns() == ns::REFUSAL);
+    let condition = condition(stanza).0;
+    !ours
+        && matches!(
+            condition.as_str(),
+            "remote-server-not-found"
+                | "remote-server-timeout"
+                | "recipient-unavailable"
+                | "service-unavailable"
+        )
+}
+
 /// What an answer of type error says, in words.
 pub fn refused(stanza: &Element) -> Failure {
     let who = from(stanza).map_or_else(|| "the server".to_owned(), |jid| jid.to_string());
@@ -174,6 +188,15 @@ mod tests {
         ] {
             assert_eq!(refused(&error(condition, "")).kind, kind, "{condition}");
         }
+    }
+
+    #[test]
+    fn a_host_that_is_away_is_told_from_one_that_refuses() {
+        assert!(is_away(&error("remote-server-timeout", "")));
+        assert!(is_away(&error("service-unavailable", "")));
+        assert!(!is_away(&error("forbidden", "")));
+        let ours = format!("<not-allowed xmlns='{}'/>", ns::REFUSAL);
+        assert!(!is_away(&error("service-unavailable", &ours)));
     }
 
     #[test]

@@ -12,6 +12,10 @@ pub trait Reply: Serialize + DeserializeOwned + Send + 'static {
     fn text(&self) -> String;
 }
 
+/// The key that stands in the JSON of an answer (with the value true) when the command is not done yet.
+/// The same request again, with the same id, waits for the end and is answered with it.
+pub const UNDER_WAY: &str = "under_way";
+
 macro_rules! reply {
     ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $type:ty),* $(,)? }) => {
         $(#[$doc])*

@@ -15,6 +15,7 @@ use skerry_stanzas::{
     adhoc::{Action, Actions, AdhocCommand, Condition, Note, NoteKind, Status},
     form,
     refusal::{Reason, Refusal},
+    reply::UNDER_WAY,
 };
 use xmpp_parsers::data_forms::{DataForm, DataFormType};
 
@@ -294,7 +295,12 @@ impl Face {
             json,
             ..answer(&session)
         };
-        self.keep_last(session, &last);
+        match last.json.as_ref().is_some_and(|json| json.get(UNDER_WAY).is_some()) {
+            // The same step taken again waits for the end of it.
+            true if self.sessions.has(&session.id) => drop(self.sessions.keep(session)),
+            true => {}
+            false => self.keep_last(session, &last),
+        }
         last
     }
 

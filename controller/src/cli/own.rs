@@ -13,17 +13,20 @@ pub enum Output {
     Plain,
 }
 
+/// Under which heading they stand, so that a command's own options come together.
+const EVERYWHERE: &str = "Options of every command";
+
 /// What goes with every command.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Global {
     /// The configuration [default: ~/.config/skerry/config.toml]
-    #[arg(long, global = true, value_name = "FILE", env = "SKERRY_CONFIG", hide_env_values = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FILE", env = "SKERRY_CONFIG", hide_env_values = true)]
     pub config: Option<PathBuf>,
     /// How to show the answer [default: table on a terminal, else plain]
-    #[arg(long, global = true, value_name = "FORM", value_enum)]
+    #[arg(long, short = 'o', global = true, help_heading = EVERYWHERE, value_name = "FORM", value_enum)]
     pub output: Option<Output>,
     /// Tell on stderr what happens on the wire (twice: more of it)
-    #[arg(long, short = 'v', global = true, action = clap::ArgAction::Count)]
+    #[arg(long, short = 'v', global = true, help_heading = EVERYWHERE, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
 

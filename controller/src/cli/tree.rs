@@ -5,11 +5,17 @@ use skerry_stanzas::command::{COMMANDS, Declaration, Effect, Object};
 
 use super::own::{ConsoleArgs, Global, Own};
 
+/// How wide an example is that has its explanation beside it.
+const EXAMPLE_WIDTH: usize = 44;
+
+/// What it is.
+const ABOUT: &str = "Drive hosts and machines over XMPP";
+
 /// The whole command line.
 pub fn tree() -> Command {
     let root = Command::new("skerry")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Drive hosts and machines over XMPP")
+        .about(ABOUT)
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(false)
@@ -19,7 +25,8 @@ pub fn tree() -> Command {
             "Exit codes: 0 done, 1 refused or failed, 2 wrong command line or configuration,\n\
              3 not allowed, 4 unreachable, 5 a defect.",
         );
-    let root = Own::augment_subcommands(Global::augment_args(root));
+    // Both bring texts of their own, which are not those of the whole.
+    let root = Own::augment_subcommands(Global::augment_args(root)).about(ABOUT).long_about(None);
     let root = verbs().into_iter().fold(root, |root, verb| root.subcommand(drawn(verb)));
     root.help_template(template()).mut_subcommands(|command| command.max_term_width(100))
 }
@@ -74,6 +81,8 @@ fn drawn(verb: &'static str) -> Command {
             .long("yes")
             .short('y')
             .action(ArgAction::SetTrue)
+            // Taken everywhere, so that a script may always say it; shown where it means something.
+            .hide(declarations.iter().all(|declaration| declaration.effect != Effect::Destroy))
             .help("Do not ask before something is taken away"),
     )
 }
@@ -160,7 +169,11 @@ fn examples(declarations: &[&'static Declaration]) -> String {
     let mut text = String::from("Examples:");
     for declaration in declarations {
         for (line, what) in declaration.examples {
-            text.push_str(&format!("\n  {:<44} {what}", example(declaration, line)));
+            let line = example(declaration, line);
+            match line.len() <= EXAMPLE_WIDTH {
+                true => text.push_str(&format!("\n  {line:<EXAMPLE_WIDTH$}  {what}")),
+                false => text.push_str(&format!("\n  {line}\n  {:<EXAMPLE_WIDTH$}  {what}", "")),
+            }
         }
     }
     text
@@ -237,6 +250,7 @@ mod tests {
     #[test]
     fn help_shows_every_command() {
         let help = tree().render_help().to_string();
+        assert!(help.starts_with(ABOUT), "{help}");
         for name in COMMANDS.iter().map(|d| d.verb).chain(["hosts", "completions", "man"]) {
             assert!(
                 help.lines().any(|line| line.trim_start().starts_with(&format!("{name} "))),
