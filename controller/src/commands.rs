@@ -68,7 +68,7 @@ pub async fn hosts(config: &Config, output: Output) -> Outcome<()> {
     session.close().await;
     fleet.warn_of_away();
     if fleet.hosts.is_empty() {
-        return Err(plan::no_hosts(&fleet));
+        return Err(fleet.nobody());
     }
     let answers = [Answered { who: String::new(), host: String::new(), reply: fleet.reply() }];
     render(&mut io::stdout().lock(), output, &answers, false)

@@ -89,8 +89,8 @@ pub async fn run(asked: &Asked, config: &Config) -> Outcome<()> {
     }
     drop(raw);
     session.close().await;
-    // The cursor may be anywhere.
-    println!();
+    // The cursor may be anywhere: what the guest drew below it would shine through.
+    println!("\x1b[J");
     match ended? {
         End::Detached => eprintln!("Left the console of {}; the machine goes on.", machine.name),
         End::Closed => eprintln!("The console of {} was closed from there.", machine.name),

@@ -72,7 +72,7 @@ async fn hosts(args: &EventsArgs, config: &Config, session: &Session) -> Outcome
     let fleet = Fleet::hosts(session, config).await?;
     fleet.warn_of_away();
     if fleet.hosts.is_empty() {
-        return Err(plan::no_hosts(&fleet));
+        return Err(fleet.nobody());
     }
     if args.hosts.is_empty() {
         return Ok(fleet.hosts);
@@ -149,6 +149,7 @@ async fn follow(
 ) -> Outcome<()> {
     subscribe(session, hosts).await?;
     let mut orders = replay(session, hosts, wanted, output, out).await?;
+    let mut broken = false;
     let mut renewal = tokio::time::interval(RENEWED_EVERY);
     loop {
         let inbound = tokio::select! {
@@ -167,8 +168,14 @@ async fn follow(
                     tell(session, &hosts[at], &mut orders[at], event, output, out).await?;
                 }
             }
-            Some(Inbound::Down(why)) => eprintln!("skerry: the connection broke ({why}); coming back …"),
+            // Each try that fails is told here; a person wants to hear of the break once.
+            Some(Inbound::Down(_)) if broken => {}
+            Some(Inbound::Down(why)) => {
+                broken = true;
+                eprintln!("skerry: the connection broke ({why}); coming back …");
+            }
             Some(Inbound::Up { fresh }) => {
+                broken = false;
                 eprintln!("skerry: connected again");
                 if fresh {
                     session.appear().await?;

@@ -183,6 +183,18 @@ impl Fleet {
         Reply { text: String::new(), json: serde_json::json!({"hosts": hosts.collect::<Vec<_>>()}) }
     }
 
+    /// The failure when there is no host to ask.
+    pub fn nobody(&self) -> Failure {
+        if self.away.is_empty() {
+            return Failure::unreachable("no host can be found").hint(
+                "A host is found when it is in your contact list, or among the services of your server;\n\
+                 or name it in the configuration: hosts = [\"kvm1.example.org\"].",
+            );
+        }
+        Failure::unreachable(format!("no host answers: {}", self.away.join(", ")))
+            .hint("Does its agent run, and is it connected to the server?")
+    }
+
     /// Tells on stderr who did not answer.
     pub fn warn_of_away(&self) {
         for away in &self.away {

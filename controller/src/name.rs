@@ -111,6 +111,9 @@ fn ambiguous(word: &str, several: &[Meant], fleet: &Fleet) -> Failure {
 }
 
 fn unknown(word: &str, among: Among, fleet: &Fleet) -> Failure {
+    if fleet.hosts.is_empty() {
+        return fleet.nobody();
+    }
     let kind = match among {
         Among::Hosts => "host",
         Among::Machines => "machine",

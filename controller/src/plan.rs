@@ -66,6 +66,9 @@ pub fn among(asked: &Asked) -> Among {
 /// # Errors
 /// A name that is unknown or ambiguous, or words the command has no use for.
 pub fn plan(asked: &Asked, fleet: &Fleet) -> Outcome<Plan> {
+    if fleet.hosts.is_empty() {
+        return Err(fleet.nobody());
+    }
     let (targets, rest, one) = match among(asked) {
         Among::Hosts => hosts(asked, fleet)?,
         among => named(asked, among, fleet)?,
@@ -115,7 +118,6 @@ fn hosts<'a>(asked: &'a Asked, fleet: &Fleet) -> Outcome<Targets<'a>> {
     }
     let all: Vec<Meant> = fleet.hosts.iter().cloned().map(Meant::Host).collect();
     match (all.len(), declaration.effect) {
-        (0, _) => Err(no_hosts(fleet)),
         (1, _) => Ok((all, words, true)),
         (_, Effect::Read) => Ok((all, words, false)),
         _ => Err(which_host(declaration, fleet)),
@@ -125,18 +127,6 @@ fn hosts<'a>(asked: &'a Asked, fleet: &Fleet) -> Outcome<Targets<'a>> {
 /// How many words stand before the first `key=value`.
 fn bare(words: &[String]) -> usize {
     words.iter().position(|word| word.contains('=')).unwrap_or(words.len())
-}
-
-/// Nobody to ask.
-pub fn no_hosts(fleet: &Fleet) -> Failure {
-    if fleet.away.is_empty() {
-        return Failure::unreachable("no host can be found").hint(
-            "A host is found when it is in your contact list, or among the services of your server;\n\
-             or name it in the configuration: hosts = [\"kvm1.example.org\"].",
-        );
-    }
-    Failure::unreachable(format!("no host answers: {}", fleet.away.join(", ")))
-        .hint("Does its agent run, and is it connected to the server?")
 }
 
 fn which_host(declaration: &Declaration, fleet: &Fleet) -> Failure {
@@ -169,7 +159,7 @@ fn planned(asked: &Asked, target: Meant, rest: &[String], fleet: &Fleet) -> Outc
                 argv,
             },
             who: machine.name.clone(),
-            host: fleet.host_of(&machine).cloned().ok_or_else(|| no_hosts(fleet))?,
+            host: fleet.host_of(&machine).cloned().ok_or_else(|| fleet.nobody())?,
         },
     };
     Ok(planned)
@@ -306,8 +296,10 @@ mod tests {
 
     #[test]
     fn without_hosts_it_says_how_they_are_found() {
-        let failure = planned("skerry list", &[]).unwrap_err();
-        assert_eq!(failure.kind, Kind::Unreachable);
-        assert!(failure.hint.unwrap().contains("contact list"));
+        for line in ["skerry list", "skerry start web1", "skerry status web1"] {
+            let failure = planned(line, &[]).unwrap_err();
+            assert_eq!(failure.kind, Kind::Unreachable, "{line}");
+            assert!(failure.hint.unwrap().contains("contact list"), "{line}");
+        }
     }
 }

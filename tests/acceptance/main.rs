@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod agent_dies;
+mod cli;
 mod flood;
 mod full_disk;
 mod hostile;
