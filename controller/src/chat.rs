@@ -104,7 +104,7 @@ pub async fn run(args: &ChatArgs, config: &Config) -> Outcome<()> {
         None => Fleet::whole(&session, config).await?,
     };
     let meant = resolve(&args.with, Among::Both, &fleet)?;
-    let Some(partner) = Partner::of(meant, &fleet) else { return Err(crate::fleet.nobody()) };
+    let Some(partner) = Partner::of(meant, &fleet) else { return Err(fleet.nobody()) };
     session.appear().await?;
     // Without it the prompt knows only what presence says.
     let listens = pubsub::subscribe(&session, &partner.host).await.is_ok();

@@ -21,7 +21,6 @@ use crate::{
     failure::{Failure, Outcome},
     fleet::{Fleet, Host},
     name::{Among, Meant, resolve},
-    plan,
     pubsub::{self, Wanted},
     session::{Inbound, Session},
 };
@@ -31,6 +30,8 @@ const LAST: usize = 20;
 /// How often subscriptions are renewed; an agent that was restarted is heard again after this at the
 /// latest, with all that happened meanwhile.
 const RENEWED_EVERY: Duration = Duration::from_secs(30);
+/// How soon a host is asked again that was away, as after a break that was the server's.
+const RETRIED_AFTER: Duration = Duration::from_secs(3);
 /// How many hosts are asked at a time.
 const HOSTS_AT_ONCE: usize = 16;
 
@@ -155,7 +156,9 @@ async fn follow(
         let inbound = tokio::select! {
             inbound = inbound.recv() => inbound,
             _ = renewal.tick() => {
-                catch_up(session, hosts, &mut orders, output, out).await?;
+                if !catch_up(session, hosts, &mut orders, output, out).await? {
+                    renewal.reset_after(RETRIED_AFTER);
+                }
                 continue;
             }
         };
@@ -241,16 +244,18 @@ fn show(
 }
 
 /// Subscribes again and fetches what was missed: a subscription of one session ends with the agent,
-/// and with a break of ours. A host that is away just now is asked again the next time.
+/// and with a break of ours. Whether all hosts did it; one that is away is asked again the next time.
 async fn catch_up(
     session: &Session,
     hosts: &[Host],
     orders: &mut [Order],
     output: Output,
     out: &mut impl Write,
-) -> Outcome<()> {
+) -> Outcome<bool> {
+    let mut all = true;
     for (host, order) in hosts.iter().zip(orders) {
         if pubsub::subscribe(session, host).await.is_err() {
+            all = false;
             continue;
         }
         let wanted = order.last().map_or(Wanted::Last(1), Wanted::Since);
@@ -258,5 +263,5 @@ async fn catch_up(
             show(host, order, event, output, out)?;
         }
     }
-    Ok(())
+    Ok(all)
 }

@@ -76,7 +76,8 @@ pub fn resolve(word: &str, among: Among, fleet: &Fleet) -> Outcome<Meant> {
 }
 
 fn machines<'a>(word: &'a str, fleet: &'a Fleet) -> impl Iterator<Item = &'a Machine> {
-    let of_host = word.split_once('/');
+    // An address may have a slash of its own: kvm1@example.org/skerry.
+    let of_host = word.rsplit_once('/');
     let address = Jid::new(word).ok().filter(|jid| jid.node().is_some()).map(|jid| jid.to_bare());
     fleet.machines.iter().filter(move |machine| {
         let Some(host) = fleet.host_of(machine) else { return false };
@@ -195,6 +196,8 @@ mod tests {
             ("kvm2/db", "big/db"),
             ("mail", "attic/mail"),
             ("attic/mail", "attic/mail"),
+            ("attic@example.org/mail", "attic/mail"),
+            ("attic@example.org/skerry/mail", "attic/mail"),
             ("kvm1", "kvm1.example.org"),
             ("kvm2", "kvm2.example.org"),
             ("big", "kvm2.example.org"),

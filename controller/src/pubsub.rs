@@ -40,7 +40,7 @@ pub async fn unsubscribe(session: &Session, host: &Host) -> Outcome<()> {
 
 async fn subscription(session: &Session, host: &Host, verb: &str) -> Outcome<()> {
     let mut pubsub = Element::bare("pubsub", wire::PUBSUB);
-    let jid = session.jid.to_string();
+    let jid = session.jid().to_string();
     pubsub.append_child(wire::element(verb, wire::PUBSUB, &[("node", ns::EVENTS), ("jid", &jid)]));
     let answer = session.ask(wire::set(Some(&service(host)), pubsub), SHORT).await;
     answer.map(drop).map_err(|error| told_to_contacts(host, error.into()))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use minidom::Element;
 use skerry_link::{Ask, Link, LinkEvent, LinkHandle};
 use skerry_stanzas::ns;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use xmpp_parsers::jid::Jid;
 
 use crate::{
@@ -37,8 +37,7 @@ pub enum Inbound {
 
 /// Logged in.
 pub struct Session {
-    /// Our address, with resource.
-    pub jid: Jid,
+    jid: watch::Receiver<Jid>,
     handle: LinkHandle,
     inbound: Option<mpsc::Receiver<Inbound>>,
 }
@@ -54,8 +53,14 @@ impl Session {
             Failure::unreachable(format!("the server did not answer within {} s", LOGIN_MAX.as_secs()))
         })??;
         let (sender, inbound) = mpsc::channel(INBOUND_MAX);
-        tokio::spawn(pump(events, handle.clone(), sender));
+        let (renamed, jid) = watch::channel(jid);
+        tokio::spawn(pump(events, handle.clone(), sender, renamed));
         Ok(Self { jid, handle, inbound: Some(inbound) })
+    }
+
+    /// Our address, with resource; the server may give another one after a break.
+    pub fn jid(&self) -> Jid {
+        self.jid.borrow().clone()
     }
 
     /// What comes in from now on; without it everything but questions is dropped.
@@ -132,7 +137,12 @@ async fn up(events: &mut mpsc::Receiver<LinkEvent>) -> Outcome<Jid> {
 }
 
 /// Answers what is asked of us and passes the rest on, in order.
-async fn pump(mut events: mpsc::Receiver<LinkEvent>, handle: LinkHandle, to: mpsc::Sender<Inbound>) {
+async fn pump(
+    mut events: mpsc::Receiver<LinkEvent>,
+    handle: LinkHandle,
+    to: mpsc::Sender<Inbound>,
+    renamed: watch::Sender<Jid>,
+) {
     while let Some(event) = events.recv().await {
         let inbound = match event {
             LinkEvent::Stanza(stanza) if is_question(&stanza) => {
@@ -144,7 +154,10 @@ async fn pump(mut events: mpsc::Receiver<LinkEvent>, handle: LinkHandle, to: mps
                 continue;
             }
             LinkEvent::Stanza(stanza) => Inbound::Stanza(stanza),
-            LinkEvent::Up { resumed, .. } => Inbound::Up { fresh: !resumed },
+            LinkEvent::Up { resumed, jid } => {
+                renamed.send_replace(jid);
+                Inbound::Up { fresh: !resumed }
+            }
             LinkEvent::Down { why, .. } => Inbound::Down(why),
             LinkEvent::Refused(error) => Inbound::Down(error.to_string()),
             _ => continue,

@@ -49,7 +49,7 @@ pub async fn run(args: SetupArgs, named: Option<&Path>) -> Outcome<()> {
     eprintln!("Written: {}", path.display());
     let config = Config::load(Some(&path))?;
     let session = Session::open(&config, false).await?.deaf();
-    eprintln!("Logged in as {}.", session.jid);
+    eprintln!("Logged in as {}.", session.jid());
     let fleet = Fleet::hosts(&session, &config).await?;
     session.close().await;
     match fleet.hosts.len() {
