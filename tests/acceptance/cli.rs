@@ -71,7 +71,7 @@ async fn exit_codes(lab: &Lab) {
         ("admin", vec!["kill", "db"], 2, "--yes"),
         ("viewer", vec!["shutdown", "db"], 3, "operator"),
         // A stranger finds a component among the server's services, an account nowhere.
-        ("none", vec!["list"], if is_component { 3 } else { 4 }, ""),
+        ("stranger", vec!["list"], if is_component { 3 } else { 4 }, ""),
     ] {
         let (got, said) = fails(lab, role, &arguments).await;
         assert_eq!(got, code, "{arguments:?}: {said}");
