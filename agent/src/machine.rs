@@ -22,7 +22,7 @@ use hypervisor_core::{
     machine::{MachineId, MachineName},
 };
 use skerry_stanzas::refusal::{Reason, Refusal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::agent::Seen;
 
@@ -73,12 +73,20 @@ pub(crate) struct Card {
     /// Its folder.
     pub(crate) folder: PathBuf,
     record: RwLock<Arc<Record>>,
+    /// The guest did more than could be taken: its task is to look for itself. Once, however much it was.
+    overlooked: Notify,
 }
 
 impl Card {
     pub(crate) fn new(record: Record, driver: Arc<dyn Driver>, machines: &Path) -> Self {
         let folder = machines.join(record.id.to_string());
-        Self { id: record.id, driver, folder, record: RwLock::new(Arc::new(record)) }
+        Self {
+            id: record.id,
+            driver,
+            folder,
+            record: RwLock::new(Arc::new(record)),
+            overlooked: Notify::new(),
+        }
     }
 
     /// What it is now.
@@ -124,8 +132,6 @@ pub(crate) enum Order {
         /// The answer.
         reply: Reply,
     },
-    /// To look at the guest and believe what is seen.
-    Look,
     /// To put the machine into the trash and end.
     Retire {
         /// Who asked.
@@ -199,9 +205,11 @@ impl Machine {
         }
     }
 
-    /// Tells what the guest did; false when too much of it is waiting, and the task must look itself.
-    pub(crate) fn tell(&self, event: GuestEvent) -> bool {
-        self.guest.try_send(event).is_ok()
+    /// Tells what the guest did. When too much of it is waiting, the task looks for itself instead.
+    pub(crate) fn tell(&self, event: GuestEvent) {
+        if self.guest.try_send(event).is_err() {
+            self.card.overlooked.notify_one();
+        }
     }
 
     fn unreached(&self, why: &mpsc::error::TrySendError<Box<Order>>) -> Refusal {

@@ -37,7 +37,7 @@ pub fn overview(offered: &[&Declaration], machine: &[&Declaration]) -> String {
         text.push_str(heading);
         text.push('\n');
         for declaration in group {
-            text.push_str(&format!("{}: {}\n", declaration.verb, lower_first(&declaration.about())));
+            text.push_str(&format!("{}: {}\n", declaration.verb, lower_first(declaration.about())));
         }
         text.push('\n');
     }
@@ -63,7 +63,7 @@ pub fn about(declaration: &Declaration, at: At<'_>) -> String {
     };
     text.push_str(&format!("\nUsage: {front}{}\n", usage(declaration)));
     for argument in declaration.arguments() {
-        text.push_str(&format!("- {}: {}\n", argument.name, described(&argument)));
+        text.push_str(&format!("- {}: {}\n", argument.name, described(argument)));
     }
     text.push_str("\nExamples:\n");
     for (line, what) in declaration.examples {

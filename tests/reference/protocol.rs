@@ -234,7 +234,7 @@ fn stages() -> String {
         sessionid: Some("s1".into()),
         status: Some(Status::Completed),
         note: Some(Note { kind: NoteKind::Info, text: reply.text() }),
-        form: Some(form::result(&create.about(), &json)),
+        form: Some(form::result(create.about(), &json)),
         json: Some(json),
         ..AdhocCommand::default()
     };
@@ -260,7 +260,7 @@ fn confirmation() -> String {
         sessionid: Some("s2".into()),
         status: Some(Status::Executing),
         actions: Some(Actions::last(false)),
-        form: Some(form::confirm(&declaration("kill", Object::Machine).about(), sentence)),
+        form: Some(form::confirm(declaration("kill", Object::Machine).about(), sentence)),
         ..AdhocCommand::default()
     };
     let yes = asked.follow(Action::Complete, Some(form::submit_confirm(true)));

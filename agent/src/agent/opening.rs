@@ -214,9 +214,7 @@ async fn observe(inner: &Inner, machine: &Machine) {
 async fn forward(mut events: mpsc::Receiver<DriverEvent>, machines: Arc<Machines>) {
     while let Some(DriverEvent { id, what }) = events.recv().await {
         match machines.get(id) {
-            // Too much of it is waiting: the task looks for itself instead.
-            Some(machine) if !machine.tell(what) => machine.send(Order::Look),
-            Some(_) => {}
+            Some(machine) => machine.tell(what),
             None => tracing::debug!(%id, "an event of a machine that is not here"),
         }
     }

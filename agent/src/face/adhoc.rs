@@ -291,7 +291,7 @@ impl Face {
         let last = AdhocCommand {
             status: Some(Status::Completed),
             note: Some(Note { kind, text }),
-            form: json.as_ref().map(|json| form::result(&title, json)),
+            form: json.as_ref().map(|json| form::result(title, json)),
             json,
             ..answer(&session)
         };

@@ -84,6 +84,7 @@ impl Task {
         tokio::select! {
             biased;
             Some(event) = self.guest.recv(), if hears => Box::pin(self.guest_did(event)).await,
+            () = self.card.overlooked.notified(), if hears => Box::pin(self.look()).await,
             end = Doing::end(&mut self.doing), if request.is_some() => Box::pin(self.ended(end)).await,
             order = self.orders.recv(), if takes_orders => match order {
                 Some(order) => return Box::pin(self.order(*order)).await,
@@ -98,9 +99,6 @@ impl Task {
         match order {
             Order::Do(ask) => self.asked(ask).await,
             Order::Edit { edit, by, reply } => self.edit(edit, by, reply).await,
-            // A start says itself how it ended.
-            Order::Look if self.doing.as_ref().is_some_and(|doing| queue::is_deaf(doing.request)) => {}
-            Order::Look => self.look().await,
             Order::Retire { by, reply } => return self.retire(by, reply).await,
         }
         Flow::On

@@ -177,14 +177,14 @@ fn value(argument: &Argument) -> BoxedStrategy<String> {
 fn argv(declaration: &'static Declaration) -> BoxedStrategy<Vec<String>> {
     let words: Vec<BoxedStrategy<Vec<String>>> = declaration
         .arguments()
-        .into_iter()
+        .iter()
         .map(|argument| {
             let count = match (argument.required, argument.many) {
                 (true, _) => 1..=1,
                 (false, true) => 0..=4,
                 (false, false) => 0..=1,
             };
-            proptest::collection::vec(value(&argument), count)
+            proptest::collection::vec(value(argument), count)
                 .prop_map(move |values| {
                     values
                         .into_iter()

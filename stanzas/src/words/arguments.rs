@@ -22,7 +22,7 @@ pub(crate) const VALUE_BYTES_MAX: usize = 4096;
 /// What cannot be read, naming the argument and the nearest one there is.
 pub fn arguments(declaration: &Declaration, words: &[String]) -> Result<Vec<String>, Refusal> {
     let known = declaration.arguments();
-    let mut reader = Reader { declaration, known: &known, bare: 0, out: Vec::new() };
+    let mut reader = Reader { declaration, known, bare: 0, out: Vec::new() };
     if words.len() > WORDS_MAX {
         return Err(WordsError::TooMany.into());
     }

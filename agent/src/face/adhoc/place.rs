@@ -68,8 +68,8 @@ impl Place {
         let more = if asks { " …" } else { "" };
         match self {
             Place::Own(..) => format!("{}{more}", declaration.about()),
-            Place::Any(_) => format!("A machine: {}{more}", lower_first(&declaration.about())),
-            Place::One(_, name) => format!("{name}: {}{more}", lower_first(&declaration.about())),
+            Place::Any(_) => format!("A machine: {}{more}", lower_first(declaration.about())),
+            Place::One(_, name) => format!("{name}: {}{more}", lower_first(declaration.about())),
         }
     }
 }

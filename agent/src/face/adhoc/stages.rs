@@ -86,7 +86,7 @@ impl Face {
         let until = question.deadline.format("%H:%M:%S UTC");
         let sentence = format!("{} Can be confirmed until {until}.", question.sentence);
         let prev = session.filled.is_some() || session.place.target().is_none();
-        let form = form::confirm(&declaration.about(), &sentence);
+        let form = form::confirm(declaration.about(), &sentence);
         let answer = stage(&session, Actions::last(prev), form, None);
         self.kept(session, answer)
     }

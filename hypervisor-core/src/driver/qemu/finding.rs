@@ -133,6 +133,7 @@ pub(super) async fn take(
         console,
         kvm_failed: kvm.then(|| shared.kvm_failed.clone()),
         expected: Default::default(),
+        holding: Default::default(),
         resets: Default::default(),
         gone: Default::default(),
     };

@@ -45,6 +45,9 @@ pub(super) struct Running {
     /// Set if KVM runs it: set to true when KVM turns out not to be able to.
     pub(super) kvm_failed: Option<Arc<AtomicBool>>,
     pub(super) expected: Mutex<Expected>,
+    /// Held while it is held still or let run on, and while one is told from the other: an event is
+    /// heard after what it tells of, when the next may be under way.
+    pub(super) holding: tokio::sync::Mutex<()>,
     /// How often it was reset.
     pub(super) resets: watch::Sender<u64>,
     /// True when it has ended and nothing of it is left.
@@ -191,6 +194,7 @@ impl Running {
 
     /// Holds it still, or lets it run on.
     pub(super) async fn hold(&self, still: bool) -> Result<(), DriverError> {
+        let _held = self.holding.lock().await;
         // Before it is asked: the event comes before the answer.
         let before = std::mem::replace(&mut self.expected().paused, still);
         let asked = self.qmp.ask(if still { "stop" } else { "cont" }, None).await;

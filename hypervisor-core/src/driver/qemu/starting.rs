@@ -123,6 +123,7 @@ async fn bring_up(
         console,
         kvm_failed: kvm.then(|| shared.kvm_failed.clone()),
         expected: Default::default(),
+        holding: Default::default(),
         resets: Default::default(),
         gone: Default::default(),
     };

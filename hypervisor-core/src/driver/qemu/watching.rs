@@ -101,12 +101,7 @@ async fn heard(running: &Running, event: &Event, teller: &Teller) {
     match event.name.as_str() {
         "RESET" => heard_reset(running, event, teller),
         "STOP" => heard_stop(running, teller).await,
-        "RESUME" => {
-            let was_paused = std::mem::replace(&mut running.expected().paused, false);
-            if was_paused {
-                teller.tell(running.id, GuestEvent::Resumed);
-            }
-        }
+        "RESUME" => heard_resume(running, teller).await,
         "SHUTDOWN" => heard_shutdown(running, event),
         "GUEST_PANICKED" => {
             running.expected().ending = Some(Ending::Crashed(words::panicked()));
@@ -146,8 +141,21 @@ fn heard_shutdown(running: &Running, event: &Event) {
     });
 }
 
+/// It ran on; whether it still does, its status says.
+async fn heard_resume(running: &Running, teller: &Teller) {
+    let _held = running.holding.lock().await;
+    if !matches!(running.power().await, Ok(Power::Running)) {
+        return;
+    }
+    let was_paused = std::mem::replace(&mut running.expected().paused, false);
+    if was_paused {
+        teller.tell(running.id, GuestEvent::Resumed);
+    }
+}
+
 /// It stands still: by whose doing, its status says.
 async fn heard_stop(running: &Running, teller: &Teller) {
+    let _held = running.holding.lock().await;
     let status = match running.power().await {
         Ok(power) => power,
         // It ends, and that is told elsewhere.
