@@ -89,7 +89,7 @@ async fn a_yes_is_its_owners_alone() {
     // By chat: so is the code.
     ann.say(&host, "web1 kill").await.unwrap();
     let asked = ann.hear(&host, "Write yes").await.unwrap();
-    let code = asked.split("Write yes ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let code = asked.split("or yes ").nth(1).unwrap().split(')').next().unwrap().to_owned();
     for words in [format!("yes {code}"), "yes".into(), format!("web1 yes {code}")] {
         otto.say(&host, &words).await.unwrap();
         let answer = otto.hear(&host, "").await.unwrap();
