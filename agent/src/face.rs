@@ -22,6 +22,7 @@ mod limits;
 mod nodes;
 mod payloads;
 mod pep;
+mod picture;
 mod presence;
 mod pubsub;
 mod router;

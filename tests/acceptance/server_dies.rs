@@ -115,10 +115,7 @@ async fn all_is_right_again(server: &'static str, link: &'static str) {
     } else {
         ann.done(&host, "machine/web1/resume", &[]).await.unwrap();
     }
-    // What happened meanwhile is not on ejabberd's node of an account: not understood yet.
-    if component || server == "prosody" {
-        happened(&ann, &host, "machine.started").await;
-    }
+    happened(&ann, &host, "machine.started").await;
     happened(&ann, &host, "machine.resumed").await;
 
     // Who logs in anew sees the same.

@@ -122,8 +122,6 @@ impl Client {
                 }
                 _ => seen = Some(next),
             }
-            // An account's server answers for it; only a component asks back.
-            asked |= bare.node().is_some_and(|node| node.as_str() == "kvm1");
         }
         seen.context("not seen")
     }

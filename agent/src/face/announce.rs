@@ -156,11 +156,19 @@ impl Face {
         let Ok(answer) = self.wire.ask(iq.into(), PATIENCE).await else { return };
         let items = answer.get_child("query", roster).into_iter().flat_map(|query| query.children());
         let seen_by = items.filter(|item| matches!(item.attr("subscription"), Some("from" | "both")));
-        let people: Vec<BareJid> =
-            seen_by.filter_map(|item| Jid::new(item.attr("jid")?).ok()).map(Jid::into_bare).collect();
-        for person in people.into_iter().filter(|person| !self.agent.knows(person, &Target::Host)) {
-            let refusal = tag("presence", ns::CLIENT).attr("type", "unsubscribed");
-            self.say(refusal.attr("to", person.as_str())).await;
+        let people: Vec<(BareJid, bool)> = seen_by
+            .filter_map(|item| {
+                let person = Jid::new(item.attr("jid")?).ok()?.into_bare();
+                Some((person, item.attr("subscription") == Some("both")))
+            })
+            .collect();
+        for (person, ours) in
+            people.into_iter().filter(|(person, _)| !self.agent.knows(person, &Target::Host))
+        {
+            self.say(self.subscription(&Target::Host, &person, "unsubscribed")).await;
+            if ours {
+                self.say(self.subscription(&Target::Host, &person, "unsubscribe")).await;
+            }
         }
     }
 }

@@ -7,7 +7,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -29,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const WAITING_MAX: usize = 8192;
 /// How many items a node is asked to hold, most wanted first; servers differ in what they allow.
 const ITEMS: [&str; 4] = ["1000", "256", "100", "10"];
+/// How far back events are told again that the server does not have.
+const REPEATED_MAX: u64 = 100;
 const FORM: &str = "http://jabber.org/protocol/pubsub#node_config";
 const OPTIONS: &str = "http://jabber.org/protocol/pubsub#publish-options";
 
@@ -37,6 +42,8 @@ const OPTIONS: &str = "http://jabber.org/protocol/pubsub#publish-options";
 pub(crate) struct Pep {
     waiting: Mutex<Waiting>,
     wake: Notify,
+    /// The server has our picture, so presence may name it.
+    pub(crate) pictured: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -44,8 +51,12 @@ struct Waiting {
     items: VecDeque<(Node, String, Change)>,
     /// The number of the last event the server has.
     events_sent: Option<u64>,
+    /// The session is lost: nothing is sent before the next login, so that all goes in order.
+    down: bool,
     /// The nodes are to be made first: after each login that was not a resumption.
     prepare: bool,
+    /// Card and picture are to be looked after, when nothing else waits: they are large.
+    picture: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -88,9 +99,22 @@ impl Pep {
         self.wake.notify_one();
     }
 
+    /// Whether the server has our picture.
+    pub(crate) fn is_pictured(&self) -> bool {
+        self.pictured.load(Ordering::Relaxed)
+    }
+
+    /// Whether card and picture are to be looked after now; the nodes and the session go first.
+    fn wants_picture(&self) -> bool {
+        let mut waiting = self.waiting();
+        !waiting.down && !waiting.prepare && std::mem::take(&mut waiting.picture)
+    }
+
     /// Logged in anew: the nodes are looked after first.
     pub(crate) fn logged_in(&self) {
-        self.waiting().prepare = true;
+        let mut waiting = self.waiting();
+        (waiting.down, waiting.prepare, waiting.picture) = (false, true, true);
+        drop(waiting);
         self.wake.notify_one();
     }
 }
@@ -105,14 +129,24 @@ impl Face {
                 for node in [Node::State, Node::Events, Node::Metrics] {
                     self.prepare_node(node).await;
                 }
+                self.find_where_to_go_on().await;
             }
             while self.publish_next().await {}
+            if self.pep.wants_picture() {
+                self.put_up_picture().await;
+            }
         }
     }
 
     /// Publishes one thing; false when nothing waits or the link is down.
     async fn publish_next(&self) -> bool {
-        let next = self.pep.waiting().items.pop_front();
+        let next = {
+            let mut waiting = self.pep.waiting();
+            if waiting.down || waiting.prepare {
+                return false;
+            }
+            waiting.items.pop_front()
+        };
         if let Some((node, id, change)) = next {
             let answer = self.ask_pep(&request(node, &id, &change)).await;
             if is_down(&answer) {
@@ -121,6 +155,7 @@ impl Face {
                 if !newer {
                     waiting.items.push_front((node, id, change));
                 }
+                waiting.down = !waiting.prepare;
                 return false;
             }
             told(node, &answer);
@@ -139,11 +174,27 @@ impl Face {
         let change = Change::Publish(payloads::event(&event));
         let answer = self.ask_pep(&request(Node::Events, &event.sequence.to_string(), &change)).await;
         if is_down(&answer) {
+            let mut waiting = self.pep.waiting();
+            waiting.down = !waiting.prepare;
             return false;
         }
         told(Node::Events, &answer);
         self.pep.waiting().events_sent = Some(event.sequence);
         true
+    }
+
+    /// Which event is the newest that the server still has: one that was killed forgets what it took in
+    /// its last seconds, although it said that it had it.
+    async fn find_where_to_go_on(&self) {
+        let newest = self.last_event();
+        if newest == 0 {
+            return;
+        }
+        let items = tag("items", xep::PUBSUB).attr("node", Node::Events.name()).attr("max_items", "10");
+        let iq = tag("iq", ns::CLIENT).attr("type", "get").child(tag("pubsub", xep::PUBSUB).child(items));
+        let Ok(answer) = self.wire.ask(iq.into(), PATIENCE).await else { return };
+        let mut waiting = self.pep.waiting();
+        waiting.events_sent = Some(go_on_after(newest_item(&answer), newest, waiting.events_sent));
     }
 
     /// Sees to it that a node is there, may be read by who sees our presence, and holds enough: the
@@ -180,6 +231,20 @@ impl Face {
     }
 }
 
+/// The highest number among the items of an answer.
+fn newest_item(answer: &Element) -> Option<u64> {
+    let items = answer.get_child("pubsub", xep::PUBSUB)?.get_child("items", xep::PUBSUB)?;
+    items.children().filter_map(|item| item.attr("id")?.parse().ok()).max()
+}
+
+/// After which event to go on. What the server has is believed unless it cannot be ours: a state folder
+/// that was begun anew counts from one again.
+fn go_on_after(held: Option<u64>, newest: u64, sent: Option<u64>) -> u64 {
+    let held = held.filter(|held| *held <= newest).unwrap_or(0);
+    let from = held.max(newest.saturating_sub(REPEATED_MAX));
+    sent.map_or(from, |sent| sent.min(from))
+}
+
 /// Whether it was not sent because the link is down: it is sent again when it is up.
 fn is_down(answer: &Result<Element, Ask>) -> bool {
     matches!(answer, Err(Ask::NotSent(SendError::Down | SendError::Closed)))
@@ -187,11 +252,15 @@ fn is_down(answer: &Result<Element, Ask>) -> bool {
 
 fn told(node: Node, answer: &Result<Element, Ask>) {
     if let Err(error) = answer {
-        let said = match error {
-            Ask::Refused(iq) => iq.get_child("error", ns::CLIENT).map(String::from).unwrap_or_default(),
-            _ => String::new(),
-        };
-        tracing::warn!(node = node.name(), %error, said, "not published");
+        tracing::warn!(node = node.name(), %error, said = said(error), "not published");
+    }
+}
+
+/// The server's own words for a refusal.
+pub(crate) fn said(error: &Ask) -> String {
+    match error {
+        Ask::Refused(iq) => iq.get_child("error", ns::CLIENT).map(String::from).unwrap_or_default(),
+        _ => String::new(),
     }
 }
 
@@ -238,6 +307,20 @@ mod tests {
         assert_eq!(waiting.items.len(), 2);
         assert_eq!(waiting.items[0].2, Change::Publish(Element::bare("b", "x")));
         assert_eq!(waiting.items[1].2, Change::Retract);
+    }
+
+    #[test]
+    fn what_a_server_forgot_is_told_again() {
+        assert_eq!(go_on_after(Some(7), 9, Some(9)), 7, "it had said that it has 8 and 9");
+        assert_eq!(go_on_after(Some(9), 9, Some(7)), 7, "what is not known to be there is told");
+        assert_eq!(go_on_after(Some(9), 9, None), 9, "the agent was begun again");
+        assert_eq!(go_on_after(None, 900, Some(900)), 800, "all is gone; not all is told again");
+        assert_eq!(go_on_after(Some(900), 5, None), 0, "those are of another life");
+        let answer: Element = "<iq xmlns='jabber:client'><pubsub xmlns='http://jabber.org/protocol/pubsub'>\
+            <items node='n'><item id='9'/><item id='10'/><item id='x'/></items></pubsub></iq>"
+            .parse()
+            .unwrap();
+        assert_eq!(newest_item(&answer), Some(10));
     }
 
     #[test]

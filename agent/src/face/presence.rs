@@ -51,7 +51,7 @@ impl Face {
             .child(tag("status", ns::CLIENT).text(self.host_sentence()))
             .child(self.caps.element(&Target::Host))
             .child(self.host_state());
-        match self.addresses().is_component() {
+        match self.addresses().is_component() || self.pep.is_pictured() {
             true => presence.child(self.picture(Entity::Host)),
             false => presence,
         }
@@ -194,6 +194,9 @@ impl Face {
         match presence.attr("type") {
             Some("subscribe") => self.asked_to_subscribe(&target, &person).await,
             Some("probe") => self.probed(&target, &person).await,
+            Some("unsubscribe") if !self.addresses().is_component() => {
+                self.say(self.subscription(&target, &person, "unsubscribe")).await;
+            }
             _ if !self.addresses().is_component() => {}
             None => self.appeared(&target, from, presence).await,
             Some("unavailable") => {
@@ -229,7 +232,11 @@ impl Face {
                 }
                 true
             }
-            (true, Some(_)) => return self.say(self.subscription(target, person, "subscribed")).await,
+            (true, Some(_)) => {
+                // Their server answers for them when we see them already.
+                self.say(self.subscription(target, person, "subscribed")).await;
+                return self.say(self.subscription(target, person, "subscribe")).await;
+            }
             _ => false,
         };
         let why = match (allowed, full, target) {

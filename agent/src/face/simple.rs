@@ -7,6 +7,7 @@ use xmpp_parsers::ns as xep;
 
 use super::{
     Face,
+    entity::Entity,
     stanza::{Fault, Inquiry, tag},
 };
 use crate::asked::Target;
@@ -46,7 +47,12 @@ impl Face {
     /// The vCard (XEP-0054): name, what it is, and the picture.
     pub(crate) fn card(&self, inquiry: &Inquiry) -> Result<Element, Fault> {
         let entity = self.entity(&inquiry.target).ok_or_else(Fault::not_found)?;
-        let (name, about) = match &inquiry.target {
+        Ok(self.card_of(&inquiry.target, entity))
+    }
+
+    /// The vCard of an entity.
+    pub(crate) fn card_of(&self, target: &Target, entity: Entity) -> Element {
+        let (name, about) = match target {
             Target::Host => (self.host_name.clone(), "A host of machines, run by Skerry.".to_owned()),
             Target::Machine(name) => (name.to_string(), format!("A machine on {}.", self.host_name)),
         };
@@ -55,11 +61,11 @@ impl Face {
         let photo = tag("PHOTO", xep::VCARD)
             .child(text("TYPE", "image/png"))
             .child(text("BINVAL", &STANDARD.encode(&avatar.png)));
-        Ok(tag("vCard", xep::VCARD)
+        tag("vCard", xep::VCARD)
             .child(text("FN", &name))
             .child(text("NICKNAME", &name))
             .child(text("DESC", &about))
             .child(photo)
-            .into())
+            .into()
     }
 }
