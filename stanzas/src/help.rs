@@ -2,7 +2,7 @@
 //! phone.
 
 use crate::command::{
-    Declaration, Effect,
+    Declaration, Effect, Role,
     argument::{Argument, Takes},
 };
 
@@ -28,7 +28,7 @@ pub fn overview(offered: &[&Declaration], machine: &[&Declaration]) -> String {
     for (heading, effect) in [
         ("*Look*", Effect::Read),
         ("*Change*", Effect::Change),
-        ("*Take away* (asks first)", Effect::Destroy),
+        ("*With care* (asks first)", Effect::Destroy),
     ] {
         let group: Vec<_> = offered.iter().filter(|declaration| declaration.effect == effect).collect();
         if group.is_empty() {
@@ -44,7 +44,7 @@ pub fn overview(offered: &[&Declaration], machine: &[&Declaration]) -> String {
     if !machine.is_empty() {
         let verbs: Vec<_> = machine.iter().map(|declaration| declaration.verb).collect();
         text.push_str(&format!(
-            "*For a machine*, named first or last (web1 start, start web1)\n{}\n\n",
+            "*For a machine*, named first or last (web1 status, status web1)\n{}\n\n",
             verbs.join(", ")
         ));
     }
@@ -72,7 +72,8 @@ pub fn about(declaration: &Declaration, at: At<'_>) -> String {
     if !declaration.aliases.is_empty() {
         text.push_str(&format!("\nThe same: {}", declaration.aliases.join(", ")));
     }
-    text.push_str(&format!("\nNeeds the role {} or a higher one", declaration.role.word()));
+    let or_higher = if declaration.role == Role::Admin { "" } else { " or a higher one" };
+    text.push_str(&format!("\nNeeds the role {}{or_higher}", declaration.role.word()));
     if let Some(capability) = declaration.needs {
         text.push_str(&format!(", and a driver with the capability {capability}"));
     }
@@ -168,6 +169,8 @@ mod tests {
              The same: force-off\n\
              Needs the role operator or a higher one. Asks before it does it."
         );
+        let text = about(&Declaration::of::<host::Create>(), At::Own);
+        assert!(text.ends_with("\nNeeds the role admin."), "no role is higher: {text}");
         let text = about(&Declaration::of::<machine::Console>(), At::Host { machine: "web1" });
         assert!(text.contains("Usage: MACHINE console [TEXT] [lines=N]"), "{text}");
         assert!(text.contains("- web1 console (the last lines)"), "{text}");

@@ -35,6 +35,8 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 const LATE_SECONDS: i64 = 60;
 /// A longer one is no command.
 const BODY_BYTES_MAX: usize = 16 * 1024;
+/// Mention notifications (XEP-0452).
+const MENTIONS: &str = "urn:xmpp:mmn:0";
 /// What other agents know us by, and we them.
 const MARK: &str = "agent";
 
@@ -85,7 +87,7 @@ impl Face {
         if self.addresses().is_ours(&from) || !is_spoken(&message) {
             return;
         }
-        let Some(tone) = self.tone(&message, &from, &target).await else { return };
+        let Some(tone) = self.tone(&message, &from, &to, &target).await else { return };
         let body = message.get_child("body", ns::CLIENT).map(Element::text).unwrap_or_default();
         let said = Message {
             key: key(&message, &from),
@@ -105,7 +107,7 @@ impl Face {
     }
 
     /// How to answer, when at all; and the receipt, when one is asked for and they may know we are here.
-    async fn tone(&self, message: &Element, from: &Jid, target: &Target) -> Option<Tone> {
+    async fn tone(&self, message: &Element, from: &Jid, to: &Jid, target: &Target) -> Option<Tone> {
         let body = message.get_child("body", ns::CLIENT).map(Element::text);
         let encrypted =
             message.has_child("encryption", xep::EME) || message.has_child("encrypted", xep::LEGACY_OMEMO);
@@ -120,13 +122,13 @@ impl Face {
         };
         let tone = self.talks.admit(&from.to_bare(), tone)?;
         if known {
-            self.receipt(message).await;
+            self.receipt(message, to).await;
         }
         Some(tone)
     }
 
     /// Delivery receipt (XEP-0184).
-    async fn receipt(&self, message: &Element) {
+    async fn receipt(&self, message: &Element, to: &Jid) {
         let (Some(id), true) = (message.attr("id"), message.has_child("request", xep::RECEIPTS)) else {
             return;
         };
@@ -135,8 +137,10 @@ impl Face {
             .attr_if("to", message.attr("from"))
             .attr_if("type", message.attr("type"))
             .attr("id", fresh_id())
-            .child(tag("received", xep::RECEIPTS).attr("id", id));
-        self.say(receipt.child(hint(Hint::NoStore))).await;
+            .child(tag("received", xep::RECEIPTS).attr("id", id))
+            .child(hint(Hint::NoStore))
+            .children(to.node().is_none().then(spoken_by_a_domain));
+        self.say(receipt).await;
     }
 
     async fn reply(&self, message: Message, tone: Tone) {
@@ -266,6 +270,7 @@ impl Face {
             .children(words.buttons.iter().cloned().map(Element::from))
             .children(passing)
             .child(tag("origin-id", xep::SID).attr("id", &id))
+            .children(to.to.node().is_none().then(spoken_by_a_domain))
             .child(mark());
         self.say(message).await;
         id
@@ -275,6 +280,13 @@ impl Face {
 /// Says to other agents that this was said by one.
 fn mark() -> Tag {
     tag(MARK, ns::HOST)
+}
+
+/// Says of a message from a bare domain that it is meant for a person: an empty mention (XEP-0452).
+/// Converse.js takes what a domain says for an announcement of the server, and shows it in no chat, unless
+/// it is marked so; no other client looks at it.
+fn spoken_by_a_domain() -> Tag {
+    tag("mentions", MENTIONS)
 }
 
 /// Whether a message was said to us, by somebody, now. Not: groups, headlines, copies and forwards
