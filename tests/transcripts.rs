@@ -40,6 +40,7 @@ transcripts! {
     adhoc_several_steps,
     caps,
     caps_forged,
+    chat_asked_again,
     chat_commands,
     chat_confirm,
     chat_hello_and_help,

@@ -61,6 +61,11 @@ impl Job {
         self.permit.person().to_string()
     }
 
+    /// Where whoever waits hears how it goes.
+    pub(crate) fn progress(&self) -> Option<mpsc::Sender<String>> {
+        self.progress.clone()
+    }
+
     /// Tells whoever waits how it goes. Who does not read misses it.
     pub(crate) fn say(&self, text: String) {
         if let Some(progress) = &self.progress {

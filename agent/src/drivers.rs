@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use hypervisor_core::{
-    driver::{Driver, DriverError, DriverEvent, Launch, Observed, Probe},
+    driver::{Driver, DriverError, DriverEvent, Launch, Observed, Plea, Probe},
     machine::MachineId,
 };
 use skerry_stanzas::refusal::{Reason, Refusal};
@@ -108,6 +108,9 @@ impl Driver for Absent {
         self.no()
     }
     async fn reboot(&self, _id: MachineId) -> Result<(), DriverError> {
+        self.no()
+    }
+    async fn ask_again(&self, _id: MachineId, _plea: Plea) -> Result<(), DriverError> {
         self.no()
     }
     async fn kill(&self, _id: MachineId) -> Result<(), DriverError> {

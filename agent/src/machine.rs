@@ -149,8 +149,17 @@ pub(crate) struct Do {
     pub(crate) wait: Duration,
     /// Who asked.
     pub(crate) by: Option<String>,
+    /// Where to say how it goes, when somebody wants to know.
+    pub(crate) progress: Option<mpsc::Sender<String>>,
     /// The answer, when it is done.
     pub(crate) reply: Reply,
+}
+
+impl Do {
+    /// A start that nobody watches.
+    pub(crate) fn start(by: Option<String>, reply: Reply) -> Self {
+        Self { request: Request::Start, wait: task::WAIT, by, progress: None, reply }
+    }
 }
 
 /// A change of what is remembered.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hypervisor_core::{
     driver::{
-        Console, Driver, DriverError, DriverEvent, Launch, Observed, Probe,
+        Console, Driver, DriverError, DriverEvent, Launch, Observed, Plea, Probe,
         fake::{Fake, FakeWorld},
     },
     machine::MachineId,
@@ -41,6 +41,9 @@ impl Driver for Panicky {
     }
     async fn reboot(&self, id: MachineId) -> Result<(), DriverError> {
         self.0.reboot(id).await
+    }
+    async fn ask_again(&self, id: MachineId, plea: Plea) -> Result<(), DriverError> {
+        self.0.ask_again(id, plea).await
     }
     async fn kill(&self, id: MachineId) -> Result<(), DriverError> {
         self.0.kill(id).await

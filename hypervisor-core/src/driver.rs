@@ -42,6 +42,15 @@ impl Capability {
     }
 }
 
+/// What a guest is asked to do by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plea {
+    /// To shut down.
+    Shutdown,
+    /// To reboot.
+    Reboot,
+}
+
 /// What is needed to start a machine.
 #[derive(Clone, Debug)]
 pub struct Launch {
@@ -193,6 +202,11 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Asks the guest to reboot; returns when asked, not when done ([`GuestEvent::Rebooted`]).
     async fn reboot(&self, id: MachineId) -> Result<(), DriverError>;
+
+    /// Asks once more for what [`Driver::shutdown`] or [`Driver::reboot`] asked: a guest that was not
+    /// listening yet, because it was booting, does not hear of it otherwise. If it was not asked, or
+    /// has done it meanwhile, nothing happens: no second reboot follows from it.
+    async fn ask_again(&self, id: MachineId, plea: Plea) -> Result<(), DriverError>;
 
     /// Cuts the power: it does not run when this returns. Fine if it did not run, or is not known.
     /// No event follows.

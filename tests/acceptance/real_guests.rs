@@ -55,6 +55,17 @@ async fn a_real_guest_boots_answers_and_shuts_down() {
 }
 
 #[tokio::test]
+async fn a_shutdown_before_the_guest_listens_is_heard_when_it_does() {
+    let lab = Wanted::new("prosody", "component").machines(1).real_guests().up().await.unwrap();
+    let operator = lab.client("operator").await.unwrap();
+    let machine = lab.record.machines[0].jid.clone();
+    operator.command(&machine, "start", &[]).await.unwrap();
+    operator.command(&machine, "shutdown", &[]).await.unwrap();
+    assert_eq!(status(&operator, &machine).await["state"], "stopped");
+    lab.down().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_killed_agent_finds_its_guest_again() {
     let (mut lab, operator, machine) = running_guest().await;
     let before = boot_id(&operator, &machine).await;

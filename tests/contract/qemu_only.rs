@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use hypervisor_core::{
     definition::{Boot, Definition, Disk, DiskFormat},
-    driver::{DriverError, GuestEvent, Launch, Power, disk},
+    driver::{DriverError, GuestEvent, Launch, Plea, Power, disk},
 };
 
 use crate::{qemu::QemuBench, story::Story};
@@ -130,6 +130,36 @@ async fn each_reboot_is_told_once_however_often_the_machine_is_reset_for_it() {
     story.comes_up_times(&launch, 4).await;
     story.shutdown(launch.id).await;
     assert_eq!(story.event(launch.id).await, GuestEvent::Halted, "our own reset is not told, nor one twice");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shutdown_that_came_too_early_is_heard_when_it_is_asked_again() {
+    let mut story = story().await;
+    let launch = story.running().await;
+    // It has not got as far as to listen, nor does it later think of what was pressed before.
+    story.shutdown(launch.id).await;
+    story.comes_up_times(&launch, 1).await;
+    let again = async |plea| story.goes_well("ask again", story.driver().ask_again(launch.id, plea)).await;
+    again(Plea::Reboot).await;
+    // Twice, as when the first of them was heard after all.
+    again(Plea::Shutdown).await;
+    again(Plea::Shutdown).await;
+    assert_eq!(story.event(launch.id).await, GuestEvent::Halted);
+    story.is_gone(&launch).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_rebooted_is_not_asked_again() {
+    let mut story = story().await;
+    let launch = story.listening().await;
+    story.goes_well("reboot", story.driver().reboot(launch.id)).await;
+    assert_eq!(story.event(launch.id).await, GuestEvent::Rebooted);
+    story.comes_up_times(&launch, 2).await;
+    story.goes_well("ask again", story.driver().ask_again(launch.id, Plea::Reboot)).await;
+    story.types(launch.id, b"echo still he''re\n").await;
+    story.shows(&launch, b"still here").await;
+    story.types(launch.id, b"poweroff\n").await;
+    assert_eq!(story.event(launch.id).await, GuestEvent::Halted, "a shutdown of its own is no reboot");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,7 @@ use std::{
 use futures::{StreamExt, stream};
 use hypervisor_core::{
     driver::{Driver, DriverEvent},
-    lifecycle::{Cause, Event, Request, State, next},
+    lifecycle::{Cause, Event, State, next},
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -177,8 +177,7 @@ impl Agent {
         if seen.is_some() {
             for machine in self.inner.machines.all().iter().filter(|machine| machine.record().autostart) {
                 let (reply, _) = oneshot::channel();
-                let start = Do { request: Request::Start, wait: task::WAIT, by: None, reply };
-                machine.send(Order::Do(start));
+                machine.send(Order::Do(Do::start(None, reply)));
             }
         }
         self.inner.store.run(move |connection| schema::set_fact(connection, BOOT, &boot)).await

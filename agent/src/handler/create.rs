@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use hypervisor_core::{
     definition::{Boot, Definition, Disk, DiskFormat},
     driver::{Driver, DriverError, disk},
-    lifecycle::{Exit, Request, State, Wanted},
+    lifecycle::{Exit, State, Wanted},
     machine::{MachineId, MachineName},
 };
 use skerry_stanzas::{
@@ -56,7 +56,7 @@ impl Agent {
         let record = machine.record();
         job.say(format!("{} is starting.", record.name));
         let by = Some(job.by());
-        let start = |reply| Order::Do(Do { request: Request::Start, wait: task::WAIT, by, reply });
+        let start = |reply| Order::Do(Do::start(by, reply));
         match machine.order(start).await {
             Ok(report) => {
                 let sentence =

@@ -31,8 +31,8 @@ impl Agent {
         {
             job.say(meanwhile);
         }
-        let by = Some(job.by());
-        let report = machine.order(|reply| Order::Do(Do { request, wait, by, reply })).await?;
+        let (by, progress) = (Some(job.by()), job.progress());
+        let report = machine.order(|reply| Order::Do(Do { request, wait, by, progress, reply })).await?;
         let sentence = match report.already {
             true => wording::was_already(&report.record.name, &report.record.state),
             false => done(&report.record, request),

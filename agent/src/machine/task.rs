@@ -4,6 +4,7 @@
 //! was asked to shut down) runs beside the queue, so that a kill gets through. A panic anywhere in it
 //! fails this machine and nothing else.
 
+mod asking;
 mod doing;
 mod edits;
 
@@ -17,8 +18,11 @@ use hypervisor_core::{
 use skerry_stanzas::refusal::Refusal;
 use tokio::{sync::mpsc, time::Instant};
 
-use self::doing::{Doing, End};
 pub(crate) use self::edits::{labels, protected, taken};
+use self::{
+    asking::Asking,
+    doing::{Doing, End},
+};
 use super::{
     Card, Do, Machine, Order, QUEUE_MAX, Record, Reply, Report,
     publisher::{Change, Publisher},
@@ -85,7 +89,10 @@ impl Task {
             biased;
             Some(event) = self.guest.recv(), if hears => Box::pin(self.guest_did(event)).await,
             () = self.card.overlooked.notified(), if hears => Box::pin(self.look()).await,
-            end = Doing::end(&mut self.doing), if request.is_some() => Box::pin(self.ended(end)).await,
+            end = Doing::end(&mut self.doing), if request.is_some() => match end {
+                End::NotYet(asking) => self.not_yet(asking),
+                end => Box::pin(self.ended(end)).await,
+            },
             order = self.orders.recv(), if takes_orders => match order {
                 Some(order) => return Box::pin(self.order(*order)).await,
                 None => return Flow::End,
@@ -117,7 +124,7 @@ impl Task {
             }
             Verdict::Join => {
                 if let Some(doing) = &mut self.doing {
-                    doing.waiting.push(ask.reply);
+                    doing.join(ask);
                 }
             }
             Verdict::Interrupt => {
@@ -152,6 +159,14 @@ impl Task {
         }
         crash::point("intent-stored");
         self.doing = Some(Box::new(Doing::begin(&self.card, ask, before)));
+    }
+
+    /// The guest was asked once more; it may be listening now.
+    fn not_yet(&mut self, asking: Asking) {
+        if let Some(doing) = &mut self.doing {
+            doing.say(&wording::asked_again(&self.card.record().name, asking.plea));
+            doing.go_on(&self.card, asking);
+        }
     }
 
     /// What was being done has come to its end.
@@ -189,6 +204,7 @@ impl Task {
                 let refusal = doing::timed_out(&name, doing.request, doing.wait);
                 doing.refuse(&refusal);
             }
+            End::NotYet(_) => {}
             End::Failed(error) => {
                 let refusal = wording::driver_said(&name, doing.request, error);
                 doing.refuse(&refusal);

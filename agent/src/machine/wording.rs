@@ -1,7 +1,7 @@
 //! What machines are said to be and to have done, in plain words.
 
 use hypervisor_core::{
-    driver::DriverError,
+    driver::{DriverError, Plea},
     lifecycle::{Event, Exit, Obstacle, Request, Side, State},
     machine::MachineName,
 };
@@ -103,6 +103,15 @@ pub(crate) fn driver_said(name: &MachineName, request: Request, error: DriverErr
 /// The cause of a failure, as it is kept and shown.
 pub(crate) fn cause(error: &DriverError) -> String {
     error.to_string()
+}
+
+/// While a guest that was asked does not do it.
+pub(crate) fn asked_again(name: &MachineName, plea: Plea) -> String {
+    let (done, what) = match plea {
+        Plea::Shutdown => ("shut down", "shut down"),
+        Plea::Reboot => ("rebooted", "reboot"),
+    };
+    format!("{name} has not {done} yet; it may still be booting. It was asked again to {what}.")
 }
 
 /// "it is running."

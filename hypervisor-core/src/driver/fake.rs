@@ -7,9 +7,10 @@
 //!
 //! A fake guest boots at once, writes [`FakeWorld::READY`] to its console, echoes what is typed, and
 //! obeys the lines `halt`, `reboot` and `crash`. Its kernel command line may have the words
-//! `fake.start=fails`, `fake.start=hangs`, `fake.start=2s` and `fake.deaf` (it ignores shutdown and
-//! reboot): faults that can be ordered through an agent; within the process there is [`Faults`]. Time
-//! is tokio's, so that a test can pause it.
+//! `fake.start=fails`, `fake.start=hangs`, `fake.start=2s`, `fake.deaf` (it ignores shutdown and
+//! reboot) and `fake.deaf=2` (it ignores the first two times it is asked): faults that can be ordered
+//! through an agent; within the process there is [`Faults`]. Time is tokio's, so that a test can pause
+//! it.
 
 mod faults;
 mod guest;
@@ -29,7 +30,7 @@ pub use self::{
 };
 use crate::{
     driver::{
-        Adopt, Capability, Console, Driver, DriverError, DriverEvent, Foreign, Launch, Observed, Pause,
+        Adopt, Capability, Console, Driver, DriverError, DriverEvent, Foreign, Launch, Observed, Pause, Plea,
         Probe, Reset,
     },
     machine::MachineId,
@@ -136,12 +137,17 @@ impl Driver for Fake {
 
     async fn shutdown(&self, id: MachineId) -> Result<(), DriverError> {
         self.slowly().await;
-        self.world.ask_shutdown(id)
+        self.world.ask(id, Plea::Shutdown)
     }
 
     async fn reboot(&self, id: MachineId) -> Result<(), DriverError> {
         self.slowly().await;
-        self.world.ask_reboot(id)
+        self.world.ask(id, Plea::Reboot)
+    }
+
+    async fn ask_again(&self, id: MachineId, plea: Plea) -> Result<(), DriverError> {
+        self.slowly().await;
+        self.world.ask_again(id, plea)
     }
 
     async fn kill(&self, id: MachineId) -> Result<(), DriverError> {

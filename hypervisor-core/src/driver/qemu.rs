@@ -40,7 +40,7 @@ use tokio::{
 use self::{arguments::CONSOLE_LOG, folder::Folder, process::Process, running::Running, watching::Teller};
 use crate::{
     driver::{
-        Adopt, Capability, Console, Driver, DriverError, DriverEvent, Foreign, Launch, Observed, Pause,
+        Adopt, Capability, Console, Driver, DriverError, DriverEvent, Foreign, Launch, Observed, Pause, Plea,
         Power, Probe, Reset,
     },
     kvm,
@@ -302,6 +302,10 @@ impl Driver for Qemu {
 
     async fn reboot(&self, id: MachineId) -> Result<(), DriverError> {
         self.running(id)?.reboot().await
+    }
+
+    async fn ask_again(&self, id: MachineId, plea: Plea) -> Result<(), DriverError> {
+        self.running(id)?.ask_again(plea).await
     }
 
     async fn kill(&self, id: MachineId) -> Result<(), DriverError> {

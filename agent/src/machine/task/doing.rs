@@ -8,8 +8,9 @@ use hypervisor_core::{
     machine::MachineName,
 };
 use skerry_stanzas::refusal::{Reason, Refusal};
+use tokio::sync::mpsc;
 
-use super::{Reply, Report};
+use super::{Reply, Report, asking::Asking};
 use crate::{
     crash,
     machine::{Card, Do, Record, start::Planned, wording},
@@ -20,6 +21,14 @@ pub(super) enum End {
     Done,
     TimedOut,
     Failed(DriverError),
+    /// It has not: the guest was asked once more, and is waited for on.
+    NotYet(Asking),
+}
+
+/// One who waits.
+struct Waiting {
+    progress: Option<mpsc::Sender<String>>,
+    reply: Reply,
 }
 
 /// Something under way.
@@ -27,7 +36,7 @@ pub(super) struct Doing {
     pub(super) request: Request,
     pub(super) by: Option<String>,
     pub(super) wait: Duration,
-    pub(super) waiting: Vec<Reply>,
+    waiting: Vec<Waiting>,
     wanted_before: Wanted,
     work: Pin<Box<dyn Future<Output = End> + Send>>,
 }
@@ -35,16 +44,33 @@ pub(super) struct Doing {
 impl Doing {
     /// Sets it going.
     pub(super) fn begin(card: &Arc<Card>, ask: Do, wanted_before: Wanted) -> Self {
-        let Do { request, wait, by, reply } = ask;
+        let Do { request, wait, by, progress, reply } = ask;
         let card = Arc::clone(card);
         Self {
             request,
             by,
             wait,
-            waiting: vec![reply],
+            waiting: vec![Waiting { progress, reply }],
             wanted_before,
             work: Box::pin(work(card, request, wait)),
         }
+    }
+
+    /// Somebody else asks for the same: they wait for its end together.
+    pub(super) fn join(&mut self, ask: Do) {
+        self.waiting.push(Waiting { progress: ask.progress, reply: ask.reply });
+    }
+
+    /// Tells those who wait how it goes. Who does not read misses it.
+    pub(super) fn say(&self, text: &str) {
+        for progress in self.waiting.iter().filter_map(|waiting| waiting.progress.as_ref()) {
+            let _ = progress.try_send(text.to_owned());
+        }
+    }
+
+    /// The guest is waited for on.
+    pub(super) fn go_on(&mut self, card: &Card, asking: Asking) {
+        self.work = Box::pin(asking.wait(Arc::clone(&card.driver), card.id));
     }
 
     /// Waits for the end of what is under way; for ever when nothing is.
@@ -68,14 +94,14 @@ impl Doing {
 
     /// Tells those who wait that it is done.
     pub(super) fn answer(self, report: &Report) {
-        for reply in self.waiting {
+        for Waiting { reply, .. } in self.waiting {
             let _ = reply.send(Ok(report.clone()));
         }
     }
 
     /// Tells those who wait why not.
     pub(super) fn refuse(self, refusal: &Refusal) {
-        for reply in self.waiting {
+        for Waiting { reply, .. } in self.waiting {
             let _ = reply.send(Err(refusal.clone()));
         }
     }
@@ -108,14 +134,11 @@ async fn work(card: Arc<Card>, request: Request, wait: Duration) -> End {
         },
     };
     crash::point("after-driver");
-    match (done, request) {
+    match (done, Asking::of(request, wait)) {
         (Err(error), _) => End::Failed(error),
         // The guest was asked; it says itself when it has done it.
-        (Ok(()), Request::Shutdown | Request::Reboot) => {
-            tokio::time::sleep(wait).await;
-            End::TimedOut
-        }
-        (Ok(()), _) => End::Done,
+        (Ok(()), Some(asking)) => asking.wait(Arc::clone(driver), card.id).await,
+        (Ok(()), None) => End::Done,
     }
 }
 

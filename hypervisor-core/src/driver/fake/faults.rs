@@ -1,7 +1,7 @@
 //! What goes wrong, to order.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     time::Duration,
 };
 
@@ -41,9 +41,27 @@ impl StartFault {
     }
 }
 
-/// Whether a machine's kernel command line has the word `fake.deaf`: see [`Faults::deaf`].
-pub(super) fn born_deaf(definition: &Definition) -> bool {
-    words(definition).any(|word| word == "fake.deaf")
+/// How often a machine does not hear what it is asked, by its kernel command line: `fake.deaf` never
+/// does, `fake.deaf=2` not the first two times. See [`Faults::deaf`] and [`Faults::deaf_for`].
+pub(super) fn born_deaf(definition: &Definition) -> u32 {
+    words(definition)
+        .find_map(|word| match word.strip_prefix("fake.deaf")? {
+            "" => Some(ALWAYS),
+            times => times.strip_prefix('=')?.parse().ok(),
+        })
+        .unwrap_or(0)
+}
+
+/// So often that it is always.
+pub(super) const ALWAYS: u32 = u32::MAX;
+
+/// Whether it is not heard this time either.
+pub(super) fn unheard(times: &mut u32) -> bool {
+    let unheard = *times > 0;
+    if *times != ALWAYS {
+        *times = times.saturating_sub(1);
+    }
+    unheard
 }
 
 fn words(definition: &Definition) -> impl Iterator<Item = &str> {
@@ -59,7 +77,7 @@ fn words(definition: &Definition) -> impl Iterator<Item = &str> {
 pub(super) struct Orders {
     pub(super) next_starts: HashMap<MachineId, VecDeque<StartFault>>,
     pub(super) next_start_of_any: Option<StartFault>,
-    pub(super) deaf: HashSet<MachineId>,
+    pub(super) deaf: HashMap<MachineId, u32>,
     pub(super) observed: HashMap<MachineId, Observed>,
     pub(super) events_lost: bool,
     pub(super) slowness: Duration,
@@ -83,12 +101,12 @@ impl Faults {
 
     /// Whether the guest ignores being asked to shut down or to reboot.
     pub fn deaf(&self, id: MachineId, deaf: bool) {
-        let mut inside = held(&self.0.0.inside);
-        if deaf {
-            inside.orders.deaf.insert(id);
-        } else {
-            inside.orders.deaf.remove(&id);
-        }
+        self.deaf_for(id, if deaf { ALWAYS } else { 0 });
+    }
+
+    /// So often the guest does not hear that it is asked to shut down or to reboot, as one that boots.
+    pub fn deaf_for(&self, id: MachineId, times: u32) {
+        held(&self.0.0.inside).orders.deaf.insert(id, times);
     }
 
     /// What an observation says from now on instead of the truth; `None` for the truth again.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::{
-    driver::{Launch, Power},
+    driver::{Launch, Plea, Power},
     lifecycle::Cause,
 };
 
@@ -22,8 +22,14 @@ pub(super) struct Guest {
     /// When its present run began, by the world's clock.
     pub(super) born_ms: u64,
     pub(super) memory_mib: u64,
-    /// It ignores shutdown and reboot, by its command line.
-    pub(super) deaf: bool,
+    /// So often it ignores shutdown and reboot, by its command line.
+    pub(super) deaf_for: u32,
+    /// What it was asked to do and has not done.
+    #[serde(skip)]
+    pub(super) asked: Option<Plea>,
+    /// It heard, and is about to do it.
+    #[serde(skip)]
+    pub(super) heard: bool,
     /// Grows with each start, so that what was meant for an earlier run does not reach a later one.
     #[serde(skip)]
     pub(super) run: u64,
@@ -138,5 +144,12 @@ impl Guest {
         self.life = life;
         self.followers = None;
         self.typed = Vec::new();
+        self.did();
+    }
+
+    /// It has done what it was asked, or something else; either way that is over.
+    pub(super) fn did(&mut self) {
+        self.asked = None;
+        self.heard = false;
     }
 }

@@ -27,7 +27,14 @@ const OUTDATED_MAX: usize = 10_000;
 #[serde(rename_all = "lowercase", tag = "what")]
 pub(super) enum Record<'a> {
     /// A machine, as it is now.
-    Guest { id: MachineId, life: Cow<'a, Life>, born_ms: u64, memory_mib: u64, deaf: bool },
+    Guest {
+        id: MachineId,
+        life: Cow<'a, Life>,
+        born_ms: u64,
+        memory_mib: u64,
+        #[serde(default)]
+        deaf_for: u32,
+    },
     /// Its console grew.
     Wrote { id: MachineId, bytes: Vec<u8> },
     /// It is forgotten.
@@ -40,19 +47,19 @@ pub(super) enum Record<'a> {
 
 impl<'a> Record<'a> {
     pub(super) fn guest(id: MachineId, guest: &'a Guest) -> Self {
-        let Guest { life, born_ms, memory_mib, deaf, .. } = guest;
-        let (born_ms, memory_mib, deaf) = (*born_ms, *memory_mib, *deaf);
-        Record::Guest { id, life: Cow::Borrowed(life), born_ms, memory_mib, deaf }
+        let Guest { life, born_ms, memory_mib, deaf_for, .. } = guest;
+        let (born_ms, memory_mib, deaf_for) = (*born_ms, *memory_mib, *deaf_for);
+        Record::Guest { id, life: Cow::Borrowed(life), born_ms, memory_mib, deaf_for }
     }
 
     fn replay(self, inside: &mut Inside) {
         match self {
-            Record::Guest { id, life, born_ms, memory_mib, deaf } => {
+            Record::Guest { id, life, born_ms, memory_mib, deaf_for } => {
                 let guest = inside.guests.entry(id).or_default();
                 guest.life = life.into_owned();
                 guest.born_ms = born_ms;
                 guest.memory_mib = memory_mib;
-                guest.deaf = deaf;
+                guest.deaf_for = deaf_for;
             }
             Record::Wrote { id, bytes } => inside.guests.entry(id).or_default().write(&bytes),
             Record::Forgotten { id } => {

@@ -117,6 +117,26 @@ async fn a_deaf_guest_runs_on_and_so_does_a_paused_one() {
     assert_eq!(power(&fake, &launch).await, Power::Paused);
 }
 
+#[tokio::test]
+async fn one_deaf_for_some_times_hears_the_next_when_it_is_asked_again() {
+    let fake = Fake::new();
+    let launch = running(&fake).await;
+    let again = async |plea| fake.ask_again(launch.id, plea).await.unwrap();
+    again(Plea::Shutdown).await;
+    assert_eq!(power(&fake, &launch).await, Power::Running, "it was not asked at all");
+    fake.faults().deaf_for(launch.id, 2);
+    fake.shutdown(launch.id).await.unwrap();
+    again(Plea::Reboot).await;
+    again(Plea::Shutdown).await;
+    assert_eq!(power(&fake, &launch).await, Power::Running);
+    again(Plea::Shutdown).await;
+    assert_eq!(power(&fake, &launch).await, Power::Off);
+    assert!(matches!(fake.ask_again(launch.id, Plea::Shutdown).await, Err(DriverError::NotRunning)));
+    let mut events = fake.events().unwrap();
+    assert_eq!(events.try_recv().unwrap().what, GuestEvent::Halted);
+    assert!(events.try_recv().is_err());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_command_line_can_order_faults() {
     let fake = Fake::new();
@@ -138,6 +158,11 @@ async fn a_command_line_can_order_faults() {
     fake.shutdown(deaf.id).await.unwrap();
     fake.reboot(deaf.id).await.unwrap();
     assert_eq!(power(&fake, &deaf).await, Power::Running);
+    let once = ordered("fake.deaf=1");
+    fake.start(&once).await.unwrap();
+    fake.shutdown(once.id).await.unwrap();
+    assert_eq!(power(&fake, &once).await, Power::Running);
+    fake.kill(once.id).await.unwrap();
     assert!(fake.events().unwrap().try_recv().is_err());
 }
 

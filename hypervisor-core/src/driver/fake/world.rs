@@ -14,13 +14,13 @@ use tokio::{
 };
 
 use super::{
-    faults::{Faults, Orders, born_deaf},
+    faults::{Faults, Orders, born_deaf, unheard},
     guest::{Guest, Life, Told},
     ledger::{Ledger, Record},
 };
 use crate::{
     definition::Definition,
-    driver::{DriverError, DriverEvent, Foreign, GuestEvent, Launch, Observed, Power},
+    driver::{DriverError, DriverEvent, Foreign, GuestEvent, Launch, Observed, Plea, Power},
     lifecycle::Cause,
     machine::MachineId,
 };
@@ -156,25 +156,23 @@ impl FakeWorld {
         Ok(Starting { world: self.clone(), id: launch.id, run: guest.run })
     }
 
-    pub(super) fn ask_shutdown(&self, id: MachineId) -> Result<(), DriverError> {
-        self.ask(id, Told::Halt)
-    }
-
-    pub(super) fn ask_reboot(&self, id: MachineId) -> Result<(), DriverError> {
-        self.ask(id, Told::Reboot)
-    }
-
     /// A guest that is paused or deaf does not hear it.
-    fn ask(&self, id: MachineId, told: Told) -> Result<(), DriverError> {
+    pub(super) fn ask(&self, id: MachineId, plea: Plea) -> Result<(), DriverError> {
         let mut inside = held(&self.0.inside);
         let takes = inside.orders.guest_takes;
-        let deaf = inside.orders.deaf.contains(&id);
+        inside.on(id)?.asked = Some(plea);
+        let ordered = inside.orders.deaf.get_mut(&id).is_some_and(unheard);
         let guest = inside.on(id)?;
-        if deaf || guest.deaf || guest.life == Life::Paused {
+        if ordered || unheard(&mut guest.deaf_for) || guest.life == Life::Paused {
             return Ok(());
         }
+        guest.heard = true;
         let run = guest.run;
         drop(inside);
+        let told = match plea {
+            Plea::Shutdown => Told::Halt,
+            Plea::Reboot => Told::Reboot,
+        };
         if takes.is_zero() {
             self.act(id, told, None);
         } else {
@@ -191,6 +189,16 @@ impl FakeWorld {
         Ok(())
     }
 
+    /// One that heard the first time needs no second.
+    pub(super) fn ask_again(&self, id: MachineId, plea: Plea) -> Result<(), DriverError> {
+        let open = {
+            let mut inside = held(&self.0.inside);
+            let guest = inside.on(id)?;
+            guest.asked == Some(plea) && !guest.heard
+        };
+        if open { self.ask(id, plea) } else { Ok(()) }
+    }
+
     fn run(&self, id: MachineId) -> Option<u64> {
         held(&self.0.inside).guests.get(&id).map(|guest| guest.run)
     }
@@ -204,7 +212,10 @@ impl FakeWorld {
                 guest.end(Life::Off);
                 GuestEvent::Halted
             }
-            Told::Reboot => GuestEvent::Rebooted,
+            Told::Reboot => {
+                guest.did();
+                GuestEvent::Rebooted
+            }
             Told::Crash => {
                 let cause = cause.unwrap_or_else(|| Cause("the guest crashed".into()));
                 guest.end(Life::Crashed(cause.clone()));
@@ -394,7 +405,7 @@ impl Starting {
         guest.life = Life::Running;
         guest.born_ms = self.world.0.clock.now_ms();
         guest.memory_mib = launch.definition.memory_mib;
-        guest.deaf = born_deaf(&launch.definition);
+        guest.deaf_for = born_deaf(&launch.definition);
         inside.keep(self.id);
         inside.write(self.id, Guest::greeting(launch).as_bytes());
         Ok(())

@@ -19,7 +19,7 @@ use super::{
     words,
 };
 use crate::{
-    driver::{DriverError, Observed, Power},
+    driver::{DriverError, Observed, Plea, Power},
     lifecycle::Cause,
     machine::MachineId,
 };
@@ -59,6 +59,8 @@ pub(super) struct Running {
 pub(super) struct Expected {
     /// We cut its power.
     pub(super) killed: bool,
+    /// It was asked to shut down; what it does about it, its end will tell.
+    pub(super) shuts_down: bool,
     /// It is held still.
     pub(super) paused: bool,
     /// Until when a guest that shuts down does so to reboot, as we asked; seconds since 1970.
@@ -126,7 +128,34 @@ impl Running {
         if self.reboot_wanted(None)?.is_some() {
             self.on_poweroff("poweroff").await?;
         }
+        self.expected().shuts_down = true;
         self.qmp.ask("system_powerdown", None).await?;
+        Ok(())
+    }
+
+    /// Presses the power button once more, if what it was pressed for has not come to pass.
+    ///
+    /// The button is a button: a press is an ACPI event that a guest hears if it listens, and its boot
+    /// clears away what was pressed before. Nothing tells whether it listens. To a guest that is
+    /// going down already another press is one more wish for the same: systemd and acpid have the
+    /// shutdown under way and leave it at that, and so does Windows. A guest that takes the button for
+    /// its owner's question what to do, as desktops do, is no worse off for being asked again.
+    ///
+    /// After a reboot it would be a wish for the end of what has just begun: then it is not pressed,
+    /// and one that is too late by a moment finds firmware, which does not listen.
+    pub(super) async fn ask_again(&self, plea: Plea) -> Result<(), DriverError> {
+        let still = {
+            let expected = self.expected();
+            let reboots = expected.reboots_until.is_some_and(|until| now() < until);
+            expected.ending.is_none()
+                && match plea {
+                    Plea::Shutdown => expected.shuts_down && !reboots,
+                    Plea::Reboot => reboots,
+                }
+        };
+        if still {
+            self.qmp.ask("system_powerdown", None).await?;
+        }
         Ok(())
     }
 
@@ -136,6 +165,7 @@ impl Running {
     /// it run on. To the guest it is a reboot; the process goes on.
     pub(super) async fn reboot(&self) -> Result<(), DriverError> {
         self.on_poweroff("pause").await?;
+        self.expected().shuts_down = false;
         self.reboot_wanted(Some(now() + REBOOT_MAX.as_secs()))?;
         self.qmp.ask("system_powerdown", None).await?;
         Ok(())
