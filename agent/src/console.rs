@@ -1,6 +1,7 @@
 //! The serial console as a stream: what the guest writes, as it writes it, and keys typed into it.
 //!
-//! The same right as the command `console`, and in the journal like it: opened before a byte goes
+//! Looking takes the right to the command `console`, typing the right to `send`, asked for with every
+//! key. A stream whose caller may type is in the journal like a command: opened before a byte goes
 //! through, closed with how long it was open. What is typed is not recorded: it holds passwords.
 
 use std::{
@@ -36,15 +37,25 @@ const TOGETHER_MAX: usize = 16 << 10;
 
 /// An open console: its output. [`Keys`] types into it. The journal's entry is closed when it is dropped.
 pub struct ConsoleStream {
+    /// What is said before anything of the guest's.
+    first: Option<Vec<u8>>,
     output: broadcast::Receiver<Vec<u8>>,
-    machine: Arc<Machine>,
-    entry: Entry,
+    keys: Keys,
+    since: Instant,
+    _entry: Option<Entry>,
     _slot: Slot,
 }
 
-/// Types into a console; cheap to clone.
+/// Types into a console, for as long as its caller may; cheap to clone.
 #[derive(Clone)]
-pub struct Keys(Arc<Machine>);
+pub struct Keys(Arc<Typist>);
+
+struct Typist {
+    agent: Agent,
+    caller: Jid,
+    target: Target,
+    machine: Arc<Machine>,
+}
 
 /// The journal's open entry.
 struct Entry {
@@ -54,52 +65,76 @@ struct Entry {
 }
 
 impl Agent {
-    /// Opens the serial console of a machine that runs.
+    /// Opens the serial console of a machine that runs. Who may look and not type is told so first.
     ///
     /// # Errors
     /// No right to it, no such machine, no console, not running, or too much open already.
     pub async fn console(&self, caller: &Jid, target: &Target) -> Result<ConsoleStream, Refusal> {
-        let declaration = declaration()?;
-        let permit = self.roles().permit(caller, declaration, target)?;
+        let (looking, typing) = (declaration("console")?, declaration("send")?);
+        let permit = self.roles().permit(caller, looking, target)?;
         let Target::Machine(name) = target else {
             return Err(Refusal::new(Reason::BadRequest, "Which machine? A host has no console."));
         };
         let machine = self.inner.machines.find(name)?;
         let none = || Refusal::new(Reason::NotSupported, format!("{name} has no console."));
-        if !handler::can(&machine, declaration) {
+        if !handler::can(&machine, looking) {
             return Err(none());
         }
-        let slot = self.inner.jobs.take(&permit.person())?;
+        let may_type = self.roles().permit(caller, typing, target).ok();
+        let slots = if may_type.is_some() { &self.inner.jobs } else { &self.inner.reads };
+        let slot = slots.take(&permit.person())?;
         let console = machine.card.driver.console().ok_or_else(none)?;
         let output =
             console.follow(machine.card.id).await.map_err(|error| handler::console_error(&machine, error))?;
-        let entry = Entry { agent: self.clone(), id: Uuid::now_v7(), since: Instant::now() };
-        let accepted = Accepted {
-            caller: caller.to_string(),
-            rule: permit.rule().into(),
-            door: Door::Adhoc,
-            permission: declaration.permission(),
-            machine: Some(machine.card.id.0),
-            name: Some(name.to_string()),
-            args: serde_json::json!({ "stream": true }),
-            key: None,
+        let (first, entry) = match may_type {
+            None => (Some(looks_on(typing)), None),
+            Some(permit) => {
+                let accepted = Accepted {
+                    caller: caller.to_string(),
+                    rule: permit.rule().into(),
+                    door: Door::Adhoc,
+                    permission: typing.permission(),
+                    machine: Some(machine.card.id.0),
+                    name: Some(name.to_string()),
+                    args: serde_json::json!({ "stream": true }),
+                    key: None,
+                };
+                (None, Some(Entry::open(self, accepted).await?))
+            }
         };
-        let id = entry.id;
-        self.inner.store.run(move |connection| journal::accept(connection, id, &accepted)).await?;
-        Ok(ConsoleStream { output, machine, entry, _slot: slot })
+        let (caller, target) = (caller.clone(), target.clone());
+        let keys = Keys(Arc::new(Typist { agent: self.clone(), caller, target, machine }));
+        Ok(ConsoleStream { first, output, keys, since: Instant::now(), _entry: entry, _slot: slot })
     }
 }
 
-fn declaration() -> Result<&'static Declaration, Refusal> {
+fn declaration(verb: &str) -> Result<&'static Declaration, Refusal> {
     COMMANDS
         .iter()
-        .find(|declaration| declaration.object == Object::Machine && declaration.verb == "console")
+        .find(|declaration| declaration.object == Object::Machine && declaration.verb == verb)
         .ok_or_else(|| Refusal::new(Reason::NotSupported, "This agent has no consoles."))
+}
+
+fn looks_on(typing: &Declaration) -> Vec<u8> {
+    let role = typing.role.word();
+    format!("[You are welcome to look on; typing takes the role {role}.]\r\n").into_bytes()
+}
+
+impl Entry {
+    async fn open(agent: &Agent, accepted: Accepted) -> Result<Self, Refusal> {
+        let entry = Self { agent: agent.clone(), id: Uuid::now_v7(), since: Instant::now() };
+        let id = entry.id;
+        agent.inner.store.run(move |connection| journal::accept(connection, id, &accepted)).await?;
+        Ok(entry)
+    }
 }
 
 impl ConsoleStream {
     /// What the guest wrote since, all that is there; `None` when it runs no longer.
     pub async fn next(&mut self) -> Option<Vec<u8>> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
         let mut bytes = match self.output.recv().await {
             Ok(bytes) => bytes,
             Err(RecvError::Lagged(_)) => MISSED.to_vec(),
@@ -118,12 +153,12 @@ impl ConsoleStream {
 
     /// To type with.
     pub fn keys(&self) -> Keys {
-        Keys(Arc::clone(&self.machine))
+        self.keys.clone()
     }
 
     /// For how long it has been open.
     pub fn open_for(&self) -> Duration {
-        self.entry.since.elapsed()
+        self.since.elapsed()
     }
 }
 
@@ -131,11 +166,13 @@ impl Keys {
     /// Types.
     ///
     /// # Errors
-    /// The machine runs no longer, or its console does not take it.
+    /// No right to it, or no longer; the machine runs no longer, or its console does not take it.
     pub async fn send(&self, bytes: &[u8]) -> Result<(), Refusal> {
-        let console = self.0.card.driver.console();
+        let Typist { agent, caller, target, machine } = &*self.0;
+        agent.roles().permit(caller, declaration("send")?, target)?;
+        let console = machine.card.driver.console();
         let console = console.ok_or_else(|| Refusal::new(Reason::NotSupported, "It has no console."))?;
-        console.send(self.0.card.id, bytes).await.map_err(|error| handler::console_error(&self.0, error))
+        console.send(machine.card.id, bytes).await.map_err(|error| handler::console_error(machine, error))
     }
 }
 

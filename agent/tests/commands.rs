@@ -145,7 +145,7 @@ async fn what_is_offered_fits_role_state_and_driver() {
         let offered = stage.agent.offered(&jid(who).to_bare(), &Target::Machine(name("web1")));
         offered.iter().map(|declaration| declaration.verb).collect()
     };
-    assert_eq!(verbs(VERA), ["status", "log"]);
+    assert_eq!(verbs(VERA), ["status", "log", "console"]);
     let running = verbs(OTTO);
     assert!(running.contains(&"shutdown") && running.contains(&"pause") && !running.contains(&"start"));
     assert!(!running.contains(&"resume") && !running.contains(&"define"));
@@ -177,9 +177,9 @@ async fn a_deleted_machine_comes_back_or_makes_room() {
 #[tokio::test]
 async fn the_console_answers_what_is_typed() {
     let stage = furnished().await;
-    let text = stage.done(OTTO, "web1: console hello there").await;
+    let text = stage.done(OTTO, "web1: send hello there").await;
     assert!(text.contains("hello there"), "{text}");
     assert!(stage.done(OTTO, "web1: console").await.contains("hello there"));
     stage.done(OTTO, "web1: shutdown").await;
-    assert_eq!(stage.refused(OTTO, "web1: console hello").await.reason, Reason::Conflict);
+    assert_eq!(stage.refused(OTTO, "web1: send hello").await.reason, Reason::Conflict);
 }

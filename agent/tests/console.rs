@@ -42,15 +42,40 @@ async fn it_ends_with_the_machine() {
 #[tokio::test]
 async fn it_takes_the_right_to_the_command() {
     let stage = running().await;
-    for who in [VERA, EVE] {
-        let Err(refusal) = stage.agent.console(&jid(who), &web1()).await else { panic!("{who}") };
-        assert_eq!(refusal.reason, Reason::NotAllowed, "{who}");
-    }
+    let Err(refusal) = stage.agent.console(&jid(EVE), &web1()).await else { panic!("eve") };
+    assert_eq!(refusal.reason, Reason::NotAllowed);
     let Err(refusal) = stage.agent.console(&jid(OTTO), &Target::Host).await else { panic!("a host") };
     assert_eq!(refusal.reason, Reason::BadRequest);
     let nobody = Target::Machine(name("nobody"));
     let Err(refusal) = stage.agent.console(&jid(OTTO), &nobody).await else { panic!("nobody") };
     assert_eq!(refusal.reason, Reason::NotFound);
+}
+
+#[tokio::test]
+async fn a_viewer_looks_on_and_is_told_so() {
+    let stage = running().await;
+    let mut stream = stage.agent.console(&jid(VERA), &web1()).await.unwrap();
+    let first = String::from_utf8(stream.next().await.unwrap()).unwrap();
+    assert!(first.contains("welcome to look on") && first.contains("operator"), "{first}");
+    assert_eq!(stream.keys().send(b"halt\n").await.unwrap_err().reason, Reason::NotAllowed);
+    stage.faults().write(stage.id("web1"), b"news");
+    assert_eq!(stream.next().await.unwrap(), b"news");
+    assert!(stage.done(VERA, "web1: console").await.contains("news"));
+    assert_eq!(stage.refused(VERA, "web1: send halt").await.reason, Reason::NotAllowed);
+    assert_eq!(stage.state("web1"), "running");
+    assert!(!stage.done(ANN, "web1: log").await.contains("vera"), "looking is not in the journal");
+}
+
+#[tokio::test]
+async fn who_may_type_no_longer_does_not() {
+    let stage = running().await;
+    let stream = stage.agent.console(&jid(OTTO), &web1()).await.unwrap();
+    let keys = stream.keys();
+    keys.send(b"x").await.unwrap();
+    let mut config = skerry_agent::config::Config::clone(&stage.agent.config());
+    config.roles.operator.clear();
+    stage.agent.reload(config).unwrap();
+    assert_eq!(keys.send(b"x").await.unwrap_err().reason, Reason::NotAllowed);
 }
 
 #[tokio::test]
@@ -66,6 +91,6 @@ async fn the_journal_has_who_and_for_how_long_but_not_what_was_typed() {
         }
         tokio::task::yield_now().await;
     };
-    assert!(log.contains("otto@example.org") && log.contains("machine.console"), "{log}");
+    assert!(log.contains("otto@example.org") && log.contains("machine.send"), "{log}");
     assert!(!log.contains("secret"), "{log}");
 }

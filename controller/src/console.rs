@@ -3,8 +3,9 @@
 //! A keyboard's worth of bytes goes in band; each block is acknowledged before the next is sent, so
 //! neither side can flood the other and a server's rate limit only slows it down. A serial line has
 //! no window size: nothing is typed into the guest when the window changes, unless `--resize` asks
-//! for it. On a terminal this is the whole command; with words, `--send` or `--lines`, or without a
-//! terminal, `console` is the declared command instead (the last lines, or one line typed).
+//! for it. On a terminal this is the whole command; with `--lines`, or without a terminal, `console` is
+//! the declared command instead (the last lines). Who may look and not type, as the host decides with
+//! each key, looks on.
 
 mod bytestream;
 mod detach;
@@ -27,7 +28,7 @@ use crate::{
     cli::Asked,
     commands::address,
     config::Config,
-    failure::{Failure, Outcome},
+    failure::{Failure, Kind, Outcome},
     fleet::Fleet,
     name::{Among, Meant, resolve},
     session::{Inbound, Session},
@@ -109,8 +110,9 @@ async fn connect(
     let mut keyboard = tokio::io::stdin();
     let mut signals = Signals::new()?;
     let mut typed = vec![0; stream.block_size()];
+    let mut typing = Typing { may: true };
     if resize {
-        stream.send(window_size().as_bytes()).await?;
+        typing.send(stream, window_size().as_bytes()).await?;
     }
     loop {
         tokio::select! {
@@ -134,18 +136,37 @@ async fn connect(
                 let count = read?;
                 let (bytes, detached) = key.split(typed.get(..count).unwrap_or_default());
                 if !bytes.is_empty() {
-                    stream.send(bytes).await?;
+                    typing.send(stream, bytes).await?;
                 }
                 if detached || count == 0 {
                     return Ok(End::Detached);
                 }
             }
             signalled = signals.next() => match signalled {
-                Signalled::Resized if resize => stream.send(window_size().as_bytes()).await?,
+                Signalled::Resized if resize => typing.send(stream, window_size().as_bytes()).await?,
                 Signalled::Resized => {}
                 Signalled::Told => return Ok(End::Told),
             },
         }
+    }
+}
+
+/// Whether this person may type: known by the first key that is refused.
+struct Typing {
+    may: bool,
+}
+
+impl Typing {
+    /// Types; where that is not allowed the terminal rings, as it does for a key that does nothing. The
+    /// host said so in words when the console was opened.
+    async fn send(&mut self, stream: &mut Bytestream, bytes: &[u8]) -> Outcome<()> {
+        if self.may {
+            match stream.send(bytes).await {
+                Err(failure) if failure.kind == Kind::NotAllowed => self.may = false,
+                sent => return sent,
+            }
+        }
+        show(b"\x07").await
     }
 }
 

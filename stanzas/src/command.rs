@@ -91,6 +91,8 @@ pub trait Command: clap::Args + serde::Serialize + Send + Sync + 'static {
     const POSITIONAL: &'static [&'static str] = &[];
     /// Whether the last of [`Command::POSITIONAL`] takes the rest of the line as one text.
     const REST: bool = false;
+    /// The verb that words were probably meant for which this one has no use for.
+    const INSTEAD: Option<&'static str> = None;
     /// Printed in the manual, parsed by tests.
     const EXAMPLES: &'static [Example];
     /// What it answers.
@@ -115,6 +117,8 @@ pub struct Declaration {
     pub positional: &'static [&'static str],
     /// Whether the last of them takes the rest of the line as one text.
     pub rest: bool,
+    /// The verb that words were probably meant for which this one has no use for.
+    pub instead: Option<&'static str>,
     /// Examples, for the manual and for tests.
     pub examples: &'static [Example],
     arguments: fn(clap::Command) -> clap::Command,
@@ -139,6 +143,7 @@ impl Declaration {
             role: C::ROLE,
             positional: C::POSITIONAL,
             rest: C::REST,
+            instead: C::INSTEAD,
             examples: C::EXAMPLES,
             arguments: C::augment_args,
             reflection: OnceLock::new(),
@@ -169,7 +174,7 @@ macro_rules! each_command {
             machine::Start, machine::Shutdown, machine::Kill, machine::Reboot, machine::Reset,
             machine::Pause, machine::Resume, machine::Status, machine::Define, machine::Rename,
             machine::Label, machine::Autostart, machine::Protect, machine::Log, machine::Console,
-            machine::Delete,
+            machine::Send, machine::Delete,
             host::List, host::Create, host::Status, host::Drivers, host::Images, host::Trash,
             host::Undelete, host::Adopt, host::Version, host::Uptime, host::Whoami, host::May
         }

@@ -172,7 +172,7 @@ mod tests {
         let text = about(&Declaration::of::<host::Create>(), At::Own);
         assert!(text.ends_with("\nNeeds the role admin."), "no role is higher: {text}");
         let text = about(&Declaration::of::<machine::Console>(), At::Host { machine: "web1" });
-        assert!(text.contains("Usage: MACHINE console [TEXT] [lines=N]"), "{text}");
+        assert!(text.contains("Usage: MACHINE console [lines=N]"), "{text}");
         assert!(text.contains("- web1 console (the last lines)"), "{text}");
         assert!(text.contains("a driver with the capability console"), "{text}");
     }

@@ -20,15 +20,15 @@ async fn booted(client: &Client, machine: &str) {
         if console.note.unwrap().text.contains(BOOTED) {
             return;
         }
-        client.command(machine, "console", &["--send="]).await.unwrap();
+        client.command(machine, "send", &["--line="]).await.unwrap();
     }
     panic!("the guest did not boot");
 }
 
 /// A number the guest's kernel throws at every boot.
 async fn boot_id(client: &Client, machine: &str) -> String {
-    let command = "--send=cat /proc/sys/kernel/random/boot_id";
-    let answer = client.command(machine, "console", &[command]).await.unwrap();
+    let command = "--line=cat /proc/sys/kernel/random/boot_id";
+    let answer = client.command(machine, "send", &[command]).await.unwrap();
     let said = answer.note.unwrap().text;
     let id = said.lines().find(|line| line.len() == 36 && line.matches('-').count() == 4);
     id.unwrap_or_else(|| panic!("no boot id: {said}")).to_owned()
@@ -46,7 +46,7 @@ async fn running_guest() -> (Lab, Client, String) {
 #[tokio::test]
 async fn a_real_guest_boots_answers_and_shuts_down() {
     let (lab, operator, machine) = running_guest().await;
-    let answer = operator.command(&machine, "console", &["--send=uname -a"]).await.unwrap();
+    let answer = operator.command(&machine, "send", &["--line=uname -a"]).await.unwrap();
     assert!(answer.note.unwrap().text.contains("Linux guest"));
     operator.command(&machine, "shutdown", &[]).await.unwrap();
     assert_eq!(status(&operator, &machine).await["state"], "stopped");

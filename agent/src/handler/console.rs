@@ -26,12 +26,15 @@ impl Handle<machine::Console> for Agent {
     async fn handle(&self, job: &Job, command: machine::Console) -> Result<ConsoleOutput, Refusal> {
         let machine = job.machine()?;
         let name = machine.record().name.to_string();
-        let lines_max = usize::try_from(command.lines).unwrap_or(LINES_MAX).clamp(1, LINES_MAX);
-        let bytes = match &command.send {
-            Some(line) => typed(machine, line).await?,
-            None => tail(machine).await?,
-        };
-        Ok(ConsoleOutput { name, lines: lines(&bytes, lines_max) })
+        Ok(ConsoleOutput { name, lines: lines(&tail(machine).await?, command.lines) })
+    }
+}
+
+impl Handle<machine::Send> for Agent {
+    async fn handle(&self, job: &Job, command: machine::Send) -> Result<ConsoleOutput, Refusal> {
+        let machine = job.machine()?;
+        let name = machine.record().name.to_string();
+        Ok(ConsoleOutput { name, lines: lines(&typed(machine, &command.line).await?, command.lines) })
     }
 }
 
@@ -69,7 +72,8 @@ async fn typed(machine: &Arc<Machine>, line: &str) -> Result<Vec<u8>, Refusal> {
 }
 
 /// The last lines, made safe to show.
-fn lines(bytes: &[u8], lines_max: usize) -> Vec<String> {
+fn lines(bytes: &[u8], wanted: u32) -> Vec<String> {
+    let lines_max = usize::try_from(wanted).unwrap_or(LINES_MAX).clamp(1, LINES_MAX);
     let text = String::from_utf8_lossy(bytes);
     let all: Vec<&str> = text.trim_end_matches(['\r', '\n']).split('\n').collect();
     let from = all.len().saturating_sub(lines_max);
@@ -89,7 +93,7 @@ pub(crate) fn said(machine: &Machine, error: hypervisor_core::driver::DriverErro
     let name = &machine.record().name;
     match error {
         DriverError::NotRunning => Refusal::new(Reason::Conflict, format!("{name} is not running."))
-            .hint("Start it first; without a line to type, \"console\" shows what it said last."),
+            .hint("Start it first; \"console\" shows what it said last."),
         DriverError::Unfit(why) => Refusal::new(Reason::Conflict, format!("{name}: {why}.")),
         error => crate::reference::internal(&format!("The console of {name} could not be reached"), &error),
     }

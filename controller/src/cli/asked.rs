@@ -139,6 +139,6 @@ mod tests {
 
     #[test]
     fn a_line_for_the_guest_may_look_like_options() {
-        assert_eq!(typed("skerry console web1 -- ls --all").words, ["web1", "ls", "--all"]);
+        assert_eq!(typed("skerry send web1 -- ls --all").words, ["web1", "ls", "--all"]);
     }
 }

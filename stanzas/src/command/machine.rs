@@ -172,21 +172,35 @@ declare! {
 }
 
 declare! {
-    /// Show the last lines of the serial console, or type a line into it
+    /// Show the last lines of the serial console
     Console {
-        /// A line to type into the console
-        #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-        pub send: Option<String>,
         /// How many lines to show
         #[arg(long, value_name = "N", default_value = "20")]
         pub lines: u32,
     }
-    "console" Machine Change Operator -> ConsoleOutput,
+    "console" Machine Read Viewer -> ConsoleOutput,
     NEEDS = "console",
-    POSITIONAL = &["send"],
-    REST = true,
+    INSTEAD = "send",
     ALIASES = &["serial"],
-    EXAMPLES = &[("console", "the last lines"), ("console \"uname -a\"", "type a line and show what comes")],
+    EXAMPLES = &[("console", "the last lines"), ("console lines=100", "and what came before them")],
+}
+
+declare! {
+    /// Type a line into the serial console, and show what comes of it
+    Send {
+        /// The line; an empty one is the enter key alone
+        #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+        #[arg(num_args = 0..=1, default_missing_value = "")]
+        pub line: String,
+        /// How many lines of the answer to show, the last ones
+        #[arg(long, value_name = "N", default_value = "20")]
+        pub lines: u32,
+    }
+    "send" Machine Change Operator -> ConsoleOutput,
+    NEEDS = "console",
+    POSITIONAL = &["line"],
+    REST = true,
+    EXAMPLES = &[("send uptime", "what a shell there says to it"), ("send lines=50 dmesg", "more of it")],
 }
 
 declare! {

@@ -3,7 +3,7 @@
 use super::{WORDS_MAX, WordsError, nearest};
 use crate::{
     command::{
-        Declaration,
+        COMMANDS, Declaration,
         argument::{Argument, Takes},
     },
     refusal::{Reason, Refusal},
@@ -62,7 +62,7 @@ impl<'a> Reader<'a> {
         self.known.iter().find(|argument| argument.name.eq_ignore_ascii_case(key))
     }
 
-    /// Whether from this word on all is one text, as with `console uname -a`.
+    /// Whether from this word on all is one text, as with `send uname -a`.
     fn begins_rest(&self, word: &str) -> bool {
         if !self.declaration.rest || self.bare + 1 != self.declaration.positional.len() {
             return false;
@@ -165,6 +165,12 @@ impl<'a> Reader<'a> {
         let key = safe_line(key, 40);
         let refusal =
             Refusal::new(Reason::BadRequest, format!("{verb} has no argument {}.", quoted(&key))).field(&key);
+        if let Some(instead) = self.instead()
+            && (key == instead.verb || instead.arguments().iter().any(|argument| argument.name == key))
+        {
+            let words = safe_line(value.unwrap_or_default(), 40);
+            return refusal.hint(format!("Did you mean {} {words}?", instead.verb));
+        }
         if let Some(near) = self.nearest(&key) {
             return refusal.hint(format!("Did you mean --{near}?"));
         }
@@ -187,7 +193,16 @@ impl<'a> Reader<'a> {
             };
             return refusal.hint(format!("Did you mean {how}?")).field(&argument.name);
         }
-        refusal.hint(format!("Write help {verb} to see what it takes."))
+        match self.instead() {
+            Some(instead) => refusal.hint(format!("Did you mean {} {}?", instead.verb, safe_line(word, 40))),
+            None => refusal.hint(format!("Write help {verb} to see what it takes.")),
+        }
+    }
+
+    /// The command whose words these may be.
+    fn instead(&self) -> Option<&'static Declaration> {
+        let verb = self.declaration.instead?;
+        COMMANDS.iter().find(|other| other.object == self.declaration.object && other.verb == verb)
     }
 }
 
@@ -231,10 +246,7 @@ pub(crate) fn canonical(argument: &Argument, value: &str) -> Result<Option<Strin
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
-    use crate::{
-        command::{COMMANDS, Object},
-        words::split,
-    };
+    use crate::{command::Object, words::split};
 
     fn read(object: Object, line: &str) -> Result<Vec<String>, Refusal> {
         let words = split(line).unwrap();
@@ -297,13 +309,13 @@ mod tests {
     }
 
     #[test]
-    fn the_console_takes_the_rest_of_the_line() {
-        machine("console uname -a", &["--send=uname -a"]);
-        machine("console lines=50 ls --lines 5 a=b", &["--lines=50", "--send=ls --lines 5 a=b"]);
-        machine("console --lines 50 FOO=bar env", &["--lines=50", "--send=FOO=bar env"]);
-        machine("console -- --lines", &["--send=--lines"]);
-        machine("console -- -n 5", &["--send=-n 5"]);
-        machine("console", &[]);
+    fn send_takes_the_rest_of_the_line() {
+        machine("send uname -a", &["--line=uname -a"]);
+        machine("send lines=50 ls --lines 5 a=b", &["--lines=50", "--line=ls --lines 5 a=b"]);
+        machine("send --lines 50 FOO=bar env", &["--lines=50", "--line=FOO=bar env"]);
+        machine("send -- --lines", &["--line=--lines"]);
+        machine("send -- -n 5", &["--line=-n 5"]);
+        machine("send line=", &["--line="]);
     }
 
     #[test]
@@ -322,8 +334,13 @@ mod tests {
         refused("start now", None, "help start");
         refused("label env=prod", Some("env"), "add=\"env=prod\"");
         refused("create web1 linux -m 1G", None, "long names only");
-        refused("console -n 5", None, "write console -- -n");
+        refused("send -n 5", None, "write send -- -n");
+        refused("send linse=50", Some("linse"), "Did you mean --line?");
         refused("console linse=50", Some("linse"), "Did you mean --lines?");
+        for old in ["console uptime", "console line=uptime", "console send=uptime", "console --send uptime"] {
+            let said = read(Object::Machine, old).unwrap_err().sentence();
+            assert!(said.contains("Did you mean send "), "{old}: {said}");
+        }
         refused("create web1 --image", Some("image"), "image=IMAGE");
         refused("create web1 linux start=maybe", Some("start"), "yes or no");
     }
