@@ -16,6 +16,8 @@ use crate::{
 
 /// The most items fetched in one answer.
 const PAGE_MAX: usize = 100;
+/// The most items an account's node is set up to hold (by the agent; servers may allow fewer).
+const HELD_MAX: usize = 1000;
 
 /// Where a host publishes.
 pub fn service(host: &Host) -> Jid {
@@ -61,36 +63,60 @@ fn told_to_contacts(host: &Host, failure: Failure) -> Failure {
 /// # Errors
 /// Not allowed, or not answered.
 pub async fn events(session: &Session, host: &Host, wanted: Wanted) -> Outcome<Vec<Event>> {
-    let mut found: Vec<Event> = Vec::new();
-    let mut after = match wanted {
-        Wanted::Since(sequence) => Some(sequence.to_string()),
-        Wanted::Last(_) => None,
-    };
-    loop {
-        let max = match wanted {
-            Wanted::Since(_) => PAGE_MAX,
-            Wanted::Last(last) => last.min(PAGE_MAX),
-        };
-        let iq = wire::get(Some(&service(host)), page(wanted, max, after.as_deref()));
-        let answer = session.ask(iq, SHORT).await.map_err(|error| told_to_contacts(host, error.into()))?;
-        let Some(pubsub) = answer else { break };
-        let mut events = items(&pubsub);
-        events.sort_by_key(|event| event.sequence);
-        // A service without result sets sends what it has, each time the same.
-        events.retain(|event| {
-            wanted.includes(event) && found.last().is_none_or(|l| event.sequence > l.sequence)
-        });
-        let more = events.len() >= PAGE_MAX;
-        found.extend(events);
-        match (wanted, found.last()) {
-            (Wanted::Since(_), Some(last)) if more => after = Some(last.sequence.to_string()),
-            _ => break,
+    match wanted {
+        Wanted::Last(last) if last <= PAGE_MAX || host.jid.node().is_some() => {
+            newest(session, host, last).await
+        }
+        Wanted::Last(last) => {
+            let end = newest(session, host, 1).await?.pop().map_or(0, |event| event.sequence);
+            let back = u64::try_from(last).unwrap_or(u64::MAX);
+            pages(session, host, end.saturating_sub(back)).await
+        }
+        // What stands in `after` is the service's own to choose (XEP-0059 §2.2). Ours counts by sequence;
+        // ejabberd's goes by times of its own, and answers a sequence with nothing.
+        Wanted::Since(since) if host.jid.node().is_none() => pages(session, host, since).await,
+        Wanted::Since(since) => {
+            let mut found = newest(session, host, PAGE_MAX).await?;
+            if found.len() >= PAGE_MAX && found[0].sequence > since.saturating_add(1) {
+                found = newest(session, host, HELD_MAX).await?;
+            }
+            found.retain(|event| event.sequence > since);
+            Ok(found)
         }
     }
-    if let Wanted::Last(last) = wanted {
-        found.drain(..found.len().saturating_sub(last));
-    }
+}
+
+/// The newest events, at most so many (XEP-0060 §6.5.7), oldest of them first.
+async fn newest(session: &Session, host: &Host, count: usize) -> Outcome<Vec<Event>> {
+    let mut found = fetch(session, host, newest_request(count)).await?;
+    // A service may send more than was asked for.
+    found.drain(..found.len().saturating_sub(count));
     Ok(found)
+}
+
+/// All after `since`, page by page, oldest first.
+async fn pages(session: &Session, host: &Host, since: u64) -> Outcome<Vec<Event>> {
+    let mut found: Vec<Event> = Vec::new();
+    let mut after = since;
+    loop {
+        let mut page = fetch(session, host, page_request(after)).await?;
+        // A service without result sets sends what it has, each time the same.
+        page.retain(|event| event.sequence > after);
+        let more = page.len() >= PAGE_MAX;
+        after = page.last().map_or(after, |event| event.sequence);
+        found.extend(page);
+        if !more {
+            return Ok(found);
+        }
+    }
+}
+
+async fn fetch(session: &Session, host: &Host, request: Element) -> Outcome<Vec<Event>> {
+    let iq = wire::get(Some(&service(host)), request);
+    let answer = session.ask(iq, SHORT).await.map_err(|error| told_to_contacts(host, error.into()))?;
+    let mut events = answer.map(|pubsub| items(&pubsub)).unwrap_or_default();
+    events.sort_by_key(|event| event.sequence);
+    Ok(events)
 }
 
 /// Which events.
@@ -102,31 +128,23 @@ pub enum Wanted {
     Last(usize),
 }
 
-impl Wanted {
-    fn includes(self, event: &Event) -> bool {
-        match self {
-            Wanted::Since(sequence) => event.sequence > sequence,
-            Wanted::Last(_) => true,
-        }
-    }
+/// `<pubsub><items max_items=…/></pubsub>` (XEP-0060 §6.5.7).
+fn newest_request(count: usize) -> Element {
+    let count = count.to_string();
+    let mut pubsub = Element::bare("pubsub", wire::PUBSUB);
+    pubsub.append_child(wire::element("items", wire::PUBSUB, &[("node", ns::EVENTS), ("max_items", &count)]));
+    pubsub
 }
 
-/// `<pubsub><items/><set/></pubsub>` (XEP-0060 §6.5, XEP-0059).
-fn page(wanted: Wanted, max: usize, after: Option<&str>) -> Element {
-    let count = max.to_string();
-    let mut items = wire::element("items", wire::PUBSUB, &[("node", ns::EVENTS)]);
-    if let Wanted::Last(_) = wanted {
-        wire::set_attr(&mut items, "max_items", &count);
+/// `<pubsub><items/><set/></pubsub>` (XEP-0060 §6.5.4, XEP-0059).
+fn page_request(after: u64) -> Element {
+    let mut set = Element::bare("set", wire::RSM);
+    for (name, number) in [("max", PAGE_MAX as u64), ("after", after)] {
+        set.append_child(wire::text_element(name, wire::RSM, &number.to_string()));
     }
     let mut pubsub = Element::bare("pubsub", wire::PUBSUB);
-    pubsub.append_child(items);
-    if let Some(after) = after {
-        let mut set = Element::bare("set", wire::RSM);
-        for (name, text) in [("max", count.as_str()), ("after", after)] {
-            set.append_child(wire::text_element(name, wire::RSM, text));
-        }
-        pubsub.append_child(set);
-    }
+    pubsub.append_child(wire::element("items", wire::PUBSUB, &[("node", ns::EVENTS)]));
+    pubsub.append_child(set);
     pubsub
 }
 
@@ -190,11 +208,11 @@ mod tests {
 
     #[test]
     fn pages_go_on_after_the_last_one() {
-        let pubsub = page(Wanted::Since(5), PAGE_MAX, Some("5"));
+        let pubsub = page_request(5);
         let set = pubsub.get_child("set", wire::RSM).unwrap();
         assert_eq!(set.get_child("after", wire::RSM).unwrap().text(), "5");
         assert_eq!(set.get_child("max", wire::RSM).unwrap().text(), "100");
-        let last = page(Wanted::Last(3), 3, None);
+        let last = newest_request(3);
         assert_eq!(last.get_child("items", wire::PUBSUB).unwrap().attr("max_items"), Some("3"));
     }
 }

@@ -5,7 +5,6 @@ use std::{os::unix::fs::PermissionsExt as _, process::Stdio};
 
 use serde_json::Value;
 use skerry_tests::lab::{Lab, Wanted, program, run};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 /// What was answered, as JSON.
 async fn json(lab: &Lab, arguments: &[&str]) -> Value {
@@ -148,37 +147,6 @@ async fn passwords_come_from_commands_and_wrong_ones_are_told_in_a_sentence() {
         assert_eq!(code, 4, "{said}");
         assert!(said.contains("cannot reach the server"), "{said}");
     }
-}
-
-/// The server is killed and comes back: whoever follows is told of what happens afterwards.
-async fn following_goes_on(server: &'static str, link: &'static str) {
-    let mut lab = Wanted::new(server, link).machines(1).up().await.unwrap();
-    let machine = lab.record.machines[0].name.clone();
-    let mut child = tokio::process::Command::new(program("skerry"))
-        .args(["--config", &lab.user("admin").config.display().to_string(), "-o", "json"])
-        .args(["events", "--follow", "--since", "0"])
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    lines.next_line().await.unwrap().unwrap();
-    lab.crash("server").await.unwrap();
-    lab.start("server").await.unwrap();
-    // The agent comes back by itself, after a while.
-    while !lab.skerry("admin", &["start", &machine]).await.unwrap().status.success() {}
-    loop {
-        let line = lines.next_line().await.unwrap().unwrap();
-        let event: Value = serde_json::from_str(&line).unwrap();
-        if event["what"] == "machine.started" {
-            return;
-        }
-    }
-}
-
-#[tokio::test]
-async fn following_goes_on_after_prosody_was_killed() {
-    following_goes_on("prosody", "component").await;
 }
 
 #[tokio::test]

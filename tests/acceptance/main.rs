@@ -7,6 +7,7 @@
 mod agent_dies;
 mod cli;
 mod flood;
+mod following;
 mod full_disk;
 mod hostile;
 mod laboratory;

@@ -35,6 +35,11 @@ impl Order {
         Self { last: Some(sequence) }
     }
 
+    /// The host has no event (yet): whatever comes is missed when it is not seen.
+    pub(super) fn nothing_yet(&mut self) {
+        self.last.get_or_insert(0);
+    }
+
     /// The last one seen.
     pub(super) fn last(&self) -> Option<u64> {
         self.last
@@ -81,6 +86,16 @@ mod tests {
         assert_eq!(order.missing_before(&event(8)), None);
         assert_eq!(order.take(&event(8)), Next::InOrder);
         assert_eq!(order.last(), Some(8));
+    }
+
+    #[test]
+    fn the_first_events_of_a_new_host_are_not_skipped() {
+        let mut order = Order::anywhere();
+        order.nothing_yet();
+        assert_eq!(order.missing_before(&event(3)), Some(0));
+        order.take(&event(3));
+        order.nothing_yet();
+        assert_eq!(order.last(), Some(3));
     }
 
     #[test]
