@@ -43,6 +43,7 @@ transcripts! {
     chat_asked_again,
     chat_commands,
     chat_confirm,
+    chat_confirm_by_name,
     chat_hello_and_help,
     chat_ignored,
     chat_not_now,

@@ -188,16 +188,15 @@ impl Face {
                 let (progress, lines) = mpsc::channel(16);
                 self.accompany(message, self.agent.ask(asked, Some(progress)), lines).await;
             }
-            Said::Yes(code) => {
+            Said::Answer(reading::Answer { yes: true, target, code }) => {
                 let (progress, lines) = mpsc::channel(16);
-                let (caller, target) = (&message.from, &message.target);
                 let key = message.key.clone();
-                let answer =
-                    self.agent.confirm(caller, target, code.as_deref(), Door::Chat, key, Some(progress));
+                let (caller, code) = (&message.from, code.as_deref());
+                let answer = self.agent.confirm(caller, &target, code, Door::Chat, key, Some(progress));
                 self.accompany(message, answer, lines).await;
             }
-            Said::No(code) => {
-                let had = self.agent.decline(&message.from, &message.target, code.as_deref());
+            Said::Answer(reading::Answer { yes: false, target, code }) => {
+                let had = self.agent.decline(&message.from, &target, code.as_deref());
                 let text = if had { "All right, nothing was done." } else { "There was nothing to decline." };
                 self.speak(message, &Words::new(text), None).await;
             }

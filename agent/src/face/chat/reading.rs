@@ -29,6 +29,17 @@ const GREETINGS: &[&str] = &[
 ];
 const THANKS: &[&str] = &["thanks", "thank you", "thx", "danke", "merci"];
 
+/// An answer to a question that was put.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// Whether it is meant.
+    pub(super) yes: bool,
+    /// About whom: what was written to, or the machine that was named.
+    pub(super) target: Target,
+    /// The question's code, when it was given.
+    pub(super) code: Option<String>,
+}
+
 /// What was said.
 pub(super) enum Said {
     /// This command, on this.
@@ -40,10 +51,8 @@ pub(super) enum Said {
         /// With these words.
         argv: Vec<String>,
     },
-    /// Yes, to the question of this code.
-    Yes(Option<String>),
-    /// No.
-    No(Option<String>),
+    /// Yes or no to a question.
+    Answer(Answer),
     /// Nothing to be done but to say this.
     Words(Words),
 }
@@ -91,9 +100,10 @@ impl Face {
         let Some(first) = words.first() else {
             return Said::Words(Words::new("Say help to see what I can do.").buttons(["help"]));
         };
+        if let Some(answer) = self.yes_or_no(target, &words) {
+            return Said::Answer(answer);
+        }
         match first.to_lowercase().as_str() {
-            "yes" | "y" if words.len() <= 2 => Said::Yes(words.get(1).cloned()),
-            "no" | "n" if words.len() <= 2 => Said::No(words.get(1).cloned()),
             "help" | "?" | "commands" => {
                 Said::Words(self.help(person, target, words.get(1).map(String::as_str)))
             }
@@ -102,6 +112,26 @@ impl Face {
                 Target::Host => self.read_for_host(person, &words),
             },
         }
+    }
+
+    /// `yes`, `no`, each with the question's code or without. A host is told of which machine, when that
+    /// is said: `web2 yes`, `yes web2`. A machine's name is a name also where it could be a code: the
+    /// answer then reaches less, not more.
+    fn yes_or_no(&self, target: &Target, words: &[String]) -> Option<Answer> {
+        let (before, yes, after) = match words {
+            [word, rest @ ..] if let Some(yes) = yes_or_no(word) => (None, yes, rest),
+            [name, word, rest @ ..] if *target == Target::Host => {
+                (Some(self.machine_named(name)?), yes_or_no(word)?, rest)
+            }
+            _ => return None,
+        };
+        let named = |word: &String| (*target == Target::Host).then(|| self.machine_named(word)).flatten();
+        let (name, code) = match (before, after) {
+            (None, [word, rest @ ..]) if let Some(name) = named(word) => (Some(name), rest),
+            (name, rest) => (name, rest),
+        };
+        let target = name.map_or_else(|| target.clone(), Target::Machine);
+        (code.len() <= 1).then(|| Answer { yes, target, code: code.first().cloned() })
     }
 
     fn greeting(&self, person: &BareJid, target: &Target) -> Words {
@@ -240,6 +270,14 @@ impl Face {
         let example = choices.first().cloned().unwrap_or_default();
         let words = Words::new(format!("Which machine? Write {example}, for example, or list to see all."));
         Said::Words(words.buttons(choices.iter().map(String::as_str)))
+    }
+}
+
+fn yes_or_no(word: &str) -> Option<bool> {
+    match word.trim_end_matches(['!', '.', ',']).to_lowercase().as_str() {
+        "yes" | "y" => Some(true),
+        "no" | "n" => Some(false),
+        _ => None,
     }
 }
 
