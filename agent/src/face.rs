@@ -190,8 +190,13 @@ impl Face {
 
     /// The address a machine has now that was once called so.
     fn moved(&self, name: &MachineName) -> Option<Jid> {
+        self.renamed(name).map(|target| self.addresses().of(&target))
+    }
+
+    /// The machine that had this name, which nobody has now.
+    fn renamed(&self, name: &MachineName) -> Option<Target> {
         let entity = lock(&self.moved).get(name.as_str()).copied()?;
-        self.target(entity).map(|target| self.addresses().of(&target))
+        self.target(entity)
     }
 
     /// The picture of an entity.

@@ -34,5 +34,6 @@ pub use host::{
     Whoami,
 };
 pub use machine::{
-    Changed, ConsoleOutput, Defined, LogLine, LogLines, MachineLine, MachineList, MachineStatus, Removed,
+    Adoption, Changed, ConsoleOutput, Defined, LogLine, LogLines, MachineLine, MachineList, MachineStatus,
+    Removed,
 };

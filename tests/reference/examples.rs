@@ -7,9 +7,9 @@ use skerry_stanzas::{
     command::{COMMANDS, Command, Declaration, host, machine},
     each_command,
     reply::{
-        Changed, ConsoleOutput, Defined, DriverLine, DriverList, HostStatus, ImageLine, ImageList, LogLine,
-        LogLines, MachineLine, MachineList, MachineStatus, Removed, Reply, TrashLine, TrashList, Uptime,
-        Verdict, Version, Whoami,
+        Adoption, Changed, ConsoleOutput, Defined, DriverLine, DriverList, HostStatus, ImageLine, ImageList,
+        LogLine, LogLines, MachineLine, MachineList, MachineStatus, Removed, Reply, TrashLine, TrashList,
+        Uptime, Verdict, Version, Whoami,
     },
 };
 
@@ -115,6 +115,7 @@ fn of_hosts() -> Vec<Example> {
                 labels: vec!["web".into()],
             }],
         }),
+        example(Adoption { adopted: None, machines: vec![] }),
         example(host_status()),
         example(DriverList {
             drivers: vec![DriverLine {

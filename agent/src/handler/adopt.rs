@@ -10,7 +10,7 @@ use hypervisor_core::{
 use skerry_stanzas::{
     command::host,
     refusal::{Reason, Refusal},
-    reply::{MachineLine, MachineList},
+    reply::{Adoption, MachineLine},
     words::nearest,
 };
 
@@ -25,10 +25,11 @@ use crate::{
 };
 
 impl Handle<host::Adopt> for Agent {
-    async fn handle(&self, job: &Job, command: host::Adopt) -> Result<MachineList, Refusal> {
+    async fn handle(&self, job: &Job, command: host::Adopt) -> Result<Adoption, Refusal> {
         let foreign = self.foreign().await?;
         match command.name {
-            None => Ok(MachineList {
+            None => Ok(Adoption {
+                adopted: None,
                 machines: foreign
                     .iter()
                     .map(|(driver, foreign)| self.line_of(driver.name(), foreign))
@@ -67,7 +68,30 @@ impl Agent {
         }
     }
 
-    async fn adopt(&self, job: &Job, wanted: &str, found: Found) -> Result<MachineList, Refusal> {
+    async fn adopt(&self, job: &Job, wanted: &str, found: Found) -> Result<Adoption, Refusal> {
+        let (driver, foreign) = picked(wanted, found)?;
+        let Some(adopt) = driver.adopt() else { continue };
+            let foreign = adopt.foreign().await.map_err(|error| failed("What runs here", &error))?;
+            found.extend(foreign.into_iter().map(|foreign| (Arc::clone(driver), foreign)));
+        }
+        Ok(found)
+    }
+
+    fn line_of(&self, driver: &str, foreign: &Foreign) -> MachineLine {
+        MachineLine {
+            name: foreign.name.clone(),
+            // It has no address before it is taken over.
+            jid: String::new(),
+            host: self.addresses().host().to_string(),
+            state: "foreign".into(),
+            driver: driver.into(),
+            vcpus: foreign.definition.vcpus,
+            memory_mib: foreign.definition.memory_mib,
+            labels: vec![],
+        }
+    }
+
+    async fn adopt(&self, job: &Job, wanted: &str, found: Found) -> Result<Adoption, Refusal> {
         let names: Vec<String> = found.iter().map(|(_, foreign)| foreign.name.clone()).collect();
         let Some((driver, foreign)) = found.into_iter().find(|(_, foreign)| foreign.name == wanted) else {
             let near = nearest(wanted, names.iter().map(String::as_str));
@@ -82,6 +106,10 @@ impl Agent {
                 }),
             ));
         };
+        let Some(adopt) = driver.adopt() else {
+            let text = format!("The driver {} takes nothing over.", driver.name());
+            return Err(Refusal::new(Reason::NotSupported, text));
+        };
         let name = super::name(&foreign.name, "name")?;
         self.free(&name, "name").await?;
         let id = MachineId(job.id);
@@ -94,7 +122,6 @@ impl Agent {
         tokio::fs::create_dir(&launch.folder)
             .await
             .map_err(|error| reference::internal(&format!("{name} could not be taken over"), &error))?;
-        let Some(adopt) = driver.adopt() else { return Ok(MachineList { machines: vec![] }) };
         let looked = async {
             adopt.adopt(&foreign.name, &launch).await?;
             crash::point("adopted");
@@ -127,7 +154,10 @@ impl Agent {
             by: Some(job.by()),
         };
         match self.welcome(record, driver, change).await {
-            Ok(machine) => Ok(MachineList { machines: vec![self.line(&machine.record())] }),
+            Ok(machine) => {
+                let adopted = Some(name.to_string());
+                Ok(Adoption { adopted, machines: vec![self.line(&machine.record())] })
+            }
             Err(error) => {
                 unadopt(&self.inner, id).await;
                 Err(match error {
@@ -137,6 +167,20 @@ impl Agent {
             }
         }
     }
+}
+
+/// The one of this name, or what else could have been meant.
+fn picked(wanted: &str, found: Found) -> Result<(Arc<dyn Driver>, Foreign), Refusal> {
+    let names: Vec<String> = found.iter().map(|(_, foreign)| foreign.name.clone()).collect();
+    found.into_iter().find(|(_, foreign)| foreign.name == wanted).ok_or_else(|| {
+        let hint = match nearest(wanted, names.iter().map(String::as_str)) {
+            Some(near) => format!("Did you mean {near}?"),
+            None => "\"adopt\" without a name lists what can.".into(),
+        };
+        Refusal::new(Reason::NotFound, format!("Nothing called {wanted:?} can be taken over."))
+            .field("name")
+            .hint(hint)
+    })
 }
 
 /// Undoes an adoption that is not in the store: the guest is somebody else's again, and runs on.

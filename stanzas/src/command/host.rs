@@ -97,7 +97,7 @@ declare! {
         #[arg(long, value_name = "NAME")]
         pub name: Option<String>,
     }
-    "adopt" Host Change Admin -> MachineList,
+    "adopt" Host Change Admin -> reply::Adoption,
     POSITIONAL = &["name"],
     ALIASES = &["manage"],
     EXAMPLES = &[("adopt", "what could be taken over"), ("adopt oldbox", "take it over")],

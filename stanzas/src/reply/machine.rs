@@ -49,6 +49,15 @@ reply! {
     }
 }
 reply! {
+    /// What could be taken over, or what was.
+    Adoption {
+        /// The machine that was taken over; none when they are only listed.
+        adopted: Option<String>,
+        /// The machine that was taken over, or those that could be.
+        machines: Vec<MachineLine>,
+    }
+}
+reply! {
     /// How a machine is.
     MachineStatus {
         /// Its name.
@@ -149,19 +158,38 @@ impl Reply for MachineList {
             return "No machines to list. Make one: create NAME IMAGE (see: images)".into();
         }
         let running = self.machines.iter().filter(|line| line.state == "running").count();
-        let mut text =
-            format!("{}, {running} running:", measure::count(self.machines.len() as u64, "machine"));
-        for line in &self.machines {
-            let MachineLine { name, state, driver, .. } = line;
-            let processors = measure::count(line.vcpus, "processor");
-            let memory = measure::size(line.memory_mib);
-            text.push_str(&format!("\n- {name}: {state}, {processors}, {memory}, {driver}"));
-            if !line.labels.is_empty() {
-                text.push_str(&format!(" ({})", line.labels.join(", ")));
-            }
-        }
-        text
+        let count = measure::count(self.machines.len() as u64, "machine");
+        format!("{count}, {running} running:{}", in_lines(&self.machines))
     }
+}
+
+impl Reply for Adoption {
+    fn text(&self) -> String {
+        let lines = in_lines(&self.machines);
+        match (&self.adopted, self.machines.len()) {
+            (Some(name), _) => format!("{name} was taken over as it was.{lines}"),
+            (None, 0) => "Nothing runs here that could be taken over.".into(),
+            (None, count) => format!(
+                "{} could be taken over, with: adopt NAME{lines}",
+                measure::count(count as u64, "machine")
+            ),
+        }
+    }
+}
+
+/// A line each, on lines of their own.
+fn in_lines(machines: &[MachineLine]) -> String {
+    let mut text = String::new();
+    for line in machines {
+        let MachineLine { name, state, driver, .. } = line;
+        let processors = measure::count(line.vcpus, "processor");
+        let memory = measure::size(line.memory_mib);
+        text.push_str(&format!("\n- {name}: {state}, {processors}, {memory}, {driver}"));
+        if !line.labels.is_empty() {
+            text.push_str(&format!(" ({})", line.labels.join(", ")));
+        }
+    }
+    text
 }
 
 impl Reply for MachineStatus {
@@ -320,6 +348,20 @@ mod tests {
              - db: running, 2 processors, 512 MiB, qemu (prod, x)"
         );
         assert!(MachineList { machines: vec![] }.text().contains("create NAME IMAGE"));
+    }
+
+    #[test]
+    fn an_adoption_says_what_was_done_or_could_be() {
+        let said =
+            |adopted: Option<&str>, machines| Adoption { adopted: adopted.map(Into::into), machines }.text();
+        assert_eq!(said(None, vec![]), "Nothing runs here that could be taken over.");
+        assert_eq!(
+            said(None, vec![line("old", &[])]),
+            "1 machine could be taken over, with: adopt NAME\n- old: running, 2 processors, 512 MiB, qemu"
+        );
+        assert!(
+            said(Some("old"), vec![line("old", &[])]).starts_with("old was taken over as it was.\n- old: ")
+        );
     }
 
     #[test]

@@ -199,9 +199,18 @@ impl Face {
             }
         }
         let host = known(Object::Host, first);
+        if host.is_none()
+            && let Some(words) = self.called_now(first)
+        {
+            return Said::Words(words);
+        }
         if let Some(declaration) = known(Object::Machine, first) {
             if let Some((name, others)) = self.machine_in(rest) {
                 return command(declaration, Target::Machine(name), &others);
+            }
+            let ends = [rest.last(), rest.first()];
+            if let Some(words) = ends.into_iter().flatten().find_map(|word| self.called_now(word)) {
+                return Said::Words(words);
             }
             if host.is_none() {
                 return self.which_machine(declaration, rest);
@@ -237,6 +246,15 @@ impl Face {
     fn machine_named(&self, word: &str) -> Option<MachineName> {
         let name = MachineName::new(word.trim_start_matches('@').to_lowercase()).ok()?;
         self.agent.machine(&name).map(|seen| seen.name)
+    }
+
+    /// What is said to a name that a machine had, until somebody else has it.
+    fn called_now(&self, word: &str) -> Option<Words> {
+        let old = MachineName::new(word.trim_start_matches('@').to_lowercase()).ok()?;
+        match self.renamed(&old)? {
+            Target::Machine(new) => Some(Words::new(format!("{old} is called {new} now."))),
+            Target::Host => None,
+        }
     }
 
     /// The machine among the words after a verb, last or first, and the other words.
