@@ -70,42 +70,6 @@ impl Agent {
 
     async fn adopt(&self, job: &Job, wanted: &str, found: Found) -> Result<Adoption, Refusal> {
         let (driver, foreign) = picked(wanted, found)?;
-        let Some(adopt) = driver.adopt() else { continue };
-            let foreign = adopt.foreign().await.map_err(|error| failed("What runs here", &error))?;
-            found.extend(foreign.into_iter().map(|foreign| (Arc::clone(driver), foreign)));
-        }
-        Ok(found)
-    }
-
-    fn line_of(&self, driver: &str, foreign: &Foreign) -> MachineLine {
-        MachineLine {
-            name: foreign.name.clone(),
-            // It has no address before it is taken over.
-            jid: String::new(),
-            host: self.addresses().host().to_string(),
-            state: "foreign".into(),
-            driver: driver.into(),
-            vcpus: foreign.definition.vcpus,
-            memory_mib: foreign.definition.memory_mib,
-            labels: vec![],
-        }
-    }
-
-    async fn adopt(&self, job: &Job, wanted: &str, found: Found) -> Result<Adoption, Refusal> {
-        let names: Vec<String> = found.iter().map(|(_, foreign)| foreign.name.clone()).collect();
-        let Some((driver, foreign)) = found.into_iter().find(|(_, foreign)| foreign.name == wanted) else {
-            let near = nearest(wanted, names.iter().map(String::as_str));
-            return Err(Refusal::new(
-                Reason::NotFound,
-                format!("Nothing called {wanted:?} can be taken over."),
-            )
-            .field("name")
-            .hint(
-                near.map_or("\"adopt\" without a name lists what can.".into(), |n| {
-                    format!("Did you mean {n}?")
-                }),
-            ));
-        };
         let Some(adopt) = driver.adopt() else {
             let text = format!("The driver {} takes nothing over.", driver.name());
             return Err(Refusal::new(Reason::NotSupported, text));
