@@ -27,7 +27,6 @@ macro_rules! reply {
 mod host;
 mod machine;
 pub mod measure;
-pub mod table;
 
 pub use host::{
     DriverLine, DriverList, HostStatus, ImageLine, ImageList, TrashLine, TrashList, Uptime, Verdict, Version,

@@ -3,14 +3,13 @@
 use serde_json::{Map, Value};
 use xmpp_parsers::data_forms::{DataForm, DataFormType, Field, FieldType};
 
-use crate::{ns, reply::table::aligned, safe::safe_value};
+use crate::{ns, safe::safe_value};
 
 /// What happened, in words: the note says it already.
 const SENTENCE: &str = "sentence";
 
 /// The form of a reply: a field for each top-level value that is not null; an array of objects
-/// becomes one text-multi field of aligned lines, the first naming the columns. Anything but an object
-/// becomes the one field `result`.
+/// becomes one text-multi field, a line for each. Anything but an object becomes the one field `result`.
 pub fn result(title: &str, reply: &Value) -> DataForm {
     let fields = match reply {
         Value::Object(object) => {
@@ -31,7 +30,7 @@ fn field(name: &str, value: &Value) -> Option<Field> {
         Value::Number(number) => (FieldType::TextSingle, vec![number.to_string()]),
         Value::String(text) => scalar(name, text),
         Value::Array(items) => (FieldType::TextMulti, lines(items)),
-        Value::Object(object) => (FieldType::TextMulti, table(&[object])),
+        Value::Object(object) => (FieldType::TextMulti, object.iter().filter_map(said).collect()),
     };
     let mut field = Field::new(name, kind);
     field.label = Some(label(name));
@@ -51,19 +50,28 @@ fn scalar(name: &str, text: &str) -> (FieldType, Vec<String>) {
 fn lines(items: &[Value]) -> Vec<String> {
     let objects: Vec<&Map<String, Value>> = items.iter().filter_map(Value::as_object).collect();
     if !objects.is_empty() && objects.len() == items.len() {
-        return table(&objects);
+        return objects.into_iter().map(row).collect();
     }
     items.iter().map(cell).collect()
 }
 
-fn table(objects: &[&Map<String, Value>]) -> Vec<String> {
-    let Some(first) = objects.first() else { return Vec::new() };
-    let columns: Vec<&String> = first.keys().collect();
-    let header = columns.iter().map(|column| label(column)).collect();
-    let rows = objects.iter().map(|object| {
-        columns.iter().map(|column| object.get(*column).map_or_else(String::new, cell)).collect()
-    });
-    aligned(std::iter::once(header).chain(rows).collect())
+/// What a row is about, then the rest of it by name: clients show lines in narrow boxes and letters of
+/// unlike widths, where columns stand nowhere near their heads.
+fn row(object: &Map<String, Value>) -> String {
+    let mut values = object.iter();
+    let first = values.next().map(|(_, value)| cell(value)).unwrap_or_default();
+    let rest: Vec<_> = values.filter_map(said).collect();
+    match rest.is_empty() {
+        true => first,
+        false => format!("{first}; {}", rest.join("; ")),
+    }
+}
+
+/// `State: running`, unless there is nothing to say.
+fn said((name, value): (&String, &Value)) -> Option<String> {
+    let text = cell(value);
+    let empty = value.is_null() || text.is_empty();
+    (!empty).then(|| format!("{}: {text}", label(name)))
 }
 
 /// A value in one line.

@@ -190,7 +190,8 @@ fn replies_become_labelled_fields() {
         &json!({
             "name": "web1", "jid": "web1@kvm1", "memory_mib": 512, "autostart": false, "note": null,
             "labels": ["a", "b"], "toml": "a = 1\nb = 2",
-            "machines": [{"name": "web1", "up": true}, {"name": "größer", "up": false}],
+            "machines": [{"name": "web1", "up": true, "label": null}, {"name": "größer", "up": false, "label": "x"}],
+            "driver": {"name": "qemu", "why": ""},
         }),
     );
     let field = |var: &str| named(&form, var);
@@ -203,7 +204,8 @@ fn replies_become_labelled_fields() {
     );
     assert_eq!(field("labels").values, ["a", "b"]);
     assert_eq!(field("toml").values, ["a = 1", "b = 2"]);
-    assert_eq!(field("machines").values, ["Name    Up", "web1    yes", "größer  no"]);
+    assert_eq!(field("machines").values, ["web1; Up: yes", "größer; Up: no; Label: x"]);
+    assert_eq!(field("driver").values, ["Name: qemu"]);
     assert!(form.fields.iter().all(|field| field.var.as_deref() != Some("note")));
     assert_eq!(named(&result("x", &json!(["a"])), "result").values, ["a"]);
 }
