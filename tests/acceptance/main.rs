@@ -13,6 +13,7 @@ mod hostile;
 mod laboratory;
 mod main_job;
 mod not_let_in;
+mod profanity;
 mod races;
 mod real_guests;
 mod roles;

@@ -5,5 +5,6 @@ pub mod golden;
 pub mod lab;
 pub mod raw;
 pub mod requests;
+pub mod terminal;
 pub mod transcript;
 pub mod vitals;
