@@ -172,7 +172,7 @@ fn processes() -> impl Iterator<Item = (Pid, PathBuf)> {
     all.filter_map(|entry| Some((Pid::from_raw(entry.file_name().to_str()?.parse().ok()?), entry.path())))
 }
 
-fn processes_with(word: &str) -> Vec<Pid> {
+pub fn processes_with(word: &str) -> Vec<Pid> {
     let has = |path: &Path| {
         let words = fs::read(path.join("cmdline")).unwrap_or_default();
         words.split(|byte| *byte == 0).any(|one| one == word.as_bytes())

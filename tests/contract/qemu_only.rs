@@ -7,7 +7,10 @@ use hypervisor_core::{
     driver::{DriverError, GuestEvent, Launch, Plea, Power, disk},
 };
 
-use crate::{qemu::QemuBench, story::Story};
+use crate::{
+    qemu::{QemuBench, processes_with},
+    story::Story,
+};
 
 async fn story() -> Story {
     Story::open(Box::new(QemuBench::new())).await
@@ -213,6 +216,38 @@ async fn a_process_that_cannot_be_reached_is_neither_forgotten_nor_started_twice
     assert!(story.driver().observe(&launch).await.is_err());
     story.kill(launch.id).await;
     story.is_gone(&launch).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_inherits_nothing_of_the_agent() {
+    // What systemd passes to a service is not closed on exec, nor is a copy made so.
+    let passed = tempfile::NamedTempFile::new().unwrap();
+    let _passed = nix::unistd::dup(passed.as_file()).unwrap();
+    let story = story().await;
+    let launch = story.running().await;
+    let pids = processes_with(&launch.id.to_string());
+    let process = Path::new("/proc").join(pids[0].to_string());
+
+    let environment = fs::read(process.join("environ")).unwrap();
+    let names: Vec<_> = environment
+        .split(|byte| *byte == 0)
+        .filter(|one| !one.is_empty())
+        .map(|one| String::from_utf8_lossy(one).split('=').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["PATH"]);
+
+    let open = fs::read_dir(process.join("fd")).unwrap().flatten();
+    let files: Vec<_> =
+        open.filter_map(|fd| Some((fd.file_name(), fs::read_link(fd.path()).ok()?))).collect();
+    assert!(files.len() > 3, "{files:?}");
+    assert!(files.iter().all(|(_, file)| file != passed.path()), "{files:?}");
+    let ours: Vec<_> = files
+        .iter()
+        .filter(|(_, file)| {
+            file.is_absolute() && !file.starts_with("/dev") && !file.starts_with(&launch.folder)
+        })
+        .collect();
+    assert!(ours.is_empty(), "{ours:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

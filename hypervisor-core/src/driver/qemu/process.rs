@@ -47,6 +47,25 @@ pub(super) struct Usage {
     pub(super) resident_bytes: u64,
 }
 
+/// Where programs are, if nobody says.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// All descriptors but the standard three are closed by the next exec. What we open ourselves is closed
+/// then anyway; what we were given at our own start, by systemd or a shell, need not be.
+#[allow(unsafe_code)]
+fn keep_no_descriptors() -> io::Result<()> {
+    // SAFETY: the call touches no memory of ours, and marking a descriptor closes none that is in use.
+    let marked = unsafe {
+        nix::libc::syscall(nix::libc::SYS_close_range, 3_u32, u32::MAX, nix::libc::CLOSE_RANGE_CLOEXEC)
+    };
+    match io::Error::last_os_error() {
+        _ if marked == 0 => Ok(()),
+        // Before Linux 5.11 there is no such call.
+        error if matches!(error.raw_os_error(), Some(nix::libc::ENOSYS | nix::libc::EINVAL)) => Ok(()),
+        error => Err(error),
+    }
+}
+
 /// What of `/proc/PID/stat` is looked at.
 struct Stat {
     /// `Z` for one that has ended and was not collected.
@@ -86,17 +105,26 @@ impl Process {
     }
 
     /// Starts one in `folder`, in a process group of its own and holding on to nothing of ours, so
-    /// that it goes on when we end.
+    /// that it goes on when we end: no descriptor, and of our environment the path alone. A guest that
+    /// had our `NOTIFY_SOCKET` could speak for us to systemd, and one that held a socket passed to us
+    /// would keep it open when we are long gone.
+    #[allow(unsafe_code)]
     pub(super) fn spawn(program: &Path, words: &[String], folder: &Path, errors: &Path) -> io::Result<Self> {
         let errors = fs::File::create(errors)?;
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(words)
             .current_dir(folder)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| PATH.into()))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(errors)
-            .process_group(0)
-            .spawn()?;
+            .process_group(0);
+        // SAFETY: between fork and exec only async-signal-safe calls are allowed, and this makes one
+        // system call; it allocates nothing and takes no lock.
+        unsafe { command.pre_exec(keep_no_descriptors) };
+        let mut child = command.spawn()?;
         // Not collected yet, so it is there to be held, even if it has ended already.
         match Self::hold(i32::try_from(child.id()).unwrap_or_default()) {
             Ok(Some((mut process, _))) => {
