@@ -1,5 +1,6 @@
 //! Real Linux guests under QEMU: booted, talked to, found again by an agent that was killed.
 
+use skerry_stanzas::adhoc::AdhocCommand;
 use skerry_tests::{
     client::Client,
     lab::{Lab, Wanted},
@@ -8,48 +9,68 @@ use skerry_tests::{
 /// What the guest says on its console at every boot.
 const BOOTED: &str = "skerry guest ready";
 
-async fn status(client: &Client, machine: &str) -> serde_json::Value {
-    client.command(machine, "status", &[]).await.unwrap().json.unwrap()
+/// The machine web1 of a lab, and who asks it.
+struct Guest {
+    client: Client,
+    jid: String,
+    /// Before the verb in a node.
+    node: &'static str,
 }
 
-/// Reads the console until the guest has said that its shell can be used. In between an empty line is
-/// typed, which the host answers when the guest has been quiet for a moment.
-async fn booted(client: &Client, machine: &str) {
-    for _ in 0..600 {
-        let console = client.command(machine, "console", &["--lines=500"]).await.unwrap();
-        if console.note.unwrap().text.contains(BOOTED) {
-            return;
-        }
-        client.command(machine, "send", &["--line="]).await.unwrap();
+impl Guest {
+    async fn of(lab: &Lab, role: &str) -> Self {
+        let machine = &lab.record.machines[0];
+        let node = if machine.jid == machine.host { "machine/web1/" } else { "" };
+        Self { client: lab.client(role).await.unwrap(), jid: machine.jid.clone(), node }
     }
-    panic!("the guest did not boot");
+
+    async fn ask(&self, verb: &str, argv: &[&str]) -> AdhocCommand {
+        self.client.command(&self.jid, &format!("{}{verb}", self.node), argv).await.unwrap()
+    }
+
+    /// What the note of the answer says.
+    async fn says(&self, verb: &str, argv: &[&str]) -> String {
+        self.ask(verb, argv).await.note.unwrap().text
+    }
+
+    async fn state(&self) -> String {
+        self.ask("status", &[]).await.json.unwrap()["state"].as_str().unwrap().to_owned()
+    }
+
+    /// Reads the console until the guest has said that its shell can be used. In between an empty line
+    /// is typed, which the host answers when the guest has been quiet for a moment.
+    async fn booted(&self) {
+        for _ in 0..600 {
+            if self.says("console", &["--lines=500"]).await.contains(BOOTED) {
+                return;
+            }
+            self.ask("send", &["--line="]).await;
+        }
+        panic!("the guest did not boot");
+    }
+
+    /// A number the guest's kernel throws at every boot.
+    async fn boot_id(&self) -> String {
+        let said = self.says("send", &["--line=cat /proc/sys/kernel/random/boot_id"]).await;
+        let id = said.lines().find(|line| line.len() == 36 && line.matches('-').count() == 4);
+        id.unwrap_or_else(|| panic!("no boot id: {said}")).to_owned()
+    }
 }
 
-/// A number the guest's kernel throws at every boot.
-async fn boot_id(client: &Client, machine: &str) -> String {
-    let command = "--line=cat /proc/sys/kernel/random/boot_id";
-    let answer = client.command(machine, "send", &[command]).await.unwrap();
-    let said = answer.note.unwrap().text;
-    let id = said.lines().find(|line| line.len() == 36 && line.matches('-').count() == 4);
-    id.unwrap_or_else(|| panic!("no boot id: {said}")).to_owned()
-}
-
-async fn running_guest() -> (Lab, Client, String) {
+async fn running_guest() -> (Lab, Guest) {
     let lab = Wanted::new("prosody", "component").machines(1).real_guests().up().await.unwrap();
-    let operator = lab.client("operator").await.unwrap();
-    let machine = lab.record.machines[0].jid.clone();
-    operator.command(&machine, "start", &[]).await.unwrap();
-    booted(&operator, &machine).await;
-    (lab, operator, machine)
+    let guest = Guest::of(&lab, "operator").await;
+    guest.ask("start", &[]).await;
+    guest.booted().await;
+    (lab, guest)
 }
 
 #[tokio::test]
 async fn a_real_guest_boots_answers_and_shuts_down() {
-    let (lab, operator, machine) = running_guest().await;
-    let answer = operator.command(&machine, "send", &["--line=uname -a"]).await.unwrap();
-    assert!(answer.note.unwrap().text.contains("Linux guest"));
-    operator.command(&machine, "shutdown", &[]).await.unwrap();
-    assert_eq!(status(&operator, &machine).await["state"], "stopped");
+    let (lab, guest) = running_guest().await;
+    assert!(guest.says("send", &["--line=uname -a"]).await.contains("Linux guest"));
+    guest.ask("shutdown", &[]).await;
+    assert_eq!(guest.state().await, "stopped");
     lab.down().await.unwrap();
     assert_eq!(lab.processes(), Vec::<i32>::new());
 }
@@ -57,26 +78,45 @@ async fn a_real_guest_boots_answers_and_shuts_down() {
 #[tokio::test]
 async fn a_shutdown_before_the_guest_listens_is_heard_when_it_does() {
     let lab = Wanted::new("prosody", "component").machines(1).real_guests().up().await.unwrap();
-    let operator = lab.client("operator").await.unwrap();
-    let machine = lab.record.machines[0].jid.clone();
-    operator.command(&machine, "start", &[]).await.unwrap();
-    operator.command(&machine, "shutdown", &[]).await.unwrap();
-    assert_eq!(status(&operator, &machine).await["state"], "stopped");
+    let guest = Guest::of(&lab, "operator").await;
+    guest.ask("start", &[]).await;
+    guest.ask("shutdown", &[]).await;
+    assert_eq!(guest.state().await, "stopped");
     lab.down().await.unwrap();
+}
+
+/// The other server and the other link: from the first start into the trash and out of it again.
+#[tokio::test]
+async fn a_real_guest_lives_under_an_account_on_ejabberd() {
+    let lab = Wanted::new("ejabberd", "single").machines(1).real_guests().up().await.unwrap();
+    let guest = Guest::of(&lab, "admin").await;
+    guest.ask("start", &[]).await;
+    guest.booted().await;
+    assert!(guest.says("send", &["--line=uname -a"]).await.contains("Linux guest"));
+    guest.ask("shutdown", &[]).await;
+    assert_eq!(guest.state().await, "stopped");
+    guest.ask("start", &[]).await;
+    assert_eq!(guest.says("kill", &[]).await, "web1 is stopped: its power was cut.");
+    assert!(guest.says("delete", &[]).await.starts_with("web1 is in the trash"));
+    let back = guest.client.command(&guest.jid, "undelete", &["--name=web1"]).await.unwrap();
+    assert_eq!(back.note.unwrap().text, "web1 is back; it is stopped.");
+    assert_eq!(guest.state().await, "stopped");
+    lab.down().await.unwrap();
+    assert_eq!(lab.processes(), Vec::<i32>::new());
 }
 
 #[tokio::test]
 async fn a_killed_agent_finds_its_guest_again() {
-    let (mut lab, operator, machine) = running_guest().await;
-    let before = boot_id(&operator, &machine).await;
+    let (mut lab, guest) = running_guest().await;
+    let before = guest.boot_id().await;
     let processes = lab.processes();
     let agent = lab.host().pid;
 
     lab.crash("kvm1").await.unwrap();
     lab.start("kvm1").await.unwrap();
 
-    assert_eq!(status(&operator, &machine).await["state"], "running");
-    assert_eq!(boot_id(&operator, &machine).await, before);
+    assert_eq!(guest.state().await, "running");
+    assert_eq!(guest.boot_id().await, before);
     let gone: Vec<_> = processes.iter().filter(|pid| !lab.processes().contains(pid)).collect();
     assert_eq!(gone, [&agent], "all that ended is the agent");
     // A lab that is taken down takes its guests along.
