@@ -217,21 +217,22 @@ impl Agent {
         tokio::spawn(work.instrument(span));
     }
 
-    /// Runs a command that only looks: no journal, and a repetition looks again.
+    /// Runs a command that only looks: no journal, and a repetition looks again. So it needs no task
+    /// that outlives its caller, and is given up when it takes too long.
     async fn run_read(&self, ready: Box<dyn Ready>, job: Job, slot: Slot, patience: Duration) -> Answer {
-        let (ended, running) = watch::channel(None);
-        let agent = self.clone();
         let waiting = self.under_way(&job);
         let span = span(&job);
         let permission = job.permit.declaration().permission();
-        let work = async move {
-            let outcome = agent.run_caught(ready, job).await;
-            agent.count(&permission, &outcome);
-            ended.send_replace(Some(outcome));
-            drop(slot);
-        };
-        tokio::spawn(work.instrument(span));
-        wait(running, waiting, patience).await
+        let work = self.run_caught(ready, job).instrument(span);
+        let outcome = tokio::time::timeout(patience, work).await;
+        drop(slot);
+        match outcome {
+            Ok(outcome) => {
+                self.count(&permission, &outcome);
+                outcome.answer()
+            }
+            Err(_) => waiting(),
+        }
     }
 
     /// A panic in a handler ends that command, under a reference, and nothing else.

@@ -145,20 +145,28 @@ impl Roles {
         self.rule(person).map(|rule| (rule.role, rule.text()))
     }
 
+    /// Whether a person would be allowed a command.
+    pub fn allows(&self, person: &BareJid, declaration: &Declaration) -> bool {
+        self.rule(person).is_some_and(|rule| rule.role >= declaration.role)
+    }
+
     /// Whether a person would be allowed a command, and by which rule.
     pub fn decide(&self, person: &BareJid, declaration: &Declaration) -> Decision {
-        let needs = declaration.role;
         let permission = declaration.permission();
         match self.rule(person) {
             None => Decision { allowed: false, role: None, rule: format!("no rule names {person}") },
             Some(rule) => {
-                let allowed = rule.role >= needs;
+                let allowed = self.allows(person, declaration);
                 let rule_text = rule.text();
                 let words = if allowed { "allows" } else { "does not allow" };
                 let text = format!(
                     "{rule_text}: {} {words} {permission}{}",
                     rule.role.word(),
-                    if allowed { String::new() } else { format!(", which needs {}", needs.word()) }
+                    if allowed {
+                        String::new()
+                    } else {
+                        format!(", which needs {}", declaration.role.word())
+                    }
                 );
                 Decision { allowed, role: Some(rule.role), rule: text }
             }

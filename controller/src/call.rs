@@ -81,7 +81,8 @@ impl Call {
     /// # Errors
     /// Not sent, not answered, refused, failed, or not confirmed.
     pub async fn run(&self, session: &Session, consent: Consent) -> Outcome<Sent> {
-        let mut request = self.numbered(&AdhocCommand::request(&self.node, Some(form::submit(&self.argv))));
+        let mut request =
+            self.numbered(&AdhocCommand::request(&self.node, Some(form::submit(&self.argv))).json_only());
         let mut answer = self.exchange(session, &request, self.patience()).await?;
         if answer.status == Some(Status::Executing) {
             self.settle(session, &answer, consent).await?;

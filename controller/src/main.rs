@@ -32,6 +32,12 @@ mod wire;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, FromArgMatches as _};
+use tracing_subscriber::{
+    Layer as _,
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use crate::{
     cli::{Global, Own},
@@ -100,11 +106,10 @@ async fn interruptible(work: impl Future<Output = Outcome<()>>) -> Outcome<()> {
 fn tell(verbose: u8) {
     let level = match verbose {
         0 => return,
-        1 => "debug",
-        _ => "trace",
+        1 => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
     };
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(tracing_subscriber::EnvFilter::new(format!("skerry={level},skerry_link={level}")))
-        .init();
+    let filter = Targets::new().with_target("skerry", level).with_target("skerry_link", level);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
+    tracing_subscriber::registry().with(layer).init();
 }

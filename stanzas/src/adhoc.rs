@@ -17,6 +17,9 @@ pub use condition::Condition;
 /// The longest node name and session id taken, in bytes.
 pub const NAME_BYTES_MAX: usize = 1023;
 
+/// The element by which a program says that it wants no result form.
+const JSON_ONLY: &str = "json-only";
+
 /// What the requester wants (XEP-0050 §3.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Action {
@@ -153,12 +156,21 @@ pub struct AdhocCommand {
     pub form: Option<DataForm>,
     /// The reply for programs (XEP-0335).
     pub json: Option<Value>,
+    /// In requests: the requester reads the JSON, and the result form can be left out. The JSON says all
+    /// that it does, and a server takes its time for each element it carries.
+    pub json_only: bool,
 }
 
 impl AdhocCommand {
     /// A first request, with the form already filled in when there is one.
     pub fn request(node: impl Into<String>, form: Option<DataForm>) -> Self {
         Self { node: node.into(), action: Some(Action::Execute), form, ..Self::default() }
+    }
+
+    /// The same request, of one who reads the JSON and wants no result form.
+    #[must_use]
+    pub fn json_only(self) -> Self {
+        Self { json_only: true, ..self }
     }
 
     /// Another request of the same session.
@@ -208,6 +220,7 @@ impl AdhocCommand {
                 .get_child("json", ns::JSON)
                 .map(|json| serde_json::from_str(&json.text()).map_err(|_| Condition::BadPayload))
                 .transpose()?,
+            json_only: element.has_child(JSON_ONLY, ns::COMMAND),
         })
     }
 
@@ -234,6 +247,9 @@ impl AdhocCommand {
             let mut child = Element::bare("json", ns::JSON);
             child.append_text(json_text(json));
             element.append_child(child);
+        }
+        if self.json_only {
+            element.append_child(Element::bare(JSON_ONLY, ns::COMMAND));
         }
         element
     }

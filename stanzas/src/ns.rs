@@ -12,7 +12,7 @@ pub const HOST: &str = "urn:skerry:host:0";
 pub const MACHINE: &str = "urn:skerry:machine:0";
 /// Our own conditions inside a stanza error.
 pub const REFUSAL: &str = "urn:skerry:refusal:0";
-/// FORM_TYPE of the forms of our commands.
+/// FORM_TYPE of the forms of our commands, and what a request says besides.
 pub const COMMAND: &str = "urn:skerry:command:0";
 
 /// Component streams (XEP-0114).

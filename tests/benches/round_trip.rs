@@ -3,11 +3,14 @@
 //! `cargo bench -p skerry-tests [-- ejabberd]`, after `cargo build --workspace --release --bins`.
 //!
 //! Three figures, each a promise of docs/specification.md:
-//! - the way of a command (client → server → agent → client) against a ping that the server itself
-//!   answers, the two in turn, so that a busy machine weighs on both alike;
+//! - the way of a command (client → server → agent → client) against the same question at a bare component
+//!   that answers with the same bytes at once, the two in turn, so that a busy machine weighs on both alike;
+//!   beside them a ping that the server itself answers, and the same command with its result form;
 //! - a change of state until a subscriber has it, beyond the server's own time for a message from one
 //!   client to another;
 //! - the agent's memory with no machine, and with 1,000 fake ones that run.
+
+mod echo;
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +39,7 @@ async fn main() -> Result<()> {
         false => "prosody",
     };
     println!("server: {server}; link: component; driver: fake");
-    let lab = Wanted::new(server, "component").machines(1).up().await?;
+    let lab = Wanted::new(server, "component").hosts(2).machines(2).up().await?;
     let mut client = lab.client("admin").await?;
     way_of_a_command(&lab, &client).await?;
     change_of_state(&lab, &mut client).await?;
@@ -47,33 +50,64 @@ async fn main() -> Result<()> {
     full.down().await
 }
 
-/// A ping of the server, and a status of a machine, in turn.
+/// A ping of the server, a status of a machine, and the same from the echo, in turn.
 async fn way_of_a_command(lab: &Lab, client: &Client) -> Result<()> {
     let machine = &lab.record.machines.first().context("a lab with a machine")?.jid;
-    let (mut pings, mut commands) = (Vec::new(), Vec::new());
+    let for_people = AdhocCommand::request("status", None);
+    let request = for_people.clone().json_only();
+    let answer = client.ask("set", Some(machine), request.to_element()).await?;
+    let payload = String::from(answer.children().next().context("an answer with nothing in it")?);
+    println!("the answer has {} bytes", payload.len());
+    let echo = format!("web1@{}", put_echo(lab, payload)?);
+    let [mut pings, mut commands, mut echoes, mut forms] = [const { Vec::new() }; 4];
     for round in 0..ROUNDS + ROUNDS / 10 {
         let begun = Instant::now();
         client.ask("get", Some(&lab.record.server.domain), Element::bare("ping", "urn:xmpp:ping")).await?;
         let pinged = begun.elapsed();
-        let begun = Instant::now();
-        let answer = client.stage(machine, &AdhocCommand::request("status", None)).await?;
-        let commanded = begun.elapsed();
-        ensure!(answer.status == Some(Status::Completed), "status was not answered");
+        let commanded = asked(client, machine, &request).await?;
+        let echoed = asked(client, &echo, &request).await?;
+        let formed = asked(client, machine, &for_people).await?;
         // The first rounds warm up.
         if round >= ROUNDS / 10 {
             pings.push(pinged);
             commands.push(commanded);
+            echoes.push(echoed);
+            forms.push(formed);
         }
     }
-    let (ping, command) = (Spread::of(pings), Spread::of(commands));
-    println!("ping     {ping}");
-    println!("command  {command}");
-    println!(
-        "command / ping at p50: {:.2}; beyond it at p99: {:.2} ms",
-        command.p50.as_secs_f64() / ping.p50.as_secs_f64(),
-        ms(command.p99) - ms(ping.p99),
-    );
+    let (ping, command, echo) = (Spread::of(pings), Spread::of(commands), Spread::of(echoes));
+    println!("ping     {ping}\necho     {echo}\ncommand  {command}\nas form  {}", Spread::of(forms));
+    for (name, other) in [("echo", echo), ("ping", ping)] {
+        println!(
+            "command / {name} at p50: {:.2}; beyond it at p99: {:.2} ms",
+            command.p50.as_secs_f64() / other.p50.as_secs_f64(),
+            ms(command.p99) - ms(other.p99),
+        );
+    }
     Ok(())
+}
+
+async fn asked(client: &Client, to: &str, request: &AdhocCommand) -> Result<Duration> {
+    let begun = Instant::now();
+    let answer = client.stage(to, request).await?;
+    ensure!(answer.status == Some(Status::Completed), "status was not answered");
+    Ok(begun.elapsed())
+}
+
+/// Puts the echo in the place of the last host, and gives its domain.
+fn put_echo(lab: &Lab, payload: String) -> Result<String> {
+    let host = lab.record.hosts.last().context("a lab with two hosts")?;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(host.pid), nix::sys::signal::Signal::SIGKILL)?;
+    let config: toml::Table = toml::from_str(&std::fs::read_to_string(&host.config)?)?;
+    let of_link = |key: &str| config["link"][key].as_str().context("a link without it");
+    let secret = std::fs::read_to_string(of_link("secret_file")?)?;
+    let domain = of_link("jid")?.to_owned();
+    let begun = Instant::now();
+    // The server may need a moment to see that the host has left.
+    while let Err(error) = echo::start(of_link("server")?, &domain, secret.trim(), payload.clone()) {
+        ensure!(begun.elapsed() < Duration::from_secs(30), "the echo is not let in: {error:#}");
+    }
+    Ok(domain)
 }
 
 /// A pause or a resume until its item is with a subscriber, and a message to oneself.
@@ -141,6 +175,7 @@ fn ms(time: Duration) -> f64 {
 }
 
 /// How times are spread.
+#[derive(Clone, Copy)]
 struct Spread {
     p50: Duration,
     p99: Duration,

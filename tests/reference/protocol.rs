@@ -79,6 +79,12 @@ no form stage follows; it may leave out `FORM_TYPE` and every field with a defau
 
 ";
 
+const JSON_ONLY: &str = "
+The form says what the JSON says, for clients with a person before them. A program that reads the JSON asks for
+no form with one element in its request, and spares the server most of the elements of an answer:
+
+";
+
 const FORMS: &str = "
 ## Forms
 
@@ -247,6 +253,8 @@ fn stages() -> String {
         &block(&filled.to_element()),
         "\nDone: one note with the whole answer, a result form, and the reply as JSON (XEP-0335):\n\n",
         &block(&done.to_element()),
+        JSON_ONLY,
+        &block(&AdhocCommand::request("status", None).json_only().to_element()),
         &confirmation(),
         &failure(),
     ]

@@ -22,7 +22,7 @@ impl Agent {
 
     /// Whether this person may give this command at all, to whatever target.
     pub fn permits(&self, person: &BareJid, declaration: &Declaration) -> bool {
-        self.roles().decide(person, declaration).allowed
+        self.roles().allows(person, declaration)
     }
 
     /// The commands for this kind of object that this person may give at all. Some of them may make no
@@ -32,23 +32,34 @@ impl Agent {
         COMMANDS
             .iter()
             .filter(|declaration| declaration.object == object)
-            .filter(|declaration| roles.decide(person, declaration).allowed)
+            .filter(|declaration| roles.allows(person, declaration))
             .collect()
     }
 
     /// The commands this person can give this target now: permitted, within the driver's
     /// capabilities, and sensible in the machine's state.
     pub fn offered(&self, person: &BareJid, target: &Target) -> Vec<&'static Declaration> {
-        let (object, machine) = match target {
-            Target::Host => (Object::Host, None),
-            Target::Machine(name) => match self.inner.machines.named(name) {
-                Some(machine) => (Object::Machine, Some(machine)),
-                None => return Vec::new(),
-            },
+        COMMANDS.iter().filter(|declaration| self.offers(person, target, declaration)).collect()
+    }
+
+    /// Whether this is among what is [`Agent::offered`].
+    pub fn offers(&self, person: &BareJid, target: &Target, declaration: &Declaration) -> bool {
+        let sensible = match target {
+            Target::Host => declaration.object == Object::Host,
+            Target::Machine(name) => {
+                declaration.object == Object::Machine
+                    && self.inner.machines.named(name).is_some_and(|machine| sensible(&machine, declaration))
+            }
         };
-        let mut offered = self.permitted(person, object);
-        offered.retain(|declaration| machine.as_ref().is_none_or(|machine| sensible(machine, declaration)));
-        offered
+        sensible && self.permits(person, declaration)
+    }
+
+    /// What this person can do to at least one machine, in the order of the manual.
+    pub fn offered_on_any(&self, person: &BareJid) -> Vec<&'static Declaration> {
+        let machines = self.inner.machines.all();
+        let mut permitted = self.permitted(person, Object::Machine);
+        permitted.retain(|declaration| machines.iter().any(|machine| sensible(machine, declaration)));
+        permitted
     }
 
     /// Real choices for an argument (images, drivers, machines in the trash), empty when it is free.

@@ -49,7 +49,8 @@ impl Face {
             None => self.begin(inquiry, &request, form).await?,
             Some(id) => {
                 let owner = inquiry.from.to_bare();
-                let session = self.sessions.find(id, &owner, &request.node)?;
+                let mut session = self.sessions.find(id, &owner, &request.node)?;
+                session.json_only |= request.json_only;
                 self.follow(inquiry, session, request.asked(), form).await?
             }
         };
@@ -67,7 +68,8 @@ impl Face {
                 format!("There is no command {:?} here.", request.node),
             ))
         })?;
-        let session = Session::new(person.clone(), request.node.clone(), place.clone());
+        let mut session = Session::new(person.clone(), request.node.clone(), place.clone());
+        session.json_only = request.json_only;
         let key = format!("{} {} {}", inquiry.from, inquiry.id, request.node);
         if let Some(form) = form {
             return self.all_at_once(inquiry, session, &form, key).await;
@@ -291,7 +293,7 @@ impl Face {
         let last = AdhocCommand {
             status: Some(Status::Completed),
             note: Some(Note { kind, text }),
-            form: json.as_ref().map(|json| form::result(title, json)),
+            form: json.as_ref().filter(|_| !session.json_only).map(|json| form::result(title, json)),
             json,
             ..answer(&session)
         };

@@ -53,6 +53,8 @@ pub(crate) struct Session {
     pub(crate) filled: Option<DataForm>,
     /// How often it was tried: a corrected form is another request.
     pub(crate) tries: u32,
+    /// Whether the result form is not wanted.
+    pub(crate) json_only: bool,
     owner: BareJid,
     deadline: Instant,
 }
@@ -69,6 +71,7 @@ impl Session {
             stage: Stage::Choose,
             filled: None,
             tries: 0,
+            json_only: false,
             owner,
             deadline: Instant::now() + DEADLINE,
         }

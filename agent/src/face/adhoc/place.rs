@@ -3,8 +3,6 @@
 //! At an object's own address a node is the bare verb. At a host there are those of its machines as
 //! well: `machine/<verb>`, which lets one be chosen, and `machine/<name>/<verb>`.
 
-use std::collections::HashSet;
-
 use hypervisor_core::machine::MachineName;
 use skerry_stanzas::command::{COMMANDS, Declaration, Effect, Object};
 use xmpp_parsers::jid::BareJid;
@@ -86,7 +84,7 @@ impl Face {
         let own = own.map(|d| (d.verb.to_owned(), Place::Own(d, target.clone()).title()));
         let mut nodes: Vec<(String, String)> = own.collect();
         if *target == Target::Host {
-            let any = self.offered_on_any(person).into_iter();
+            let any = self.agent.offered_on_any(person).into_iter();
             nodes.extend(any.map(|d| (format!("machine/{}", d.verb), Place::Any(d).title())));
         }
         nodes
@@ -101,28 +99,13 @@ impl Face {
         offered.map(node).collect()
     }
 
-    /// What this person can do to at least one machine, in the order of the manual.
-    pub(crate) fn offered_on_any(&self, person: &BareJid) -> Vec<&'static Declaration> {
-        let all = COMMANDS.iter().filter(|declaration| declaration.object == Object::Machine);
-        let count = all.clone().count();
-        let mut verbs: HashSet<&str> = HashSet::new();
-        for seen in self.agent.machines() {
-            let offered = self.agent.offered(person, &Target::Machine(seen.name));
-            verbs.extend(offered.into_iter().map(|declaration| declaration.verb));
-            if verbs.len() == count {
-                break;
-            }
-        }
-        all.filter(|declaration| verbs.contains(declaration.verb)).collect()
-    }
-
     /// Whether this person can use this node now.
     pub(crate) fn is_offered(&self, person: &BareJid, place: &Place) -> bool {
-        let offered = match place.target() {
-            Some(target) => self.agent.offered(person, &target),
-            None => self.offered_on_any(person),
-        };
-        offered.iter().any(|declaration| declaration.permission() == place.declaration().permission())
+        let declaration = place.declaration();
+        match place.target() {
+            Some(target) => self.agent.offers(person, &target, declaration),
+            None => self.agent.offered_on_any(person).iter().any(|offered| offered.verb == declaration.verb),
+        }
     }
 
     /// The name of the node, when this person can use it now.

@@ -153,7 +153,7 @@ impl Face {
     fn help(&self, person: &BareJid, target: &Target, about: Option<&str>) -> Words {
         let offered = self.agent.offered(person, target);
         let machines = match target {
-            Target::Host => self.offered_on_any(person),
+            Target::Host => self.agent.offered_on_any(person),
             Target::Machine(_) => Vec::new(),
         };
         let Some(word) = about else {
