@@ -1,6 +1,6 @@
 //! What holds for QEMU alone, beyond the contract: disks, panics, sockets, and what a folder may be.
 
-use std::{fs, path::Path};
+use std::{fs, io::Write, os::unix::fs::MetadataExt, path::Path};
 
 use hypervisor_core::{
     definition::{Boot, Definition, Disk, DiskFormat},
@@ -9,7 +9,7 @@ use hypervisor_core::{
 
 use crate::{
     qemu::{QemuBench, processes_with},
-    story::Story,
+    story::{Story, count},
 };
 
 async fn story() -> Story {
@@ -248,6 +248,33 @@ async fn a_guest_inherits_nothing_of_the_agent() {
         })
         .collect();
     assert!(ours.is_empty(), "{ours:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_grew_while_no_agent_ran_is_cut_when_its_guest_is_found() {
+    let mut story = story().await;
+    let launch = story.running().await;
+    let log = launch.folder.join("console.log");
+    let mut grown = fs::OpenOptions::new().append(true).open(&log).unwrap();
+    for _ in 0..16 {
+        grown.write_all(&[b'x'; 1 << 20]).unwrap();
+    }
+    grown.write_all(b"last words").unwrap();
+    let before = bytes_read();
+    story.restart().await;
+    assert_eq!(story.power(&launch).await, Power::Running);
+    let read = bytes_read() - before;
+    assert!(read < 4 << 20, "{read} bytes were read to cut 16 MiB");
+    let on_disk = fs::metadata(&log).unwrap().blocks() * 512;
+    assert!(on_disk <= 1 << 20, "{on_disk} bytes are left on the disk");
+    let kept = story.tail(&launch, 1 << 20).await;
+    assert!(count(&kept, b"last words") == 1 && kept.len() >= 512 << 10, "{}", kept.len());
+}
+
+/// What this process has read so far, of whatever.
+fn bytes_read() -> u64 {
+    let io = fs::read_to_string("/proc/self/io").unwrap();
+    io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
