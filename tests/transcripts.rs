@@ -55,6 +55,7 @@ transcripts! {
     hostile,
     machine_life,
     metrics,
+    names,
     notify,
     presence_by_role,
     presence_reconnect,

@@ -1,7 +1,7 @@
 //! The addresses of the host and its machines, which the kind of link decides.
 
 use hypervisor_core::machine::MachineName;
-use skerry_stanzas::address;
+use skerry_stanzas::address::{self, AddressError};
 use xmpp_parsers::jid::{BareJid, Jid};
 
 use crate::{
@@ -69,12 +69,13 @@ impl Addresses {
         }
     }
 
-    /// Whether a machine of this name would have an address.
-    pub fn can_hold(&self, name: &MachineName) -> bool {
-        match self {
-            Self::Component { domain } => address::machine_jid(name.as_str(), domain).is_ok(),
-            Self::Single { .. } => true,
-        }
+    /// Whether a machine of this name would have an address, on a component. Asked on every kind of
+    /// link: a name must not stop its host from becoming a component, nor its machine from moving to one.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn hold(&self, name: &MachineName) -> Result<(), AddressError> {
+        address::machine_jid(name.as_str(), &self.host().into_bare()).map(drop)
     }
 
     /// Whom a stanza to this address is for; `None` when it is none of ours, or no machine could

@@ -16,6 +16,7 @@ use std::future::Future;
 
 use hypervisor_core::{lifecycle::Request, machine::MachineName};
 use skerry_stanzas::{
+    address::{self, AddressError},
     command::{Command, Declaration, Object},
     refusal::{Reason, Refusal},
     reply::Changed,
@@ -67,10 +68,16 @@ pub(crate) fn can(machine: &Machine, declaration: &Declaration) -> bool {
 
 /// Reads a name somebody gave.
 pub(crate) fn name(text: &str, field: &str) -> Result<MachineName, Refusal> {
-    MachineName::new(text.trim()).map_err(|error| {
+    let text = text.trim();
+    MachineName::new(text).map_err(|error| {
+        // Capitals, mostly: an address would make them small, and so would not be that of this name.
+        let hint = match address::written(text).filter(|written| MachineName::new(written.as_str()).is_ok()) {
+            Some(written) if written != text => format!("Write it {written}."),
+            _ => "Use lower-case letters, digits, - and _, such as web1.".into(),
+        };
         Refusal::new(Reason::BadRequest, format!("{text:?} cannot be a name: {error}."))
             .field(field)
-            .hint("Use lower-case letters, digits, - and _, such as web1.")
+            .hint(hint)
     })
 }
 
@@ -88,9 +95,15 @@ impl Agent {
 
     /// Refuses a new name that no address can hold, or that is or looks like another machine's.
     pub(crate) async fn free(&self, name: &MachineName, field: &str) -> Result<(), Refusal> {
-        if !self.addresses().can_hold(name) {
-            let text = format!("{name} cannot be part of an address.");
-            return Err(Refusal::new(Reason::BadRequest, text).field(field).hint("Choose another name."));
+        if let Err(error) = self.addresses().hold(name) {
+            let (text, hint) = match error {
+                AddressError::Altered(written) => (
+                    format!("In an address {name} is written {written}."),
+                    format!("Take {written} for a name."),
+                ),
+                error => (format!("{name} cannot be a name: {error}."), "Choose another name.".into()),
+            };
+            return Err(Refusal::new(Reason::BadRequest, text).field(field).hint(hint));
         }
         let wanted = name.clone();
         let found =

@@ -130,6 +130,30 @@ async fn names_that_are_taken_or_look_alike_are_refused_and_rename_moves_the_add
 }
 
 #[tokio::test]
+async fn names_that_an_address_writes_otherwise_are_refused_on_both_links() {
+    use hypervisor_core::driver::fake::{Fake, FakeWorld};
+    use skerry_agent::{agent::Agent, config::LinkKind};
+    for kind in [LinkKind::Component, LinkKind::Single] {
+        let (folder, world) = (tempfile::tempdir().unwrap(), FakeWorld::new());
+        let mut config = stage::config(folder.path());
+        if kind == LinkKind::Single {
+            config.link.jid = stage::jid("kvm1@example.org").to_bare();
+        }
+        config.link.kind = kind;
+        let agent = Agent::open(config, vec![std::sync::Arc::new(Fake::on(&world))]).await.unwrap();
+        let stage = stage::Stage { agent, world, folder };
+        stage.done(ANN, "create web1 linux").await;
+        for (odd, taken) in [("größer", "grösser"), ("Web2", "web2"), ("Ⅷ", "viii"), ("ⅷ", "viii")] {
+            for line in [format!("create {odd} linux"), format!("web1: rename {odd}")] {
+                let refusal = stage.refused(ANN, &line).await;
+                assert_eq!(refusal.reason, Reason::BadRequest, "{line}");
+                assert!(refusal.hint.as_ref().unwrap().contains(taken), "{line}: {refusal:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_disk_image_that_is_gone_makes_no_machine_and_leaves_no_folder() {
     let stage = stage().await;
     let disk = stage.folder.path().join("gone.qcow2");

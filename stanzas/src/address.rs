@@ -94,6 +94,12 @@ pub fn machine_jid(name: &str, host: &BareJid) -> Result<BareJid, AddressError> 
     }
 }
 
+/// How an address writes this name: what would be taken instead of one that is [`AddressError::Altered`].
+/// None where no address can write it.
+pub fn written(name: &str) -> Option<String> {
+    unescape(NodePart::new(&escape(name).ok()?).ok()?.as_str()).ok()
+}
+
 /// The name in a machine's address; none in a host's, or where it cannot be one.
 pub fn name_of(jid: &Jid) -> Option<String> {
     unescape(jid.node()?.as_str()).ok()
