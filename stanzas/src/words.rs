@@ -17,10 +17,10 @@ pub use split::{TEXT_BYTES_MAX, WORDS_MAX, WordsError, split};
 pub use verb::{Verb, find_verb, unknown_verb};
 
 /// Of `candidates`, the one most likely meant by `word`: at most two slips of the keyboard away, one
-/// for words of up to three letters.
+/// for words of up to four letters: two of four are another word (`what` is no slip for `halt`).
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
-    let slips_max = if word.chars().count() <= 3 { 1 } else { 2 };
+    let slips_max = if word.chars().count() <= 4 { 1 } else { 2 };
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&word, candidate), candidate))

@@ -125,6 +125,9 @@ mod tests {
         assert_nearest("shutdwon", Some("shutdown"));
         assert_nearest("poewroff", Some("shutdown"));
         assert_nearest("kil", Some("kill"));
+        assert_nearest("hatl", Some("shutdown"));
+        assert_nearest("what", None);
+        assert_nearest("helo", None);
         assert_nearest("bake", None);
         assert_nearest("x", None);
         assert_nearest("lab", None);

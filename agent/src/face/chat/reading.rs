@@ -313,7 +313,10 @@ fn unknown(word: &str, permitted: &[&Declaration]) -> Said {
             let words = Words::new(words::unknown_verb(word, Some(verb)).sentence());
             Said::Words(words.buttons([verb, "help"]))
         }
-        _ => Said::Words(Words::new(words::unknown_verb(word, None).sentence()).buttons(["help"])),
+        _ => {
+            let near = words::nearest(word, ["help"]);
+            Said::Words(Words::new(words::unknown_verb(word, near).sentence()).buttons(["help"]))
+        }
     }
 }
 
