@@ -197,6 +197,14 @@ impl Agent {
         self.inner.machines.all().iter().map(|machine| machine.record().seen()).collect()
     }
 
+    /// How many machines there are, and how many of them run. Asked for with every change of any of
+    /// them, so nothing is copied.
+    pub fn tally(&self) -> (usize, usize) {
+        let machines = self.inner.machines.all();
+        let running = machines.iter().filter(|machine| machine.record().state == State::Running).count();
+        (machines.len(), running)
+    }
+
     /// One machine.
     pub fn machine(&self, name: &MachineName) -> Option<Seen> {
         self.inner.machines.named(name).map(|machine| machine.record().seen())

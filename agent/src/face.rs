@@ -17,6 +17,7 @@ mod chat;
 mod contacts;
 mod disco;
 mod entity;
+mod large;
 mod ledger;
 mod limits;
 mod nodes;
@@ -42,6 +43,7 @@ use std::{
 
 use hypervisor_core::machine::{MachineId, MachineName};
 use minidom::Element;
+use skerry_link::SendError;
 use tokio::time::Instant;
 use xmpp_parsers::jid::Jid;
 
@@ -146,6 +148,24 @@ impl Face {
         if let Err(error) = self.wire.send(stanza.into()).await {
             tracing::debug!(%error, "a stanza was not sent");
         }
+    }
+
+    /// Gives an answer. One that no server would take is given shorter, or else refused: who asked waits
+    /// for something. `iq` is the question, as far as [`stanza::refuse`] needs it.
+    async fn give(&self, answer: Element, iq: &Element) {
+        let shorter = large::without_repetition(&answer);
+        match self.wire.send(answer).await {
+            Err(SendError::Unsendable { why }) => tracing::info!(why, "an answer is too large"),
+            Err(error) => return tracing::debug!(%error, "an answer was not sent"),
+            Ok(()) => return,
+        }
+        if let Some(shorter) = shorter {
+            match self.wire.send(shorter).await {
+                Err(SendError::Unsendable { .. }) => {}
+                _ => return,
+            }
+        }
+        self.say(stanza::refuse(iq, &large::refusal())).await;
     }
 
     fn addresses(&self) -> Addresses {

@@ -104,14 +104,16 @@ fn weigh(element: &mut Element, outer: &str, depth: usize) -> Result<usize, Send
             Node::Element(child) => weigh(child, &namespace, depth + 1)?,
             Node::Text(text) => {
                 mend(text);
-                written_length(text)
+                // Only in attributes are quotes and white space written as references.
+                text.len()
+                    + 5 * text.bytes().filter(|byte| matches!(byte, b'&' | b'<' | b'>' | b'\r')).count()
             }
         };
     }
     Ok(bytes)
 }
 
-/// With its references: `&amp;` is the longest.
+/// An attribute with its references: `&amp;` is the longest.
 fn written_length(text: &str) -> usize {
     text.len()
         + 5 * text

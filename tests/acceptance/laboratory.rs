@@ -17,6 +17,19 @@ async fn a_server_is_up_and_gone(server: &'static str) {
     lab.down().await.unwrap();
 }
 
+/// As soon as it is up: hosts are found, nothing waits for a thousand presences, and a list that is larger
+/// than a server takes in one stanza comes all the same.
+#[tokio::test]
+async fn a_thousand_machines_are_listed_as_soon_as_they_are_up() {
+    for link in ["component", "single"] {
+        let lab = Wanted::new("prosody", link).machines(1000).up().await.unwrap();
+        let output = lab.skerry("admin", &["-o", "json", "list"]).await.unwrap();
+        assert!(output.status.success(), "{link}: {}", String::from_utf8_lossy(&output.stderr));
+        let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(rows.len(), 1000, "{link}");
+    }
+}
+
 #[tokio::test]
 async fn prosody_is_up_and_gone() {
     a_server_is_up_and_gone("prosody").await;

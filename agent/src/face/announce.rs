@@ -82,9 +82,11 @@ impl Face {
         let creator = event.by.as_deref().and_then(|by| BareJid::new(by).ok());
         let name = event.machine.as_deref().and_then(|name| MachineName::new(name).ok());
         let (Some(creator), Some(name)) = (creator, name) else { return };
-        let contact = self.contacts().of(Entity::Host, &creator);
+        // Announcements may be late, as after hundreds of machines at once: who came only then would be
+        // asked by all of them.
+        let saw = self.contacts().saw(Entity::Host, &creator, event.at);
         let entity = self.entity(&Target::Machine(name.clone()));
-        if let Some(entity) = entity.filter(|_| contact.theirs && self.addresses().is_component()) {
+        if let Some(entity) = entity.filter(|_| saw && self.addresses().is_component()) {
             self.introduce(entity, &name, &creator).await;
         }
     }

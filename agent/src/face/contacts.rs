@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use chrono::{DateTime, Utc};
 use xmpp_parsers::jid::{BareJid, FullJid, Jid};
 
 use super::entity::Entity;
@@ -20,6 +21,8 @@ const CLIENTS_MAX: usize = 16;
 pub(crate) struct Contact {
     /// They see our presence.
     pub(crate) theirs: bool,
+    /// Since when; for who was one before, since the agent's start.
+    pub(crate) since: Option<DateTime<Utc>>,
     /// We see theirs.
     pub(crate) ours: bool,
     /// The resources they are here with, each with the `node#ver` of its caps.
@@ -43,8 +46,17 @@ impl Contacts {
             return false;
         }
         let contact = people.entry(person.clone()).or_default();
+        if theirs && !contact.theirs {
+            contact.since = Some(Utc::now());
+        }
         (contact.theirs, contact.ours) = (theirs, ours);
         true
+    }
+
+    /// Whether they saw our presence already at that time.
+    pub(crate) fn saw(&self, entity: Entity, person: &BareJid, at: DateTime<Utc>) -> bool {
+        let contact = self.0.get(&entity).and_then(|people| people.get(person));
+        contact.is_some_and(|contact| contact.theirs && contact.since.is_none_or(|since| since <= at))
     }
 
     /// Forgets a person at one entity; true when they were a contact.
@@ -161,6 +173,18 @@ mod tests {
         contacts.vanished(Entity::Host, &full(0).to_bare().into());
         assert!(contacts.clients(Entity::Host).is_empty());
         assert_eq!(contacts.watchers(Entity::Host), [full(0).to_bare()]);
+    }
+
+    #[test]
+    fn what_was_before_somebody_came_is_not_shown_to_them() {
+        let ann = full(0).to_bare();
+        let mut contacts = Contacts::default();
+        let before = Utc::now();
+        assert!(!contacts.saw(Entity::Host, &ann, before), "no contact");
+        contacts.set(Entity::Host, &ann, true, false);
+        contacts.set(Entity::Host, &ann, true, true);
+        assert!(!contacts.saw(Entity::Host, &ann, before - chrono::TimeDelta::seconds(1)));
+        assert!(contacts.saw(Entity::Host, &ann, Utc::now()));
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! What is told to programs: the agent's values as payloads of the wire.
 
-use hypervisor_core::lifecycle::State;
 use minidom::Element;
 use skerry_stanzas::payload;
 
@@ -24,11 +23,10 @@ impl Face {
 
     /// The host as it is now.
     pub(crate) fn host_state(&self) -> Element {
-        let machines = self.agent.machines();
-        let running = machines.iter().filter(|seen| seen.state == State::Running).count();
+        let (machines, running) = self.agent.tally();
         payload::Host {
             name: self.host_name.clone(),
-            machines: u32::try_from(machines.len()).unwrap_or(u32::MAX),
+            machines: u32::try_from(machines).unwrap_or(u32::MAX),
             running: u32::try_from(running).unwrap_or(u32::MAX),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }

@@ -59,11 +59,9 @@ impl Face {
 
     /// The host in a sentence: `2 of 3 running`.
     pub(crate) fn host_sentence(&self) -> String {
-        let machines = self.agent.machines();
-        let running = machines.iter().filter(|seen| seen.state == State::Running).count();
-        match machines.len() {
-            0 => "no machines yet".to_owned(),
-            all => format!("{running} of {all} running"),
+        match self.agent.tally() {
+            (0, _) => "no machines yet".to_owned(),
+            (all, running) => format!("{running} of {all} running"),
         }
     }
 

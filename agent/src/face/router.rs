@@ -121,11 +121,11 @@ impl Face {
             let answer = AssertUnwindSafe(face.answer(inquiry)).catch_unwind().await;
             let answer = answer.unwrap_or_else(|_| Err(defect()));
             let granted = answer.is_ok();
-            face.say(match answer {
+            let answer = match answer {
                 Ok(payload) => stanza::result(&from, &to, &id, payload),
                 Err(fault) => stanza::refuse(&iq_shape(&from, &to, &id), &fault),
-            })
-            .await;
+            };
+            face.give(answer, &iq_shape(&from, &to, &id)).await;
             if let Some(inquiry) = subscribed.filter(|_| granted) {
                 face.greet_subscriber(&inquiry).await;
             }
