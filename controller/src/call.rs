@@ -18,6 +18,7 @@ use skerry_stanzas::{
     reply::UNDER_WAY,
     safe::safe_text,
 };
+use tokio::time::Instant;
 use xmpp_parsers::{data_forms::DataForm, jid::Jid};
 
 use crate::{
@@ -26,8 +27,11 @@ use crate::{
     wire,
 };
 
-/// How long a host may take for a command, beyond what the command itself says to wait.
-const PATIENCE: Duration = Duration::from_secs(150);
+/// How long a host may be silent, beyond what the command itself says to wait.
+const PATIENCE: Duration = Duration::from_secs(75);
+/// After how long of silence a request is sent again. A host says within 15 s at the latest that the command
+/// is under way; what was sent while it was just logging in may have reached nobody.
+const SENT_AGAIN_AFTER: Duration = Duration::from_secs(25);
 
 /// What was answered.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,8 +144,17 @@ impl Call {
         request: &Element,
         patience: Duration,
     ) -> Outcome<AdhocCommand> {
-        let payload = session.ask(request.clone(), patience).await.map_err(|error| self.told(error))?;
-        self.parsed(payload)
+        let until = Instant::now() + patience;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match session.ask(request.clone(), left.min(SENT_AGAIN_AFTER)).await {
+                // The host knows it by its id, and does nothing twice.
+                Err(Ask::TimedOut(_)) if left > SENT_AGAIN_AFTER => {}
+                Err(Ask::TimedOut(_)) => return Err(self.told(Ask::TimedOut(patience))),
+                Err(error) => return Err(self.told(error)),
+                Ok(payload) => return self.parsed(payload),
+            }
+        }
     }
 
     fn parsed(&self, payload: Option<Element>) -> Outcome<AdhocCommand> {
