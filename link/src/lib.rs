@@ -27,6 +27,7 @@ mod pulse;
 pub mod reply;
 mod sasl;
 mod session;
+mod shown;
 mod sieve;
 mod sm;
 #[cfg(test)]

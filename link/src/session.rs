@@ -22,6 +22,7 @@ use crate::{
     outlet::Outlet,
     pulse::Pulse,
     reply::{self, Condition},
+    shown,
     sieve::{self, Flaw},
     sm::{self, Sm},
     turn::{Outgoing, Turn},
@@ -183,6 +184,9 @@ impl Session {
     }
 
     fn take_order(&mut self, order: Order) -> Option<End> {
+        if let Order::Send(stanza) | Order::Ask(stanza, _) = &order {
+            shown::tell("→", stanza);
+        }
         match order {
             Order::Send(stanza) => self.out.stanzas.push_back(stanza),
             Order::Ask(iq, asked) => {
@@ -264,6 +268,7 @@ impl Session {
         if !is_stanza {
             return self.take_in_nonza(&element);
         }
+        shown::tell("←", &element);
         if let Some(sm) = &mut self.out.sm {
             sm.count_in();
         }

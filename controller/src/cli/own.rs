@@ -25,7 +25,7 @@ pub struct Global {
     /// How to show the answer [default: table on a terminal, else plain]
     #[arg(long, short = 'o', global = true, help_heading = EVERYWHERE, value_name = "FORM", value_enum)]
     pub output: Option<Output>,
-    /// Tell on stderr what happens on the wire (twice: more of it)
+    /// Tell on stderr which stanzas are sent and come in (twice: all of each), without secrets
     #[arg(long, short = 'v', global = true, help_heading = EVERYWHERE, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
