@@ -79,7 +79,9 @@ impl Failure {
 
     /// Tells it on stderr, when there is something to tell, and gives the exit code.
     pub fn report(&self) -> ExitCode {
-        if !matches!(self.kind, Kind::Interrupted | Kind::OutputClosed) {
+        // Who pressed Ctrl-C knows it; what goes on all the same is told.
+        let known = self.kind == Kind::Interrupted && self.hint.is_none();
+        if !known && self.kind != Kind::OutputClosed {
             eprintln!("skerry: {}", self.text);
             if let Some(hint) = &self.hint {
                 eprintln!("  {}", hint.replace('\n', "\n  "));

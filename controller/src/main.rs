@@ -32,6 +32,7 @@ mod wire;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, FromArgMatches as _};
+use skerry_stanzas::command::Effect;
 use tracing_subscriber::{
     Layer as _,
     filter::{LevelFilter, Targets},
@@ -81,20 +82,33 @@ async fn carry_out(matches: &ArgMatches, global: &Global) -> Outcome<()> {
         if console::is_interactive(&asked) {
             return console::run(&asked, &config()?).await;
         }
-        return interruptible(commands::run(&asked, &config()?, global.output())).await;
+        let config = config()?;
+        let work = commands::run(&asked, &config, global.output());
+        let changes = asked.declarations.iter().any(|declaration| declaration.effect != Effect::Read);
+        return interruptible(work).await.map_err(|failure| match failure.kind {
+            Kind::Interrupted if changes => failure.hint(
+                "What the host was asked for already goes on there: see `skerry status` and `skerry log`.",
+            ),
+            _ => failure,
+        });
     };
     match own {
         Own::Chat(args) => chat::run(&args, &config()?).await,
         Own::Events(args) => events::run(&args, &config()?, global.output()).await,
         Own::Hosts => interruptible(commands::hosts(&config()?, global.output())).await,
-        Own::Setup(args) => interruptible(setup::run(args, global.config.as_deref())).await,
+        Own::Setup(args) => {
+            let outcome = interruptible(setup::run(args, global.config.as_deref())).await;
+            // The question that Ctrl-C broke off is in a thread that ends with us.
+            setup::show_typing_again();
+            outcome
+        }
         Own::Lab(args) => lab::run(args).await.map_err(|why| Failure::new(Kind::Refused, format!("{why:#}"))),
         Own::Completions(args) => manual::completions(args.shell, cli::tree()),
         Own::Man(args) => manual::pages(&args.dir, cli::tree()),
     }
 }
 
-/// Ends at Ctrl-C. What was asked for goes on at the host.
+/// Ends at Ctrl-C.
 async fn interruptible(work: impl Future<Output = Outcome<()>>) -> Outcome<()> {
     tokio::select! {
         outcome = work => outcome,
@@ -110,6 +124,9 @@ fn tell(verbose: u8) {
         _ => LevelFilter::TRACE,
     };
     let filter = Targets::new().with_target("skerry", level).with_target("skerry_link", level);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal::colours_on(&std::io::stderr()))
+        .with_filter(filter);
     tracing_subscriber::registry().with(layer).init();
 }

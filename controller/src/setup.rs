@@ -8,10 +8,12 @@ use std::{
     io::{self, BufRead as _, IsTerminal as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use secrecy::{ExposeSecret as _, SecretString};
+use xmpp_parsers::jid::BareJid;
 
 use crate::{
     cli::SetupArgs,
@@ -48,7 +50,11 @@ pub async fn run(args: SetupArgs, named: Option<&Path>) -> Outcome<()> {
     asked.await.map_err(|_| Failure::new(Kind::Internal, "the questions broke off"))??;
     eprintln!("Written: {}", path.display());
     let config = Config::load(Some(&path))?;
-    let session = Session::open(&config, false).await?.deaf();
+    let session = Session::open(&config, false).await.map_err(|failure| {
+        let hint = failure.hint.clone().map(|hint| format!("{hint}\n")).unwrap_or_default();
+        failure.hint(format!("{hint}Edit {}, or answer again: skerry setup --replace", path.display()))
+    })?;
+    let session = session.deaf();
     eprintln!("Logged in as {}.", session.jid());
     let fleet = Fleet::hosts(&session, &config).await?;
     session.close().await;
@@ -70,7 +76,7 @@ fn write(args: &SetupArgs, path: &Path) -> Outcome<()> {
     let failed = |error: io::Error| Failure::usage(format!("{} cannot be written: {error}", path.display()));
     let jid = match &args.jid {
         Some(jid) => jid.clone(),
-        None => ask("Your account (such as ann@example.org): ", "--jid")?,
+        None => ask_for_account()?,
     };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     let kept = kept(args, folder)?;
@@ -155,34 +161,60 @@ fn ask(question: &str, flag: &str) -> Outcome<String> {
     eprint!("{question}");
     io::stderr().flush()?;
     let mut line = String::new();
-    io::stdin().lock().read_line(&mut line)?;
+    if io::stdin().lock().read_line(&mut line)? == 0 {
+        eprintln!();
+        return Err(Failure::usage("the answers ended (Ctrl-D); no configuration was written"));
+    }
     Ok(line.trim().to_owned())
+}
+
+/// Asks until the answer is the address of an account.
+fn ask_for_account() -> Outcome<String> {
+    loop {
+        let answer = ask("Your account (such as ann@example.org): ", "--jid")?;
+        match BareJid::new(&answer) {
+            Ok(jid) if jid.node().is_some() => return Ok(answer),
+            _ => eprintln!("That is no address of an account: it has a name, an @ and the server's domain."),
+        }
+    }
 }
 
 /// Asks without showing what is typed.
 fn hidden(question: &str) -> Outcome<SecretString> {
     let _quiet = Quiet::enter()?;
     let answer = ask(question, "--password-file")?;
-    eprintln!();
     Ok(SecretString::from(answer))
 }
 
+/// How the terminal was before it stopped showing what is typed.
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// Lets the terminal show again what is typed, if it was stopped from it.
+pub fn show_typing_again() {
+    let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(before) = before {
+        tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &before).ok();
+        eprintln!();
+    }
+}
+
 /// A terminal that does not show what is typed, until dropped.
-struct Quiet(Termios);
+struct Quiet;
 
 impl Quiet {
     fn enter() -> Outcome<Self> {
         let before = tcgetattr(io::stdin()).map_err(io::Error::from)?;
         let mut quiet = before.clone();
         quiet.local_flags.remove(LocalFlags::ECHO);
+        *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
         tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &quiet).map_err(io::Error::from)?;
-        Ok(Self(before))
+        Ok(Self)
     }
 }
 
 impl Drop for Quiet {
     fn drop(&mut self) {
-        tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &self.0).ok();
+        show_typing_again();
     }
 }
 

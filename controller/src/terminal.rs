@@ -1,14 +1,19 @@
 //! The terminal: what it can do, and how it is given back as it was found.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal, Write as _};
 
 use crate::failure::Outcome;
 
 /// Whether to write in colours: on a terminal that can, unless `NO_COLOR` is set (no-color.org).
 pub fn colours() -> bool {
+    colours_on(&std::io::stdout())
+}
+
+/// The same for another stream than what is answered goes to.
+pub fn colours_on(stream: &impl IsTerminal) -> bool {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    std::io::stdout().is_terminal() && !set("NO_COLOR") && !dumb
+    stream.is_terminal() && !set("NO_COLOR") && !dumb
 }
 
 /// Undoes what a program in a guest may have left when it is not there any more to do so: colours, a
