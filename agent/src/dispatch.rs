@@ -126,7 +126,7 @@ impl Agent {
                     let driver = machine.card.driver.name();
                     return Err(Refusal::new(
                         Reason::NotSupported,
-                        format!("The driver {driver} cannot {} {name}.", declaration.verb),
+                        format!("The driver {driver} cannot {} {name}.", declaration.spoken()),
                     )
                     .hint("\"drivers\" shows what each can do."));
                 }
@@ -134,12 +134,12 @@ impl Agent {
             }
             (Object::Machine, Target::Host) => Err(Refusal::new(
                 Reason::BadRequest,
-                format!("Which machine? \"{}\" is asked of a machine.", declaration.verb),
+                format!("Which machine? \"{}\" is asked of a machine.", declaration.spoken()),
             )
             .hint("\"list\" shows the machines there are.")),
             (Object::Host, Target::Machine(_)) => Err(Refusal::new(
                 Reason::BadRequest,
-                format!("\"{}\" is asked of the host, not of a machine.", declaration.verb),
+                format!("\"{}\" is asked of the host, not of a machine.", declaration.spoken()),
             )),
         }
     }
@@ -253,7 +253,7 @@ impl Agent {
     /// [`UNDER_WAY`], and ask again with the same key to wait for the end.
     fn under_way(&self, job: &Job) -> impl FnOnce() -> Answer + use<> {
         let agent = self.clone();
-        let (machine, id, verb) = (job.machine.clone(), job.id, job.permit.declaration().verb);
+        let (machine, id, verb) = (job.machine.clone(), job.id, job.permit.declaration().spoken());
         move || match machine {
             Some(machine) => {
                 let record = machine.record();

@@ -43,7 +43,7 @@ pub(crate) trait Handle<C: Command> {
 
     /// What exactly it will do, for the question whether it is meant.
     fn warning(&self, job: &Job, _command: &C) -> String {
-        format!("\"{}\" cannot be undone.", job.permit.declaration().verb)
+        format!("\"{}\" cannot be undone.", job.permit.declaration().spoken())
     }
 }
 

@@ -198,7 +198,7 @@ impl Roles {
                 Reason::NotAllowed,
                 format!(
                     "\"{}\" needs the role {}; yours is {}.",
-                    declaration.verb,
+                    declaration.spoken(),
                     declaration.role.word(),
                     role.word()
                 ),

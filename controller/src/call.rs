@@ -173,7 +173,7 @@ impl Call {
             Ask::TimedOut(limit) => Failure::unreachable(format!(
                 "{} did not answer {} within {}",
                 self.to,
-                self.declaration.verb,
+                self.declaration.spoken(),
                 humantime::format_duration(limit)
             ))
             .hint("It may still be carried out: see its status and its log."),

@@ -43,7 +43,7 @@ pub struct Plan {
 pub fn check(asked: &Asked) -> Outcome<()> {
     match asked.declarations.as_slice() {
         [only] if only.object == Object::Machine && asked.words.is_empty() => {
-            let verb = only.verb;
+            let verb = only.spoken();
             Err(Failure::usage(format!("{verb} which machine?"))
                 .hint(format!("For example: skerry {verb} web1. `skerry list` shows what there is.")))
         }
@@ -131,8 +131,9 @@ fn bare(words: &[String]) -> usize {
 
 fn which_host(declaration: &Declaration, fleet: &Fleet) -> Failure {
     let names: Vec<&str> = fleet.hosts.iter().map(|host| host.name.as_str()).collect();
-    Failure::usage(format!("{} on which host? There are {}", declaration.verb, names.join(", ")))
-        .hint(format!("Name it first: skerry {} {} …", declaration.verb, names.first().unwrap_or(&"HOST")))
+    Failure::usage(format!("{} on which host? There are {}", declaration.spoken(), names.join(", "))).hint(
+        format!("Name it first: skerry {} {} …", declaration.spoken(), names.first().unwrap_or(&"HOST")),
+    )
 }
 
 fn planned(asked: &Asked, target: Meant, rest: &[String], fleet: &Fleet) -> Outcome<Planned> {
@@ -184,7 +185,7 @@ fn misread(declaration: &Declaration, refusal: Refusal) -> Failure {
     let failure = Failure::from(refusal);
     match keep {
         true => failure,
-        false => failure.hint(format!("See: skerry {} --help", declaration.verb)),
+        false => failure.hint(format!("See: skerry {} --help", declaration.spoken())),
     }
 }
 

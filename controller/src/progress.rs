@@ -53,7 +53,7 @@ impl Progress {
             None => self.all.add(line),
         };
         let line = moving(line, LINE);
-        line.set_message(format!("{} {}", planned.call.declaration.verb, planned.who));
+        line.set_message(format!("{} {}", planned.call.declaration.spoken(), planned.who));
         self.lines().insert(key(planned), line);
     }
 

@@ -59,6 +59,6 @@ pub async fn until_ended(
 
 fn given_up(planned: &Planned, why: &str) -> Failure {
     let text =
-        format!("not waited any longer for {} of {}: {why}", planned.call.declaration.verb, planned.who);
+        format!("not waited any longer for {} of {}: {why}", planned.call.declaration.spoken(), planned.who);
     Failure::new(Kind::Unreachable, text).hint("It may still be carried out: see its status and its log.")
 }

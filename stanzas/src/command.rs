@@ -103,7 +103,8 @@ pub trait Command: clap::Args + serde::Serialize + Send + Sync + 'static {
 pub struct Declaration {
     /// What it acts on.
     pub object: Object,
-    /// Chat verb and sub-command.
+    /// Chat verb and sub-command. One with a topic is written with a dash, `snapshot-take`, wherever
+    /// it has to be one word (nodes, permissions); people say it as two: [`Declaration::spoken`].
     pub verb: &'static str,
     /// Other words for the verb.
     pub aliases: &'static [&'static str],
@@ -150,6 +151,16 @@ impl Declaration {
         }
     }
 
+    /// The verb as people say it: `snapshot take`.
+    pub fn spoken(&self) -> String {
+        self.verb.replacen('-', " ", 1)
+    }
+
+    /// The first of the two words of a verb that has two: `snapshot` of `snapshot take`.
+    pub fn topic(&self) -> Option<&'static str> {
+        self.verb.split_once('-').map(|(topic, _)| topic)
+    }
+
     /// Permission, audit action and metric label in one: `machine.start`.
     pub fn permission(&self) -> String {
         format!("{}.{}", self.object.word(), self.verb)
@@ -175,7 +186,7 @@ macro_rules! each_command {
             machine::Pause, machine::Resume, machine::Status, machine::Define, machine::Rename,
             machine::Label, machine::Autostart, machine::Protect, machine::Log, machine::Console,
             machine::Send, machine::Delete,
-            host::List, host::Create, host::Status, host::Drivers, host::Images, host::Trash,
+            host::List, host::Create, host::Status, host::Drivers, host::ImageList, host::Trash,
             host::Undelete, host::Adopt, host::Version, host::Uptime, host::Whoami, host::May
         }
     };

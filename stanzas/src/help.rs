@@ -37,26 +37,26 @@ pub fn overview(offered: &[&Declaration], machine: &[&Declaration]) -> String {
         text.push_str(heading);
         text.push('\n');
         for declaration in group {
-            text.push_str(&format!("{}: {}\n", declaration.verb, lower_first(declaration.about())));
+            text.push_str(&format!("{}: {}\n", declaration.spoken(), lower_first(declaration.about())));
         }
         text.push('\n');
     }
     if !machine.is_empty() {
-        let verbs: Vec<_> = machine.iter().map(|declaration| declaration.verb).collect();
+        let verbs: Vec<_> = machine.iter().map(|declaration| declaration.spoken()).collect();
         text.push_str(&format!(
             "*For a machine*, named first or last (web1 status, status web1)\n{}\n\n",
             verbs.join(", ")
         ));
     }
     let first = offered.iter().chain(machine).find(|d| d.effect == Effect::Change).or(offered.first());
-    let verb = first.or(machine.first()).map_or("status", |declaration| declaration.verb);
+    let verb = first.or(machine.first()).map_or("status".to_owned(), |declaration| declaration.spoken());
     text.push_str(&format!("More about one: help {verb}"));
     text
 }
 
 /// `help start`: usage, arguments, examples, other words, what it needs.
 pub fn about(declaration: &Declaration, at: At<'_>) -> String {
-    let mut text = format!("*{}*: {}\n", declaration.verb, declaration.about());
+    let mut text = format!("*{}*: {}\n", declaration.spoken(), declaration.about());
     let (front, example_front) = match at {
         At::Own => (String::new(), String::new()),
         At::Host { machine } => ("MACHINE ".to_owned(), format!("{machine} ")),
@@ -88,7 +88,7 @@ pub fn about(declaration: &Declaration, at: At<'_>) -> String {
 pub fn usage(declaration: &Declaration) -> String {
     let arguments = declaration.arguments();
     let positional = |argument: &&Argument| declaration.positional.contains(&argument.name.as_str());
-    let mut words = vec![declaration.verb.to_owned()];
+    let mut words = vec![declaration.spoken()];
     for name in declaration.positional {
         if let Some(argument) = arguments.iter().find(|argument| argument.name == *name) {
             let many = if argument.many { " …" } else { "" };
@@ -146,7 +146,7 @@ mod tests {
     fn help_names_every_command_and_how_to_get_more() {
         let text = overview(&of(Object::Machine), &[]);
         for declaration in of(Object::Machine) {
-            assert!(text.contains(&format!("\n{}: ", declaration.verb)), "{}", declaration.verb);
+            assert!(text.contains(&format!("\n{}: ", declaration.spoken())), "{}", declaration.verb);
         }
         assert!(text.ends_with("More about one: help start"));
         assert!(text.lines().all(|line| line.chars().count() < 100), "a line too long for a phone");

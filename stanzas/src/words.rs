@@ -14,7 +14,7 @@ pub use arguments::arguments;
 pub(crate) use arguments::canonical;
 pub use parse::parse;
 pub use split::{TEXT_BYTES_MAX, WORDS_MAX, WordsError, split};
-pub use verb::{Verb, find_verb, unknown_verb};
+pub use verb::{Verb, find_verb, joined, unknown_verb};
 
 /// Of `candidates`, the one most likely meant by `word`: at most two slips of the keyboard away, one
 /// for words of up to four letters: two of four are another word (`what` is no slip for `halt`).

@@ -82,7 +82,7 @@ impl Face {
             if let Some(target) = target.or_else(|| (!permitted).then_some(Target::Host)) {
                 return self.run(inquiry, session, target, Vec::new(), key).await;
             }
-            let text = format!("There is no machine here that could {} now.", declaration.verb);
+            let text = format!("There is no machine here that could {} now.", declaration.spoken());
             let refusal = Refusal::new(Reason::Conflict, text).hint("Ask for the list to see how they are.");
             return Ok(failed(&session, &refusal));
         }

@@ -90,8 +90,8 @@ impl Handle<host::Drivers> for Agent {
     }
 }
 
-impl Handle<host::Images> for Agent {
-    async fn handle(&self, _job: &Job, _command: host::Images) -> Result<ImageList, Refusal> {
+impl Handle<host::ImageList> for Agent {
+    async fn handle(&self, _job: &Job, _command: host::ImageList) -> Result<ImageList, Refusal> {
         Ok(ImageList { images: super::image_lines(&self.config()) })
     }
 }

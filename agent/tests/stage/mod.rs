@@ -86,7 +86,7 @@ pub fn asked(caller: &str, line: &str) -> Asked {
         None => (Target::Host, line),
     };
     let object = if target == Target::Host { Object::Host } else { Object::Machine };
-    let mut split = words::split(rest).unwrap();
+    let mut split = words::joined(words::split(rest).unwrap());
     let declaration = declaration(object, &split.remove(0));
     Asked {
         caller: jid(caller),

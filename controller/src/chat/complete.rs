@@ -3,9 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use reedline::{Completer, CompletionResult, Span, Suggestion};
-use skerry_stanzas::command::{
-    COMMANDS, Declaration, Object,
-    argument::{Argument, Takes},
+use skerry_stanzas::{
+    command::{
+        COMMANDS, Declaration, Object,
+        argument::{Argument, Takes},
+    },
+    words,
 };
 
 /// Offers of the last message, shared with the talk.
@@ -30,29 +33,38 @@ impl Words {
                 let offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 let offers = offers.into_iter().map(|offer| (offer, "an answer".to_owned()));
                 let help = ("help".to_owned(), "What can be said here".to_owned());
-                offers.chain(own().map(|d| (d.verb.to_owned(), d.about().to_owned()))).chain([help]).collect()
+                offers.chain(own().map(|d| (d.spoken(), d.about().to_owned()))).chain([help]).collect()
             }
-            ["help"] => own().map(|d| (d.verb.to_owned(), d.about().to_owned())).collect(),
-            [verb, ..] => own()
-                .find(|d| d.verb == *verb || d.aliases.contains(verb))
-                .map(|declaration| arguments(declaration, before))
-                .unwrap_or_default(),
+            ["help"] => own().map(|d| (d.spoken(), d.about().to_owned())).collect(),
+            [topic] | ["help", topic] if own().any(|d| d.topic() == Some(*topic)) => {
+                let below = own().filter(|d| d.topic() == Some(*topic));
+                below.map(|d| (d.verb[topic.len() + 1..].to_owned(), d.about().to_owned())).collect()
+            }
+            _ => {
+                let before: Vec<String> = before.iter().map(|word| (*word).to_owned()).collect();
+                let before = words::joined(before);
+                let verb = before.first().map(String::as_str).unwrap_or_default();
+                own()
+                    .find(|d| d.verb == verb || d.aliases.contains(&verb))
+                    .map(|declaration| arguments(declaration, &before))
+                    .unwrap_or_default()
+            }
         }
     }
 }
 
-fn arguments(declaration: &Declaration, before: &[&str]) -> Vec<(String, String)> {
+fn arguments(declaration: &Declaration, before: &[String]) -> Vec<(String, String)> {
     let given =
         |name: &str| before.iter().any(|word| word.trim_start_matches('-').split('=').next() == Some(name));
     declaration
         .arguments()
         .iter()
         .filter(|argument| argument.many || !given(&argument.name))
-        .flat_map(words)
+        .flat_map(spelled)
         .collect()
 }
 
-fn words(argument: &Argument) -> Vec<(String, String)> {
+fn spelled(argument: &Argument) -> Vec<(String, String)> {
     let about = argument.help.clone();
     match &argument.takes {
         Takes::Switch => vec![(format!("--{}", argument.name), about)],
@@ -118,5 +130,12 @@ mod tests {
     #[test]
     fn help_takes_a_verb() {
         assert_eq!(offered(Object::Machine, "help ki"), ["kill"]);
+        assert_eq!(offered(Object::Host, "help im"), ["image list"]);
+    }
+
+    #[test]
+    fn a_topic_takes_its_second_word() {
+        assert_eq!(offered(Object::Host, "im"), ["image list"]);
+        assert_eq!(offered(Object::Host, "image "), ["list"]);
     }
 }

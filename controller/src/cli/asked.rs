@@ -3,7 +3,10 @@
 use clap::{ArgMatches, parser::ValueSource};
 use skerry_stanzas::command::{Declaration, Object};
 
-use super::{own::ConsoleArgs, tree::verb_declarations};
+use super::{
+    own::ConsoleArgs,
+    tree::{found, verb_declarations},
+};
 
 /// A drawn command as it was typed. Which host or machine it is for is not yet known: that needs the
 /// fleet.
@@ -33,8 +36,9 @@ impl Asked {
 }
 
 /// Reads what clap found under a drawn verb.
-pub fn asked(verb: &str, matches: &ArgMatches) -> Asked {
-    let declarations = verb_declarations(verb);
+pub fn asked(name: &str, matches: &ArgMatches) -> Asked {
+    let (verb, matches) = found(name, matches);
+    let declarations = verb_declarations(&verb);
     let mut flags = Vec::new();
     for declaration in &declarations {
         for argument in declaration.arguments() {
@@ -100,7 +104,7 @@ mod tests {
                 let mut typed: Vec<String> = asked.flags.clone();
                 typed.extend(asked.words[1..].iter().cloned());
                 let mut here = words::arguments(declaration, &typed).unwrap();
-                let chat = words::split(line).unwrap();
+                let chat = words::joined(words::split(line).unwrap());
                 let mut there = words::arguments(declaration, &chat[1..]).unwrap();
                 here.sort();
                 there.sort();
@@ -121,6 +125,7 @@ mod tests {
     fn aliases_are_the_verb() {
         assert_eq!(typed("skerry stop web1").declarations[0].verb, "shutdown");
         assert_eq!(typed("skerry ls").declarations[0].verb, "list");
+        assert_eq!(typed("skerry images").declarations[0].verb, "image-list");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The tree of sub-commands that clap parses, completes and documents.
 
-use clap::{Arg, ArgAction, Args as _, Command, Subcommand as _};
+use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, Subcommand as _};
 use skerry_stanzas::command::{COMMANDS, Declaration, Effect, Object};
 
 use super::own::{ConsoleArgs, Global, Own};
@@ -27,7 +27,7 @@ pub fn tree() -> Command {
         );
     // Both bring texts of their own, which are not those of the whole.
     let root = Own::augment_subcommands(Global::augment_args(root)).about(ABOUT).long_about(None);
-    let root = verbs().into_iter().fold(root, |root, verb| root.subcommand(drawn(verb)));
+    let root = verbs().into_iter().fold(root, with_verb);
     root.help_template(template()).mut_subcommands(|command| command.max_term_width(100))
 }
 
@@ -42,9 +42,39 @@ fn verbs() -> Vec<&'static str> {
     verbs
 }
 
-/// The declarations of a verb: one, or one for machines and one for hosts.
+/// A verb of two words goes below its topic, `skerry image list`; its aliases stay words of their own.
+fn with_verb(root: Command, verb: &'static str) -> Command {
+    let Some((topic, second)) = verb.split_once('-') else { return root.subcommand(drawn(verb)) };
+    let aliases = verb_declarations(verb).into_iter().flat_map(|declaration| declaration.aliases);
+    let root = aliases.fold(root, |root, alias| root.subcommand(drawn(verb).name(*alias).hide(true)));
+    let below = drawn(verb).name(second);
+    match root.find_subcommand(topic) {
+        Some(_) => root.mut_subcommand(topic, |group| group.subcommand(below)),
+        None => root.subcommand(
+            Command::new(topic)
+                .about(format!("What can be done with {topic}s"))
+                .subcommand_required(true)
+                .arg_required_else_help(true)
+                .subcommand(below),
+        ),
+    }
+}
+
+/// The verb below a sub-command of the tree, and what was found there.
+pub fn found<'a>(name: &'a str, matches: &'a ArgMatches) -> (String, &'a ArgMatches) {
+    match matches.subcommand() {
+        Some((second, below)) => (format!("{name}-{second}"), below),
+        None => (name.to_owned(), matches),
+    }
+}
+
+/// The declarations of a verb: one, or one for machines and one for hosts. An alias stands for its verb.
 pub fn verb_declarations(verb: &str) -> Vec<&'static Declaration> {
-    COMMANDS.iter().filter(|declaration| declaration.verb == verb).collect()
+    let by_verb: Vec<_> = COMMANDS.iter().filter(|declaration| declaration.verb == verb).collect();
+    match by_verb.is_empty() {
+        true => COMMANDS.iter().filter(|declaration| declaration.aliases.contains(&verb)).collect(),
+        false => by_verb,
+    }
 }
 
 /// The sub-command of a verb.
@@ -55,7 +85,8 @@ fn drawn(verb: &'static str) -> Command {
         .override_usage(usage(&declarations))
         .after_help(examples(&declarations))
         .arg(words(&declarations));
-    for alias in declarations.iter().flat_map(|declaration| declaration.aliases) {
+    let single = declarations.iter().filter(|declaration| declaration.topic().is_none());
+    for alias in single.flat_map(|declaration| declaration.aliases) {
         if !command.get_all_aliases().any(|known| known == *alias) {
             command = command.visible_alias(alias);
         }
@@ -157,8 +188,9 @@ fn usage(declarations: &[&'static Declaration]) -> String {
                 Object::Host => "[HOST]",
             };
             let usage = skerry_stanzas::help::usage(declaration);
-            let rest = usage.strip_prefix(declaration.verb).unwrap_or_default();
-            format!("skerry {} {target}{rest}", declaration.verb)
+            let verb = declaration.spoken();
+            let rest = usage.strip_prefix(&verb).unwrap_or_default();
+            format!("skerry {verb} {target}{rest}")
         })
         .collect();
     lines.join("\n       ")
@@ -181,7 +213,11 @@ fn examples(declarations: &[&'static Declaration]) -> String {
 
 /// A declared example (a line of a chat) as a line of a shell.
 pub(super) fn example(declaration: &Declaration, line: &str) -> String {
-    let (verb, rest) = line.split_once(' ').map_or((line, ""), |(verb, rest)| (verb, rest));
+    let spoken = declaration.spoken();
+    let (verb, rest) = match line.strip_prefix(&spoken) {
+        Some(rest) => (spoken.as_str(), rest.trim_start()),
+        None => line.split_once(' ').unwrap_or((line, "")),
+    };
     let target = match declaration.object {
         Object::Machine => "web1",
         Object::Host => "kvm1",
@@ -195,7 +231,7 @@ fn template() -> String {
     for (heading, object) in [("Machines", Object::Machine), ("Hosts", Object::Host)] {
         text.push_str(&format!("\n{heading}:\n"));
         for declaration in COMMANDS.iter().filter(|declaration| declaration.object == object) {
-            text.push_str(&format!("  {:<12} {}\n", declaration.verb, declaration.about()));
+            text.push_str(&format!("  {:<12} {}\n", declaration.spoken(), declaration.about()));
         }
     }
     text.push_str("\nMore:\n");
@@ -224,7 +260,11 @@ mod tests {
     fn every_command_of_the_list_is_there() {
         let tree = tree();
         for declaration in COMMANDS {
-            let command = tree.find_subcommand(declaration.verb).unwrap();
+            let command = match declaration.verb.split_once('-') {
+                None => tree.find_subcommand(declaration.verb),
+                Some((topic, second)) => tree.find_subcommand(topic).unwrap().find_subcommand(second),
+            };
+            let command = command.unwrap();
             for argument in declaration.arguments() {
                 assert!(
                     command.get_arguments().any(|a| a.get_long() == Some(argument.name.as_str())),
@@ -251,7 +291,8 @@ mod tests {
     fn help_shows_every_command() {
         let help = tree().render_help().to_string();
         assert!(help.starts_with(ABOUT), "{help}");
-        for name in COMMANDS.iter().map(|d| d.verb).chain(["hosts", "completions", "man"]) {
+        let own = ["hosts", "completions", "man"].map(str::to_owned);
+        for name in COMMANDS.iter().map(Declaration::spoken).chain(own) {
             assert!(
                 help.lines().any(|line| line.trim_start().starts_with(&format!("{name} "))),
                 "{name}\n{help}"

@@ -1,6 +1,6 @@
 //! The commands of a host.
 
-use crate::reply::{self, Changed, DriverList, HostStatus, ImageList, MachineList, TrashList, Verdict};
+use crate::reply::{self, Changed, DriverList, HostStatus, MachineList, TrashList, Verdict};
 
 declare! {
     /// List the machines of this host
@@ -23,7 +23,7 @@ declare! {
         /// Its name
         #[arg(long, value_name = "NAME")]
         pub name: String,
-        /// The image it starts from (see: images)
+        /// The image it starts from (see: image list)
         #[arg(long, value_name = "IMAGE")]
         pub image: String,
         /// Memory, such as 512M or 2G
@@ -65,9 +65,10 @@ declare! {
 
 declare! {
     /// List the images machines can be made from
-    Images {}
-    "images" Host Read Viewer -> ImageList,
-    EXAMPLES = &[("images", "what machines can be made from")],
+    ImageList {}
+    "image-list" Host Read Viewer -> reply::ImageList,
+    ALIASES = &["images"],
+    EXAMPLES = &[("image list", "what machines can be made from")],
 }
 
 declare! {

@@ -14,7 +14,7 @@ use crate::{
     form::{self, form, submit, with_machine},
     help,
     refusal::Refusal,
-    words::{Verb, arguments, find_verb, parse, split},
+    words::{Verb, arguments, find_verb, joined, parse, split},
 };
 
 /// A command by its name, parsed to what the journal would hold.
@@ -121,7 +121,7 @@ fn every_example_is_understood() {
     for declaration in COMMANDS {
         assert!(!declaration.examples.is_empty(), "{declaration:?}");
         for (line, what) in declaration.examples {
-            let words = split(line).unwrap();
+            let words = joined(split(line).unwrap());
             let Verb::Known(found) = find_verb(&of(declaration.object), &words[0]) else { panic!("{line}") };
             assert_eq!(found.permission(), declaration.permission(), "{line}");
             let argv = arguments(found, &words[1..]).unwrap();

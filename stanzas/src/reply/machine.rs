@@ -155,7 +155,7 @@ impl Reply for Changed {
 impl Reply for MachineList {
     fn text(&self) -> String {
         if self.machines.is_empty() {
-            return "No machines to list. Make one: create NAME IMAGE (see: images)".into();
+            return "No machines to list. Make one: create NAME IMAGE (see: image list)".into();
         }
         let running = self.machines.iter().filter(|line| line.state == "running").count();
         let count = measure::count(self.machines.len() as u64, "machine");

@@ -124,7 +124,11 @@ impl<'a> Reader<'a> {
         if chars.next() == Some('-') && chars.next().is_some_and(char::is_alphabetic) {
             let hint = match self.declaration.rest {
                 true => {
-                    format!("To give it as text, write {} -- {}", self.declaration.verb, safe_line(word, 40))
+                    format!(
+                        "To give it as text, write {} -- {}",
+                        self.declaration.spoken(),
+                        safe_line(word, 40)
+                    )
                 }
                 false => "Arguments have long names only, such as --name value or name=value.".into(),
             };
@@ -161,7 +165,7 @@ impl<'a> Reader<'a> {
     }
 
     fn unknown(&self, key: &str, value: Option<&str>) -> Refusal {
-        let verb = self.declaration.verb;
+        let verb = self.declaration.spoken();
         let key = safe_line(key, 40);
         let refusal =
             Refusal::new(Reason::BadRequest, format!("{verb} has no argument {}.", quoted(&key))).field(&key);
@@ -169,7 +173,7 @@ impl<'a> Reader<'a> {
             && (key == instead.verb || instead.arguments().iter().any(|argument| argument.name == key))
         {
             let words = safe_line(value.unwrap_or_default(), 40);
-            return refusal.hint(format!("Did you mean {} {words}?", instead.verb));
+            return refusal.hint(format!("Did you mean {} {words}?", instead.spoken()));
         }
         if let Some(near) = self.nearest(&key) {
             return refusal.hint(format!("Did you mean --{near}?"));
@@ -184,7 +188,7 @@ impl<'a> Reader<'a> {
     }
 
     fn too_much(&self, word: &str) -> Refusal {
-        let verb = self.declaration.verb;
+        let verb = self.declaration.spoken();
         let refusal = Refusal::new(Reason::BadRequest, format!("{verb} has no use for {}.", quoted(word)));
         if let Some(argument) = self.find(word) {
             let how = match argument.takes {
@@ -194,7 +198,9 @@ impl<'a> Reader<'a> {
             return refusal.hint(format!("Did you mean {how}?")).field(&argument.name);
         }
         match self.instead() {
-            Some(instead) => refusal.hint(format!("Did you mean {} {}?", instead.verb, safe_line(word, 40))),
+            Some(instead) => {
+                refusal.hint(format!("Did you mean {} {}?", instead.spoken(), safe_line(word, 40)))
+            }
             None => refusal.hint(format!("Write help {verb} to see what it takes.")),
         }
     }
@@ -246,10 +252,13 @@ pub(crate) fn canonical(argument: &Argument, value: &str) -> Result<Option<Strin
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
-    use crate::{command::Object, words::split};
+    use crate::{
+        command::Object,
+        words::{joined, split},
+    };
 
     fn read(object: Object, line: &str) -> Result<Vec<String>, Refusal> {
-        let words = split(line).unwrap();
+        let words = joined(split(line).unwrap());
         let declaration = COMMANDS
             .iter()
             .find(|declaration| declaration.object == object && declaration.verb == words[0])

@@ -27,7 +27,7 @@ fn in_plain_words(declaration: &Declaration, error: &clap::Error) -> Refusal {
     let known = declaration.arguments();
     let named = names(error, ContextKind::InvalidArg);
     let argument = named.first().and_then(|name| known.iter().find(|argument| argument.name == *name));
-    let verb = declaration.verb;
+    let verb = declaration.spoken();
     let refusal = match error.kind() {
         ErrorKind::MissingRequiredArgument => {
             Refusal::new(Reason::BadRequest, format!("{verb} needs {}.", in_a_row(&named)))

@@ -2,7 +2,7 @@
 
 use super::nearest;
 use crate::{
-    command::Declaration,
+    command::{COMMANDS, Declaration},
     refusal::{Reason, Refusal},
 };
 
@@ -46,6 +46,14 @@ pub fn find_verb<'a>(offered: &[&'a Declaration], word: &str) -> Verb<'a> {
     if let Some((_, question)) = AMBIGUOUS.iter().find(|(ambiguous, _)| *ambiguous == word) {
         return Verb::Ambiguous((*question).into());
     }
+    let of_topic: Vec<String> = offered
+        .iter()
+        .filter(|declaration| declaration.topic() == Some(word.as_str()))
+        .map(|declaration| declaration.spoken())
+        .collect();
+    if !of_topic.is_empty() {
+        return Verb::Ambiguous(format!("{word} what? There is: {}.", of_topic.join(", ")));
+    }
     let spoken: Vec<(&'static str, &'static str)> = offered
         .iter()
         .flat_map(|declaration| {
@@ -62,12 +70,35 @@ pub fn find_verb<'a>(offered: &[&'a Declaration], word: &str) -> Verb<'a> {
     }
 }
 
+/// A verb of two words as the one it is: `snapshot take` becomes `snapshot-take`. It is the first in what
+/// was said, or follows what is no verb itself: a machine's name, `help`.
+pub fn joined(said: Vec<String>) -> Vec<String> {
+    let known = |word: &str| {
+        COMMANDS.iter().any(|declaration| declaration.verb == word || declaration.aliases.contains(&word))
+    };
+    let at = said.first().map_or(0, |first| usize::from(said.len() > 2 && !known(&first.to_lowercase())));
+    for at in 0..=at {
+        if let [first, second, ..] = &said[at.min(said.len())..] {
+            let one = format!("{first}-{second}").to_lowercase();
+            if known(&one) {
+                let mut words = said;
+                words.splice(at..at + 2, [one]);
+                return words;
+            }
+        }
+    }
+    said
+}
+
 /// The refusal for a word that is no command.
 pub fn unknown_verb(word: &str, nearest: Option<&str>) -> Refusal {
     let word = crate::safe::safe_line(word, 40);
     let refusal = Refusal::new(Reason::NotFound, format!("I do not know the command \"{word}\"."));
     match nearest {
-        Some(verb) => refusal.hint(format!("Did you mean {verb}? Write help to see what there is.")),
+        Some(verb) => {
+            let verb = verb.replacen('-', " ", 1);
+            refusal.hint(format!("Did you mean {verb}? Write help to see what there is."))
+        }
         None => refusal.hint("Write help to see what there is."),
     }
 }
@@ -109,6 +140,24 @@ mod tests {
                 assert!(question.contains(choice), "{question}");
             }
         }
+    }
+
+    #[test]
+    fn a_verb_of_two_words_is_one() {
+        let joined = |line: &str| joined(line.split(' ').map(str::to_owned).collect()).join("|");
+        assert_eq!(joined("Image List"), "image-list");
+        assert_eq!(joined("image list x"), "image-list|x");
+        assert_eq!(joined("help image list"), "help|image-list");
+        assert_eq!(joined("web1 force off now"), "web1|force-off|now");
+        assert_eq!(joined("send force off"), "send|force|off", "what a guest is sent is not ours to read");
+        assert_eq!(joined("image"), "image");
+        assert_eq!(joined(""), "");
+    }
+
+    #[test]
+    fn a_topic_alone_is_asked_back() {
+        let Verb::Ambiguous(question) = find_verb(&of(Object::Host), "Image") else { panic!() };
+        assert_eq!(question, "image what? There is: image list.");
     }
 
     #[track_caller]

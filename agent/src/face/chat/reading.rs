@@ -94,7 +94,7 @@ impl Face {
             return Said::Words(Words::new("One command a message, please: I read only single lines."));
         }
         let words = match words::split(line) {
-            Ok(words) => words,
+            Ok(words) => words::joined(words),
             Err(error) => return Refusal::from(error).into(),
         };
         let Some(first) = words.first() else {
@@ -275,7 +275,7 @@ impl Face {
 
     /// A machine's command without a machine.
     fn which_machine(&self, declaration: &Declaration, rest: &[String]) -> Said {
-        let verb = declaration.verb;
+        let verb = declaration.spoken();
         if let Some(word) = rest.last().filter(|word| !word.contains('=') && !word.starts_with("--")) {
             return missing(word, self.nearest_machine(word));
         }
