@@ -6,11 +6,8 @@ use xmpp_parsers::jid::{BareJid, Jid};
 
 use crate::{
     asked::Target,
-    config::{LinkKind, LinkSection},
+    config::{LinkKind, LinkSection, RESOURCE},
 };
-
-/// The resource asked for on a `single` link.
-pub const RESOURCE: &str = "skerry";
 
 /// The addresses of the host and its machines.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -276,7 +276,7 @@ impl Agent {
     /// When the configuration is wrong; then the old one stays in force.
     pub fn reload(&self, new: Config) -> Result<Vec<&'static str>, ConfigError> {
         new.check()?;
-        let roles = Roles::of(&new)?;
+        let roles = new.roles()?;
         let old = self.config();
         let waits = old.differs(&new);
         let live = Config { roles: new.roles, images: new.images, trash: new.trash, ..Config::clone(&old) };

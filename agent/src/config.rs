@@ -16,7 +16,13 @@ use std::{
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 use skerry_link::config::{LinkConfig, Login, ServerAddress, Tls};
+use skerry_stanzas::command::Role;
 use xmpp_parsers::jid::{BareJid, Jid};
+
+use crate::roles::Roles;
+
+/// The resource asked for on a `single` link.
+pub const RESOURCE: &str = "skerry";
 
 /// What is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -237,13 +243,23 @@ impl Config {
         Ok(config)
     }
 
+    /// Who may do what.
+    ///
+    /// # Errors
+    /// An entry of `[roles]` is no address.
+    pub fn roles(&self) -> Result<Roles, ConfigError> {
+        let RolesSection { admin, operator, viewer } = &self.roles;
+        Roles::new([(Role::Admin, admin), (Role::Operator, operator), (Role::Viewer, viewer)])
+            .map_err(|(role, what)| self.wrong(&format!("roles.{}", role.word()), what))
+    }
+
     /// Checks what parsing cannot see: that things fit each other and that the files it names exist.
     ///
     /// # Errors
     /// The first thing that is wrong.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.check_link()?;
-        crate::roles::Roles::of(self)?;
+        self.roles()?;
         if self.drivers.enabled.is_empty() {
             return Err(self.wrong("drivers.enabled", "names no driver; write [\"qemu\"]"));
         }
@@ -347,10 +363,7 @@ impl Config {
     }
 
     fn full_jid(&self) -> Result<xmpp_parsers::jid::FullJid, ConfigError> {
-        self.link
-            .jid
-            .with_resource_str(crate::address::RESOURCE)
-            .map_err(|error| self.wrong("link.jid", error.to_string()))
+        self.link.jid.with_resource_str(RESOURCE).map_err(|error| self.wrong("link.jid", error.to_string()))
     }
 
     fn server(&self) -> Result<ServerAddress, ConfigError> {

@@ -11,10 +11,7 @@ use skerry_stanzas::{
 };
 use xmpp_parsers::jid::{BareJid, Jid};
 
-use crate::{
-    asked::Target,
-    config::{Config, ConfigError, RolesSection},
-};
+use crate::asked::Target;
 
 /// The right of one caller to one command on one target. Only [`Roles::permit`] makes one, so
 /// whatever takes a permit cannot be reached without.
@@ -103,36 +100,21 @@ pub struct Roles {
 }
 
 impl Roles {
-    /// Reads the rules.
+    /// Reads the rules: who has each role, highest role first.
     ///
     /// # Errors
-    /// The key with the first one that is no address, and what to write.
-    pub fn new(section: &RolesSection) -> Result<Self, (String, String)> {
-        let lists = [
-            (Role::Admin, &section.admin),
-            (Role::Operator, &section.operator),
-            (Role::Viewer, &section.viewer),
-        ];
+    /// The role with the first one that is no address, and what to write.
+    pub fn new(lists: [(Role, &Vec<String>); 3]) -> Result<Self, (Role, String)> {
         let mut rules = Vec::new();
         for (role, list) in lists {
             for text in list {
                 let whom = whom(text).ok_or_else(|| {
-                    let what =
-                        format!("{text:?} is no address; write \"ann@example.org\" or \"example.org\"");
-                    (format!("roles.{}", role.word()), what)
+                    (role, format!("{text:?} is no address; write \"ann@example.org\" or \"example.org\""))
                 })?;
                 rules.push(Rule { role, whom });
             }
         }
         Ok(Self { rules })
-    }
-
-    /// The rules of a configuration.
-    ///
-    /// # Errors
-    /// As [`Roles::new`], with the file.
-    pub fn of(config: &Config) -> Result<Self, ConfigError> {
-        Self::new(&config.roles).map_err(|(key, what)| config.wrong(&key, what))
     }
 
     /// The rule that gives this person the highest role: rules stand highest role first.
@@ -225,13 +207,13 @@ mod tests {
 
     use super::*;
 
+    fn lists(of: [&str; 3]) -> Result<Roles, (Role, String)> {
+        let [admin, operator, viewer] = of.map(|one| vec![one.to_owned()]);
+        Roles::new([(Role::Admin, &admin), (Role::Operator, &operator), (Role::Viewer, &viewer)])
+    }
+
     fn roles() -> Roles {
-        Roles::new(&RolesSection {
-            admin: vec!["ann@example.org".into()],
-            operator: vec!["otto@example.org".into()],
-            viewer: vec!["example.org".into()],
-        })
-        .unwrap()
+        lists(["ann@example.org", "otto@example.org", "example.org"]).unwrap()
     }
 
     fn jid(text: &str) -> Jid {
@@ -280,8 +262,7 @@ mod tests {
     #[test]
     fn a_resource_or_nonsense_is_no_rule() {
         for odd in ["ann@example.org/phone", "@@", ""] {
-            let section = RolesSection { viewer: vec![odd.into()], ..RolesSection::default() };
-            assert_eq!(Roles::new(&section).unwrap_err().0, "roles.viewer");
+            assert_eq!(lists(["ann@example.org", "otto@example.org", odd]).unwrap_err().0, Role::Viewer);
         }
     }
 }

@@ -31,7 +31,6 @@ use crate::{
         task, wording,
     },
     machines::Machines,
-    roles::Roles,
     store::{Store, StoreError, machines as rows, schema},
 };
 
@@ -88,7 +87,7 @@ impl Agent {
     /// # Errors
     /// When the configuration, the folder or the store cannot be used.
     pub async fn open(config: Config, drivers: Vec<Arc<dyn Driver>>) -> Result<Self, OpenError> {
-        let roles = Roles::of(&config)?;
+        let roles = config.roles()?;
         let folder = config.state.display().to_string();
         let folders = Folders::open(&config.state).map_err(|source| OpenError::Folder { folder, source })?;
         let file = config.state.join("state.db");

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use hypervisor_core::machine::{MachineId, MachineName};
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, types::Value};
 use serde::{Serialize, de::DeserializeOwned};
 use unicode_security::skeleton;
 
@@ -37,29 +37,42 @@ pub(crate) fn look(name: &MachineName) -> String {
     skeleton(name.as_str()).collect()
 }
 
+/// What the columns of a machine's row hold, by the names they have in statements.
+fn columns(record: &Record) -> Result<Vec<(&'static str, Value)>, StoreError> {
+    Ok(vec![
+        (":id", record.id.to_string().into()),
+        (":name", record.name.to_string().into()),
+        (":skeleton", look(&record.name).into()),
+        (":definition", json(&record.definition)?.into()),
+        (":wanted", json(&record.wanted)?.into()),
+        (":state", json(&record.state)?.into()),
+        (":generation", i64::try_from(record.generation).map_err(unreadable)?.into()),
+        (":labels", json(&record.labels)?.into()),
+        (":autostart", record.autostart.into()),
+        (":protected", record.protected.into()),
+    ])
+}
+
+fn named<'a>(columns: &'a [(&'static str, Value)]) -> Vec<(&'static str, &'a dyn ToSql)> {
+    columns.iter().map(|(name, value)| (*name, value as &dyn ToSql)).collect()
+}
+
 /// Writes a new machine down. [`StoreError::Taken`] when a name is that name, or looks like it.
 pub(crate) fn insert(connection: &Connection, record: &Record) -> Result<(), StoreError> {
+    let mut columns = columns(record)?;
+    columns.extend([
+        (":driver", Value::from(record.driver.to_owned())),
+        (":created_at", json(&record.created_at)?.into()),
+        (":created_by", record.created_by.clone().into()),
+    ]);
     connection
         .prepare_cached(
             "INSERT INTO machines (id, name, skeleton, definition, driver, wanted, state, generation, labels,
                  autostart, protected, created_at, created_by)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+             VALUES (:id, :name, :skeleton, :definition, :driver, :wanted, :state, :generation, :labels,
+                 :autostart, :protected, :created_at, :created_by)",
         )?
-        .execute(rusqlite::params![
-            record.id.to_string(),
-            record.name.as_str(),
-            look(&record.name),
-            json(&record.definition)?,
-            record.driver,
-            json(&record.wanted)?,
-            json(&record.state)?,
-            record.generation,
-            json(&record.labels)?,
-            record.autostart,
-            record.protected,
-            json(&record.created_at)?,
-            record.created_by,
-        ])?;
+        .execute(&*named(&columns))?;
     Ok(())
 }
 
@@ -67,22 +80,12 @@ pub(crate) fn insert(connection: &Connection, record: &Record) -> Result<(), Sto
 pub(crate) fn update(connection: &Connection, record: &Record) -> Result<(), StoreError> {
     let rows = connection
         .prepare_cached(
-            "UPDATE machines SET name = ?2, skeleton = ?3, definition = ?4, wanted = ?5, state = ?6,
-                 generation = ?7, labels = ?8, autostart = ?9, protected = ?10
-             WHERE id = ?1 AND deleted_at IS NULL",
+            "UPDATE machines SET name = :name, skeleton = :skeleton, definition = :definition,
+                 wanted = :wanted, state = :state, generation = :generation, labels = :labels,
+                 autostart = :autostart, protected = :protected
+             WHERE id = :id AND deleted_at IS NULL",
         )?
-        .execute(rusqlite::params![
-            record.id.to_string(),
-            record.name.as_str(),
-            look(&record.name),
-            json(&record.definition)?,
-            json(&record.wanted)?,
-            json(&record.state)?,
-            record.generation,
-            json(&record.labels)?,
-            record.autostart,
-            record.protected,
-        ])?;
+        .execute(&*named(&columns(record)?))?;
     if rows == 1 { Ok(()) } else { Err(StoreError::Unreadable(format!("no machine {}", record.id))) }
 }
 
@@ -170,7 +173,11 @@ fn stored(row: &Row<'_>) -> Result<Stored, StoreError> {
 }
 
 fn json(value: &impl Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| StoreError::Unreadable(error.to_string()))
+    serde_json::to_string(value).map_err(unreadable)
+}
+
+fn unreadable(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Unreadable(error.to_string())
 }
 
 fn read<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {

@@ -16,7 +16,7 @@ use super::{
     folder::{self, Adopted, Folder, Note},
     process::Process,
     qmp::{Client, Event},
-    running::{Expected, Running},
+    running::{Besides, Expected, Running},
     watching,
 };
 use crate::driver::{DriverError, Launch, Power};
@@ -120,30 +120,19 @@ pub(super) async fn take(
     answering: Answering,
     console: Option<Console>,
     adopted: Option<Adopted>,
-    mut expected: Expected,
+    expected: Expected,
 ) -> Result<Arc<Running>, DriverError> {
     let Answering { process, qmp, events, .. } = answering;
     let kvm = qmp.ask("query-kvm", None).await.unwrap_or(Value::Null)["enabled"] == true;
-    let running = Running {
-        id: launch.id,
-        folder: Folder::new(&launch.folder),
-        process: Arc::new(process),
-        adopted,
-        qmp,
-        console,
-        kvm_failed: kvm.then(|| shared.kvm_failed.clone()),
-        expected: Default::default(),
-        holding: Default::default(),
-        resets: Default::default(),
-        gone: Default::default(),
-    };
+    let kvm_failed = kvm.then(|| shared.kvm_failed.clone());
+    let besides = Besides { adopted, console, expected };
+    let running = Running::new(launch, Arc::new(process), qmp, kvm_failed, besides);
     let power = running.power().await?;
     match &power {
-        Power::Paused => expected.paused = true,
-        Power::Crashed(cause) => expected.crashed = Some(cause.clone()),
+        Power::Paused => running.expected().paused = true,
+        Power::Crashed(cause) => running.expected().crashed = Some(cause.clone()),
         Power::Running | Power::Off => {}
     }
-    *running.expected() = expected;
     running.note()?;
     let running = shared.put(slot, running, events);
     if power == Power::Off {

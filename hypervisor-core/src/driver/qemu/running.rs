@@ -19,7 +19,7 @@ use super::{
     words,
 };
 use crate::{
-    driver::{DriverError, Observed, Plea, Power},
+    driver::{DriverError, Launch, Observed, Plea, Power},
     lifecycle::Cause,
     machine::MachineId,
 };
@@ -84,7 +84,42 @@ pub(super) enum Ending {
     Crashed(Cause),
 }
 
+/// What only some machines that run have.
+#[derive(Default)]
+pub(super) struct Besides {
+    /// Set if somebody else started it.
+    pub(super) adopted: Option<Adopted>,
+    /// Not of one that somebody else started.
+    pub(super) console: Option<Console>,
+    /// What is expected of it from before.
+    pub(super) expected: Expected,
+}
+
 impl Running {
+    /// One that runs from now on as far as we are concerned. `kvm_failed` when KVM runs it.
+    pub(super) fn new(
+        launch: &Launch,
+        process: Arc<Process>,
+        qmp: Client,
+        kvm_failed: Option<Arc<AtomicBool>>,
+        besides: Besides,
+    ) -> Self {
+        let Besides { adopted, console, expected } = besides;
+        Self {
+            id: launch.id,
+            folder: Folder::new(&launch.folder),
+            process,
+            adopted,
+            qmp,
+            console,
+            kvm_failed,
+            expected: Mutex::new(expected),
+            holding: tokio::sync::Mutex::default(),
+            resets: watch::Sender::default(),
+            gone: watch::Sender::default(),
+        }
+    }
+
     pub(super) fn expected(&self) -> MutexGuard<'_, Expected> {
         self.expected.lock().unwrap_or_else(PoisonError::into_inner)
     }

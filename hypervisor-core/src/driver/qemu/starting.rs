@@ -15,7 +15,7 @@ use super::{
     folder::{ERRORS_LOG, Folder, Note},
     process::Process,
     qmp::Client,
-    running::Running,
+    running::{Besides, Running},
     unit, words,
 };
 use crate::driver::{DriverError, Launch};
@@ -114,19 +114,9 @@ async fn bring_up(
     let console = Some(console::Console::new(console, folder.clone()));
     // Until now it was held still, so that those who follow the console miss nothing of it.
     qmp.ask("cont", None).await?;
-    let running = Running {
-        id: launch.id,
-        folder: folder.clone(),
-        process: process.clone(),
-        adopted: None,
-        qmp,
-        console,
-        kvm_failed: kvm.then(|| shared.kvm_failed.clone()),
-        expected: Default::default(),
-        holding: Default::default(),
-        resets: Default::default(),
-        gone: Default::default(),
-    };
+    let kvm_failed = kvm.then(|| shared.kvm_failed.clone());
+    let besides = Besides { console, ..Besides::default() };
+    let running = Running::new(launch, process.clone(), qmp, kvm_failed, besides);
     shared.put(slot, running, events);
     Ok(())
 }
