@@ -18,7 +18,7 @@ use hypervisor_core::{
 
 fn launch(id: MachineId) -> Launch {
     let boot = Boot::Kernel { kernel: "/boot/vmlinuz".into(), initrd: None, cmdline: String::new() };
-    let definition = Definition { vcpus: 1, memory_mib: 64, boot, disks: vec![], note: None };
+    let definition = Definition::new(1, 64, boot);
     Launch { id, name: "web1".into(), definition, folder: "/nowhere".into() }
 }
 

@@ -19,13 +19,8 @@ fn line(object: Object, example: &str) -> String {
 /// A host on which every example makes sense: web1 runs, oldbox is somebody else's.
 async fn furnished() -> Stage {
     let stage = stage().await;
-    let definition = Definition {
-        vcpus: 1,
-        memory_mib: 64,
-        boot: Boot::Kernel { kernel: "/boot/vmlinuz".into(), initrd: None, cmdline: String::new() },
-        disks: vec![],
-        note: None,
-    };
+    let boot = Boot::Kernel { kernel: "/boot/vmlinuz".into(), initrd: None, cmdline: String::new() };
+    let definition = Definition::new(1, 64, boot);
     stage.faults().foreign("oldbox", definition);
     stage.done(ANN, "create web1 linux --start").await;
     stage

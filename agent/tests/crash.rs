@@ -29,7 +29,7 @@ async fn open(folder: &Path) -> Agent {
     let fake = Fake::persistent(&world).unwrap();
     if is_new {
         let boot = Boot::Kernel { kernel: "/boot/vmlinuz".into(), initrd: None, cmdline: String::new() };
-        let theirs = Definition { vcpus: 1, memory_mib: 128, boot, disks: vec![], note: None };
+        let theirs = Definition::new(1, 128, boot);
         fake.faults().foreign("theirs", theirs);
     }
     let drivers: Vec<Arc<dyn Driver>> = vec![Arc::new(fake)];

@@ -2,6 +2,9 @@
 
 mod check;
 mod difference;
+mod disk;
+mod error;
+mod nic;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -11,8 +14,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    check::DefinitionError,
     difference::{Difference, Effective, differences},
+    disk::{Bus, Cache, Disk, DiskFormat, Limits, Media},
+    error::DefinitionError,
+    nic::{Forward, ForwardError, Mac, MacError, Network, Nic, NicModel, Protocol},
     size::{Size, SizeError},
 };
 
@@ -28,8 +33,17 @@ pub struct Definition {
     /// How it starts.
     pub boot: Boot,
     /// Its disks, the first one bootable.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "disk::read")]
     pub disks: Vec<Disk>,
+    /// Its network interfaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "nic::read")]
+    pub nics: Vec<Nic>,
+    /// A screen with a pointer, which can be looked at (VNC on a unix socket, nothing on the network).
+    #[serde(default = "yes")]
+    pub graphics: bool,
+    /// A port for QEMU's guest agent.
+    #[serde(default = "yes")]
+    pub guest_agent: bool,
     /// A note for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -54,30 +68,32 @@ pub enum Boot {
     Disk,
 }
 
-/// A disk.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Disk {
-    /// The file.
-    pub path: PathBuf,
-    /// How the file is written.
-    pub format: DiskFormat,
-    /// The guest cannot write to it.
-    #[serde(default)]
-    pub read_only: bool,
-}
-
-/// How a disk's file is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DiskFormat {
-    /// Byte for byte.
-    Raw,
-    /// QEMU's copy-on-write format, version 3.
-    Qcow2,
-}
-
 impl Definition {
+    /// One with the defaults: a screen, a port for the guest agent, no disk, no NIC.
+    pub fn new(vcpus: u32, memory_mib: u64, boot: Boot) -> Self {
+        Self {
+            vcpus,
+            memory_mib,
+            boot,
+            disks: Vec::new(),
+            nics: Vec::new(),
+            graphics: true,
+            guest_agent: true,
+            note: None,
+        }
+    }
+
+    /// Names the disks and NICs that have no name yet: `disk1`, `disk2` …, `net1` …
+    pub fn name_all(&mut self) {
+        disk::name(&mut self.disks);
+        nic::name(&mut self.nics);
+    }
+
+    /// The disk of this name.
+    pub fn disk(&self, name: &str) -> Option<&Disk> {
+        self.disks.iter().find(|disk| disk.name == name)
+    }
+
     /// The longest definition that is read, in bytes.
     pub const TOML_BYTES_MAX: usize = 64 * 1024;
 
@@ -101,12 +117,16 @@ impl Definition {
     }
 }
 
-impl DiskFormat {
-    /// The word for it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            DiskFormat::Raw => "raw",
-            DiskFormat::Qcow2 => "qcow2",
-        }
+fn yes() -> bool {
+    true
+}
+
+/// Gives those without a name the first free one of `word1`, `word2` …
+fn fill_names<T>(word: &str, all: &mut [T], name: fn(&mut T) -> &mut String) {
+    let mut taken: Vec<String> = all.iter_mut().map(|one| name(one).clone()).collect();
+    for one in all.iter_mut().map(name).filter(|name| name.is_empty()) {
+        let free = (1..).map(|n| format!("{word}{n}")).find(|free| !taken.contains(free));
+        *one = free.expect("invariant: there are more numbers than devices");
+        taken.push(one.clone());
     }
 }

@@ -48,7 +48,7 @@ impl FakeBench {
 
 fn definition() -> Definition {
     let boot = Boot::Kernel { kernel: "/boot/vmlinuz".into(), initrd: None, cmdline: String::new() };
-    Definition { vcpus: 1, memory_mib: 64, boot, disks: vec![], note: None }
+    Definition::new(1, 64, boot)
 }
 
 #[async_trait]

@@ -52,7 +52,7 @@ impl QemuBench {
             initrd: Some(self.guest.join("initrd.img")),
             cmdline: fs::read_to_string(self.guest.join("cmdline")).unwrap().trim().to_owned(),
         };
-        Definition { vcpus: 1, memory_mib: 128, boot, disks: vec![], note: None }
+        Definition::new(1, 128, boot)
     }
 }
 
@@ -81,7 +81,8 @@ impl Bench for QemuBench {
     fn broken(&self) -> Launch {
         let mut launch = self.launch();
         let path = self.folder.path().join("there-is-no-such.qcow2");
-        launch.definition.disks.push(Disk { path, format: DiskFormat::Qcow2, read_only: false });
+        launch.definition.disks.push(Disk::new(path, DiskFormat::Qcow2));
+        launch.definition.name_all();
         launch
     }
 

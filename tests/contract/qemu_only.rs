@@ -54,9 +54,10 @@ async fn a_guest_sees_its_disks_and_writes_only_where_it_may() {
     let copy = launch.folder.with_extension("qcow2");
     disk::overlay(&image, &copy).await.unwrap();
     launch.definition.disks = vec![
-        Disk { path: copy, format: DiskFormat::Qcow2, read_only: false },
-        Disk { path: image.clone(), format: DiskFormat::Raw, read_only: true },
+        Disk::new(copy, DiskFormat::Qcow2),
+        Disk { read_only: true, ..Disk::new(image.clone(), DiskFormat::Raw) },
     ];
+    launch.definition.name_all();
     story.boot(&launch).await;
     story.types(launch.id, b"blockdev --getsize64 /dev/vda; blockdev --getro /dev/vdb\n").await;
     story.shows(&launch, b"8388608\r\n1\r\n").await;
@@ -96,8 +97,9 @@ async fn a_machine_boots_from_its_first_disk() {
     fs::write(&image, boot_sector("booted from disk")).unwrap();
     let copy = launch.folder.with_extension("qcow2");
     disk::overlay(&image, &copy).await.unwrap();
-    let disks = vec![Disk { path: copy, format: DiskFormat::Qcow2, read_only: false }];
-    launch.definition = Definition { vcpus: 1, memory_mib: 64, boot: Boot::Disk, disks, note: None };
+    let disks = vec![Disk::new(copy, DiskFormat::Qcow2)];
+    launch.definition = Definition { disks, ..Definition::new(1, 64, Boot::Disk) };
+    launch.definition.name_all();
     story.start(&launch).await;
     story.shows(&launch, b"booted from disk").await;
 }

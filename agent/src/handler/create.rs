@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use hypervisor_core::{
-    definition::{Boot, Definition, Disk, DiskFormat},
+    definition::{Boot, Definition, Disk, DiskFormat, Network, Nic},
     driver::{Driver, DriverError, disk},
     lifecycle::{Exit, State, Wanted},
     machine::{MachineId, MachineName},
@@ -198,9 +198,12 @@ fn define(image: &Image, memory_mib: u64, vcpus: u32, folder: &Path) -> Definiti
         },
         None => Boot::Disk,
     };
-    let overlay = || Disk { path: folder.join(OVERLAY), format: DiskFormat::Qcow2, read_only: false };
+    let overlay = || Disk::new(folder.join(OVERLAY), DiskFormat::Qcow2);
     let disks = image.disk.iter().map(|_| overlay()).collect();
-    Definition { vcpus, memory_mib, boot, disks, note: None }
+    let nics = vec![Nic::new(Network::default())];
+    let mut definition = Definition { disks, nics, ..Definition::new(vcpus, memory_mib, boot) };
+    definition.name_all();
+    definition
 }
 
 /// The images, for a list.

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path};
 
-use super::{Boot, Definition, Disk, Size};
+use super::{Boot, Definition, Disk, Limits, Media, Network, Nic, Size};
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,9 +61,19 @@ pub fn differences(old: &Definition, new: &Definition) -> Vec<Difference> {
         differ("initrd", path(initrd.as_deref()), path(new_initrd.as_deref()), next);
         differ("cmdline", text(Some(cmdline)), text(Some(new_cmdline)), next);
     }
-    for nth in 0..old.disks.len().max(new.disks.len()) {
-        differ(&format!("disk {}", nth + 1), disk(old.disks.get(nth)), disk(new.disks.get(nth)), next);
+    for (name, old, new) in paired(&old.disks, &new.disks, |disk| &disk.name) {
+        differ(&format!("disk {name}"), told(old, disk), told(new, disk), next);
     }
+    for (name, old, new) in paired(&old.nics, &new.nics, |nic| &nic.name) {
+        differ(&format!("NIC {name}"), told(old, nic), told(new, nic), next);
+    }
+    // The order of those that stay is the order in which they are tried and numbered.
+    let (was, is) = orders(&old.disks, &new.disks, |disk| &disk.name);
+    differ("order of the disks", was, is, next);
+    let (was, is) = orders(&old.nics, &new.nics, |nic| &nic.name);
+    differ("order of the NICs", was, is, next);
+    differ("graphics", on(old.graphics), on(new.graphics), next);
+    differ("guest agent", on(old.guest_agent), on(new.guest_agent), next);
     differ("note", text(old.note.as_ref()), text(new.note.as_ref()), Effective::Now);
     found
 }
@@ -87,8 +97,62 @@ fn text(text: Option<&String>) -> String {
     text.filter(|text| !text.is_empty()).map_or_else(|| "none".into(), |text| format!("{text:?}"))
 }
 
-fn disk(disk: Option<&Disk>) -> String {
-    let Some(Disk { path, format, read_only }) = disk else { return "none".into() };
-    let read_only = if *read_only { ", read-only" } else { "" };
-    format!("{} ({}{read_only})", path.display(), format.word())
+fn on(on: bool) -> String {
+    if on { "on" } else { "off" }.into()
+}
+
+type Pair<'a, T> = (&'a str, Option<&'a T>, Option<&'a T>);
+
+/// What both have, the one or the other, by name; the old ones first.
+fn paired<'a, T>(old: &'a [T], new: &'a [T], name: fn(&T) -> &String) -> Vec<Pair<'a, T>> {
+    let find = |all: &'a [T], wanted: &str| all.iter().find(|one| name(one) == wanted);
+    let was = old.iter().map(|one| (name(one).as_str(), Some(one), find(new, name(one))));
+    let came = new.iter().filter(|one| find(old, name(one)).is_none());
+    was.chain(came.map(|one| (name(one).as_str(), None, Some(one)))).collect()
+}
+
+/// The order of those that both have, in both.
+fn orders<T>(old: &[T], new: &[T], name: fn(&T) -> &String) -> (String, String) {
+    let shared = |all: &[T], other: &[T]| {
+        let names = all.iter().map(name).filter(|wanted| other.iter().any(|one| name(one) == *wanted));
+        names.map(String::as_str).collect::<Vec<_>>().join(", ")
+    };
+    (shared(old, new), shared(new, old))
+}
+
+fn told<T>(one: Option<&T>, words: fn(&T) -> String) -> String {
+    one.map_or_else(|| "none".into(), words)
+}
+
+fn disk(disk: &Disk) -> String {
+    let Disk { name: _, path, format, media, read_only, bus, cache, discard, limits, boot_order } = disk;
+    let mut words = vec![format.word().to_owned(), bus.word().to_owned()];
+    let mut also = |is: bool, word: &str| words.extend(is.then(|| word.to_owned()));
+    also(*media == Media::Cd, "CD");
+    also(*read_only && *media == Media::Disk, "read-only");
+    also(!*read_only && *media == Media::Cd, "written to");
+    also(!*discard, "no discard");
+    also(*cache != Default::default(), &format!("cache {}", cache.word()));
+    let Limits { iops, bytes_per_second } = limits.unwrap_or_default();
+    words.extend(limits.filter(|limits| *limits == Limits::default()).map(|_| "no limits".into()));
+    words.extend(iops.map(|iops| format!("at most {iops} operations a second")));
+    words.extend(bytes_per_second.map(|bytes| format!("at most {bytes} bytes a second")));
+    words.extend(boot_order.map(|order| format!("boot order {order}")));
+    format!("{} ({})", path.display(), words.join(", "))
+}
+
+fn nic(nic: &Nic) -> String {
+    let Nic { name: _, mac, model, network, boot_order } = nic;
+    let mut words = vec![model.word().to_owned()];
+    words.extend(mac.map(|mac| mac.to_string()));
+    words.extend(boot_order.map(|order| format!("boot order {order}")));
+    let network = match network {
+        Network::Bridge { name } => format!("bridge {name}"),
+        Network::User { forwards } if forwards.is_empty() => "user".into(),
+        Network::User { forwards } => {
+            let forwards: Vec<String> = forwards.iter().map(ToString::to_string).collect();
+            format!("user, forwards {}", forwards.join(" "))
+        }
+    };
+    format!("{network} ({})", words.join(", "))
 }

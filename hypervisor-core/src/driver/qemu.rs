@@ -6,6 +6,7 @@
 //! | in the folder | what |
 //! |---|---|
 //! | `qmp.sock`, `console.sock` | control and serial console, while it runs |
+//! | `vnc.sock`, `agent.sock` | the screen and the guest agent's port, while it runs, where it has them |
 //! | `qemu.json` | which process it is, while it runs |
 //! | `console.log` | what the guest wrote, run after run, bounded ([`console`]) |
 //! | `qemu.log` | what QEMU complained of in the last run |

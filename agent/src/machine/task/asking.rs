@@ -78,7 +78,7 @@ mod tests {
 
     async fn running() -> (Arc<Fake>, MachineId) {
         let fake = Arc::new(Fake::new());
-        let definition = Definition { vcpus: 1, memory_mib: 64, boot: Boot::Disk, disks: vec![], note: None };
+        let definition = Definition::new(1, 64, Boot::Disk);
         let id = MachineId::fresh();
         fake.start(&Launch { id, name: "web1".into(), definition, folder: "/nowhere".into() }).await.unwrap();
         (fake, id)

@@ -14,7 +14,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 fn definition() -> Definition {
     let boot = Boot::Kernel { kernel: "/boot/vmlinuz".into(), initrd: None, cmdline: String::new() };
-    Definition { vcpus: 1, memory_mib: 64, boot, disks: vec![], note: None }
+    Definition::new(1, 64, boot)
 }
 
 fn launch() -> Launch {

@@ -163,11 +163,7 @@ fn understand(pid: i32, words: &[String], folder: &Path) -> Option<Found> {
             "append" => cmdline.clone_from(value),
             "drive" => disks.extend(settings.disk(folder, "file", "format")),
             "blockdev" => disks.extend(settings.disk(folder, "file.filename", "driver")),
-            "hda" => disks.push(Disk {
-                path: folder.join(value),
-                format: format_of(None, value),
-                read_only: false,
-            }),
+            "hda" => disks.push(Disk::new(folder.join(value), format_of(None, value))),
             _ => {}
         }
     }
@@ -177,7 +173,10 @@ fn understand(pid: i32, words: &[String], folder: &Path) -> Option<Found> {
     }
     let control = control.or_else(|| sockets.remove(&monitor?))?;
     let boot = kernel.map_or(Boot::Disk, |kernel| Boot::Kernel { kernel, initrd, cmdline });
-    let definition = Definition { vcpus, memory_mib, boot, disks, note: None };
+    // What else it has is not looked at: it stays as it is as long as it runs.
+    let bare = Definition { graphics: false, guest_agent: false, ..Definition::new(vcpus, memory_mib, boot) };
+    let mut definition = Definition { disks, ..bare };
+    definition.name_all();
     Some(Found { pid, name, control: folder.join(control), definition })
 }
 
@@ -227,7 +226,7 @@ impl Settings {
         let path = self.get(file)?;
         let read_only =
             ["readonly", "read-only"].iter().any(|key| matches!(self.get(key), Some("on" | "true")));
-        Some(Disk { path: folder.join(path), format: format_of(self.get(format), path), read_only })
+        Some(Disk { read_only, ..Disk::new(folder.join(path), format_of(self.get(format), path)) })
     }
 }
 

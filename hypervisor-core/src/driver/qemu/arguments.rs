@@ -3,12 +3,13 @@
 //! Paths that QEMU itself creates are relative to the machine's folder, in which it runs: a unix
 //! socket's path has 107 bytes at most, and the folder's may be longer.
 
+pub(super) mod disks;
+mod nics;
+
 use std::path::Path;
 
-use serde::Serialize;
-
 use crate::{
-    definition::{Boot, Definition, Disk, DiskFormat},
+    definition::{Boot, Definition},
     driver::{DriverError, Launch},
 };
 
@@ -20,6 +21,15 @@ pub(super) const CONTROL: &str = "qmp.sock";
 pub(super) const CONSOLE: &str = "console.sock";
 /// What the guest wrote to it.
 pub(super) const CONSOLE_LOG: &str = "console.log";
+
+/// The socket of the screen (VNC), where there is one.
+pub(super) const SCREEN: &str = "vnc.sock";
+/// The socket of the guest agent's port, where there is one.
+pub(super) const AGENT: &str = "agent.sock";
+/// Ports `port0` … for what is plugged in while it runs: the bus of a q35 itself takes nothing then.
+pub(super) const HOT_PLUG_PORTS: usize = 8;
+/// Where the ports are on the bus, one function each: one place for all, that nothing else wants.
+const HOT_PLUG_SLOT: &str = "0x1c";
 
 /// Who executes the guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +70,7 @@ pub(super) fn arguments(launch: &Launch, accel: Accel) -> Result<Vec<String>, Dr
     say(["-m", &format!("size={}M", definition.memory_mib)]);
     say(["-smp", &format!("cpus={}", definition.vcpus)]);
     say(["-rtc", "base=utc"]);
+    // The screen is drawn for those who connect to its socket, not here.
     say(["-display", "none"]);
 
     say(["-chardev", &format!("socket,id={CONTROL_ID},path={CONTROL},server=on,wait=off")]);
@@ -78,12 +89,27 @@ pub(super) fn arguments(launch: &Launch, accel: Accel) -> Result<Vec<String>, Dr
     say(["-object", "rng-random,id=entropy,filename=/dev/urandom"]);
     say(["-device", "virtio-rng-pci,rng=entropy"]);
 
-    for (number, disk) in definition.disks.iter().enumerate() {
-        say(["-blockdev", &block_device(number, disk)?]);
-        let boots = number == 0 && definition.boot == Boot::Disk;
-        let order = if boots { ",bootindex=1" } else { "" };
-        say(["-device", &format!("virtio-blk-pci,drive=disk{number},id=vd{number}{order}")]);
+    for number in 0..HOT_PLUG_PORTS {
+        let first = if number == 0 { ",multifunction=on" } else { "" };
+        let place = format!("chassis={},addr={HOT_PLUG_SLOT}.{number}{first}", number + 1);
+        say(["-device", &format!("pcie-root-port,id=port{number},{place}")]);
     }
+    if definition.graphics {
+        // Any guest and any firmware can draw on it. The keyboard is the q35's own.
+        say(["-device", "VGA,id=screen"]);
+        say(["-vnc", &format!("unix:{SCREEN}")]);
+        say(["-device", "qemu-xhci,id=usb"]);
+        // Says where the pointer is, not how far it went: a viewer's and the guest's are then one.
+        say(["-device", "usb-tablet,id=pointer,bus=usb.0"]);
+    }
+    if definition.guest_agent {
+        say(["-device", "virtio-serial-pci,id=serial"]);
+        say(["-chardev", &format!("socket,id=skerry-agent,path={AGENT},server=on,wait=off")]);
+        let name = "name=org.qemu.guest_agent.0";
+        say(["-device", &format!("virtserialport,id=agent,bus=serial.0,chardev=skerry-agent,{name}")]);
+    }
+    disks::say(definition, &mut say)?;
+    nics::say(launch, &mut say);
     if let Boot::Kernel { kernel, initrd, cmdline } = &definition.boot {
         say(["-kernel", path(kernel)?]);
         if let Some(initrd) = initrd {
@@ -97,61 +123,10 @@ pub(super) fn arguments(launch: &Launch, accel: Accel) -> Result<Vec<String>, Dr
     Ok(all)
 }
 
-/// A disk as QEMU's block layer wants it. JSON, because a path may hold commas; a type of its own, for
-/// one order of the keys.
-#[derive(Serialize)]
-#[serde(rename_all = "kebab-case")]
-struct BlockDevice<'a> {
-    driver: DiskFormat,
-    node_name: String,
-    read_only: bool,
-    discard: &'static str,
-    file: BlockFile<'a>,
-}
-
-#[derive(Serialize)]
-struct BlockFile<'a> {
-    driver: &'static str,
-    filename: &'a str,
-    discard: &'static str,
-}
-
-fn block_device(number: usize, disk: &Disk) -> Result<String, DriverError> {
-    let device = BlockDevice {
-        driver: disk.format,
-        node_name: format!("disk{number}"),
-        read_only: disk.read_only,
-        discard: "unmap",
-        file: BlockFile { driver: "file", filename: path(&disk.path)?, discard: "unmap" },
-    };
-    serde_json::to_string(&device).map_err(|source| DriverError::system("describing a disk", source))
-}
-
 /// Refuses what QEMU would misunderstand, with a better sentence than QEMU's.
 fn check(definition: &Definition) -> Result<(), DriverError> {
-    let unfit = |sentence: String| Err(DriverError::Unfit(sentence));
-    if !(1..=255).contains(&definition.vcpus) {
-        return unfit(format!("a machine has 1 to 255 virtual processors, not {}", definition.vcpus));
-    }
-    if !(1..=16 << 20).contains(&definition.memory_mib) {
-        return unfit(format!("a machine has 1 MiB to 16 TiB of memory, not {} MiB", definition.memory_mib));
-    }
-    if definition.boot == Boot::Disk && definition.disks.is_empty() {
-        return unfit("it boots from its first disk, and has none".into());
-    }
-    if definition.disks.len() > DISKS_MAX {
-        return unfit(format!("a machine has at most {DISKS_MAX} disks"));
-    }
-    if let Boot::Kernel { cmdline, .. } = &definition.boot
-        && cmdline.contains('\0')
-    {
-        return unfit("the kernel's command line has a zero byte in it".into());
-    }
-    Ok(())
+    definition.check().map_err(|error| DriverError::Unfit(error.to_string()))
 }
-
-/// As many as the bus of a q35 has room for, beside the rest.
-const DISKS_MAX: usize = 24;
 
 /// A path as QEMU gets it. QEMU runs in the machine's folder: a relative one would mean another file.
 fn path(path: &Path) -> Result<&str, DriverError> {
@@ -172,92 +147,4 @@ fn comma_doubled(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use uuid::Uuid;
-
-    use super::*;
-    use crate::machine::MachineId;
-
-    fn launch(definition: Definition) -> Launch {
-        Launch {
-            id: MachineId(Uuid::from_u128(7)),
-            name: "web, 1".into(),
-            definition,
-            folder: "/var/lib/skerry/machines/7".into(),
-        }
-    }
-
-    fn kernel() -> Definition {
-        Definition {
-            vcpus: 2,
-            memory_mib: 256,
-            boot: Boot::Kernel {
-                kernel: "/k,1/vmlinuz".into(),
-                initrd: Some("/k/initrd.img".into()),
-                cmdline: "console=ttyS0 a=\"b c\"".into(),
-            },
-            disks: Vec::new(),
-            note: None,
-        }
-    }
-
-    fn from_disk() -> Definition {
-        let disks = vec![
-            Disk { path: "/d/a,b \"c\".qcow2".into(), format: DiskFormat::Qcow2, read_only: false },
-            Disk { path: "/d/seed.img".into(), format: DiskFormat::Raw, read_only: true },
-        ];
-        Definition { vcpus: 1, memory_mib: 1024, boot: Boot::Disk, disks, note: None }
-    }
-
-    #[test]
-    fn a_kernel_is_booted_directly() {
-        let golden = "-no-user-config -nodefaults -S|-name guest=web,, 1,debug-threads=on|\
-            -uuid 00000000-0000-0000-0000-000000000007|\
-            -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny|\
-            -machine q35|-accel tcg|-cpu max|-m size=256M|-smp cpus=2|-rtc base=utc|-display none|\
-            -chardev socket,id=skerry-control,path=qmp.sock,server=on,wait=off|\
-            -mon chardev=skerry-control,mode=control|\
-            -chardev socket,id=skerry-console,path=console.sock,server=on,wait=off,\
-            logfile=console.log,logappend=on|\
-            -device isa-serial,chardev=skerry-console|-device pvpanic|\
-            -object rng-random,id=entropy,filename=/dev/urandom|-device virtio-rng-pci,rng=entropy|\
-            -kernel /k,1/vmlinuz|-initrd /k/initrd.img|-append console=ttyS0 a=\"b c\"";
-        assert_eq!(spelled(&arguments(&launch(kernel()), Accel::Tcg).unwrap()), golden);
-    }
-
-    #[test]
-    fn disks_are_virtio_and_the_first_one_boots() {
-        let words = arguments(&launch(from_disk()), Accel::Kvm).unwrap();
-        let spelled = spelled(&words);
-        assert!(spelled.contains("|-accel kvm|-cpu host|"));
-        let (_, disks) = spelled.split_once("rng=entropy|").unwrap();
-        let golden = r#"-blockdev {"driver":"qcow2","node-name":"disk0","read-only":false,"discard":"unmap","file":{"driver":"file","filename":"/d/a,b \"c\".qcow2","discard":"unmap"}}|-device virtio-blk-pci,drive=disk0,id=vd0,bootindex=1|-blockdev {"driver":"raw","node-name":"disk1","read-only":true,"discard":"unmap","file":{"driver":"file","filename":"/d/seed.img","discard":"unmap"}}|-device virtio-blk-pci,drive=disk1,id=vd1"#;
-        assert_eq!(disks, golden);
-    }
-
-    /// Options with their values, between bars.
-    fn spelled(words: &[String]) -> String {
-        words[..3].join(" ")
-            + "|"
-            + &words[3..].chunks(2).map(|pair| pair.join(" ")).collect::<Vec<_>>().join("|")
-    }
-
-    #[test]
-    fn what_cannot_run_is_refused_in_plain_words() {
-        let refusal = |change: fn(&mut Definition)| {
-            let mut definition = kernel();
-            change(&mut definition);
-            arguments(&launch(definition), Accel::Tcg).unwrap_err().to_string()
-        };
-        assert_eq!(refusal(|d| d.boot = Boot::Disk), "it boots from its first disk, and has none");
-        assert_eq!(refusal(|d| d.vcpus = 0), "a machine has 1 to 255 virtual processors, not 0");
-        let relative = Disk { path: "disk.img".into(), format: DiskFormat::Raw, read_only: false };
-        let mut definition = kernel();
-        definition.disks.push(relative);
-        let error = arguments(&launch(definition), Accel::Tcg).unwrap_err();
-        assert_eq!(error.to_string(), "the path disk.img does not begin with /");
-        assert!(refusal(|d| d.memory_mib = 0).starts_with("a machine has 1 MiB"));
-    }
-}
+mod tests;

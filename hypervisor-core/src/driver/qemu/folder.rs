@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 use uuid::Uuid;
 
 use super::{
-    arguments::{CONSOLE, CONTROL},
+    arguments::{AGENT, CONSOLE, CONTROL, SCREEN},
     process::Identity,
 };
 use crate::driver::DriverError;
@@ -71,7 +71,7 @@ impl Folder {
 
     /// Removes what a run leaves besides its logs.
     pub(super) fn clear(&self) {
-        for name in [CONTROL, CONSOLE, NOTE] {
+        for name in [CONTROL, CONSOLE, SCREEN, AGENT, NOTE] {
             match fs::remove_file(self.within(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     tracing::warn!(%error, file = %self.within(name).display(), "could not be removed");

@@ -10,7 +10,7 @@ use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     Shared, Slot,
-    arguments::{self, Accel, CONSOLE, CONSOLE_LOG, CONTROL},
+    arguments::{self, Accel, CONSOLE, CONSOLE_LOG, CONTROL, disks},
     console, finding,
     folder::{ERRORS_LOG, Folder, Note},
     process::Process,
@@ -112,6 +112,9 @@ async fn bring_up(
         .await
         .map_err(|source| DriverError::system("connecting to the console", source))?;
     let console = Some(console::Console::new(console, folder.clone()));
+    for disk in launch.definition.disks.iter().filter(|disk| disk.limits.is_some()) {
+        qmp.ask("block_set_io_throttle", Some(disks::throttle(disk))).await?;
+    }
     // Until now it was held still, so that those who follow the console miss nothing of it.
     qmp.ask("cont", None).await?;
     let kvm_failed = kvm.then(|| shared.kvm_failed.clone());

@@ -1,0 +1,203 @@
+//! What is wrong with a definition, in words that say how to mend it.
+
+use std::path::PathBuf;
+
+use super::{Definition, Forward, Mac, Size};
+
+/// The least memory, in MiB.
+pub(super) const MEMORY_MIB_MIN: u64 = 16;
+/// The most memory, in MiB: 16 TiB.
+pub(super) const MEMORY_MIB_MAX: u64 = 16 * 1024 * 1024;
+/// The most virtual processors.
+pub(super) const VCPUS_MAX: u32 = 255;
+/// The most disks.
+pub(super) const DISKS_MAX: usize = 32;
+/// The most NICs.
+pub(super) const NICS_MAX: usize = 8;
+/// The ports of a q35's own AHCI controller.
+pub(super) const SATA_MAX: usize = 6;
+/// The longest command line x86 Linux reads (COMMAND_LINE_SIZE without its end).
+pub(super) const CMDLINE_BYTES_MAX: usize = 2047;
+/// The longest note.
+pub(super) const NOTE_BYTES_MAX: usize = 2000;
+/// How much of what was written is repeated in an error.
+const QUOTED_CHARS_MAX: usize = 60;
+
+/// Why something cannot be a definition.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DefinitionError {
+    /// A key or a value that is not known here.
+    #[error("line {line}: {what:?} is not known here{}", meant(nearest))]
+    Unknown {
+        /// What was written.
+        what: String,
+        /// The one that may be meant.
+        nearest: Option<String>,
+        /// Where, counted from one.
+        line: usize,
+    },
+    /// It is not TOML, or not of a definition's shape.
+    #[error("line {line}: {message}")]
+    Toml {
+        /// What the parser says.
+        message: String,
+        /// Where, counted from one.
+        line: usize,
+    },
+    /// More than [`Definition::TOML_BYTES_MAX`].
+    #[error("a definition may have at most {} KiB", Definition::TOML_BYTES_MAX / 1024)]
+    TooLong,
+    /// Too few or too many virtual processors.
+    #[error("a machine has 1 to {VCPUS_MAX} virtual processors, not {0}")]
+    Vcpus(u32),
+    /// Too little or too much memory, in MiB.
+    #[error("a machine has 16M to 16T of memory, not {}", shown(*.0))]
+    Memory(u64),
+    /// It boots by its firmware, and there is nothing to boot from.
+    #[error("it boots from its first disk, but has none: give it a disk, or a kernel")]
+    NoBootDisk,
+    /// Too many disks.
+    #[error("a machine has at most {DISKS_MAX} disks, not {0}")]
+    Disks(usize),
+    /// Too many NICs.
+    #[error("a machine has at most {NICS_MAX} NICs, not {0}")]
+    Nics(usize),
+    /// More PCI devices than there is room for.
+    #[error("these are {0} PCI devices more than it has room for: put disks on the bus \"scsi\"")]
+    Room(usize),
+    /// More disks on SATA than it has ports.
+    #[error("it has {SATA_MAX} SATA ports, not {0}: put disks on the bus \"scsi\"")]
+    Sata(usize),
+    /// A name that cannot be one.
+    #[error("{name:?} cannot be the name of a {what}: use 1 to 16 of a-z, 0-9 and -, a letter first")]
+    Name {
+        /// Of what.
+        what: &'static str,
+        /// As written.
+        name: String,
+    },
+    /// Two of a kind with one name.
+    #[error("two {what}s are called {name:?}")]
+    NameTwice {
+        /// Of what.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// Two devices want to be tried at one place in the boot order.
+    #[error("two devices have the boot order {0}")]
+    BootOrder(u32),
+    /// A CD where none can be, or one that is written to.
+    #[error("the CD {name:?} {why}")]
+    Cd {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A limit that is none, or that QEMU cannot count.
+    #[error("the disk {0:?} has a limit that is no limit: leave it out, or give 1 to 10^15")]
+    Limit(String),
+    /// The name of no bridge.
+    #[error("{0:?} cannot be the name of a bridge: it has 1 to 15 of a-z, A-Z, 0-9, - _ and .")]
+    Bridge(String),
+    /// One port of the host, twice.
+    #[error("the port {0} of the host is forwarded twice")]
+    ForwardTwice(Forward),
+    /// Two NICs with one address.
+    #[error("two NICs have the address {0}")]
+    MacTwice(Mac),
+    /// A path from nowhere: the agent's working folder is nobody's business.
+    #[error("the {what} {path:?} must be a whole path, beginning with /")]
+    Relative {
+        /// Of what.
+        what: &'static str,
+        /// The path.
+        path: PathBuf,
+    },
+    /// A path that no file can have here.
+    #[error("the path of the {what} is too long, or has control characters in it")]
+    OddPath {
+        /// Of what.
+        what: &'static str,
+    },
+    /// Two disks would write to one file.
+    #[error("{0:?} is a disk of it twice: make both read-only, or leave one out")]
+    DiskTwice(PathBuf),
+    /// A kernel command line that is too long or has control characters.
+    #[error("a kernel command line is one line of at most {CMDLINE_BYTES_MAX} bytes")]
+    Cmdline,
+    /// A note that is too long or has control characters.
+    #[error("a note has at most {NOTE_BYTES_MAX} bytes, and no control characters but line ends")]
+    Note,
+}
+
+fn meant(nearest: &Option<String>) -> String {
+    nearest.as_ref().map(|nearest| format!("; is {nearest:?} meant?")).unwrap_or_default()
+}
+
+fn shown(mib: u64) -> String {
+    Size::from_mib(mib).map_or_else(|_| format!("{mib} MiB"), |size| size.to_string())
+}
+
+impl DefinitionError {
+    /// The key that is wrong, where it is one: for a form's field.
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            DefinitionError::Vcpus(_) => Some("vcpus"),
+            DefinitionError::Memory(_) => Some("memory"),
+            DefinitionError::Cmdline => Some("cmdline"),
+            DefinitionError::Note => Some("note"),
+            DefinitionError::NoBootDisk
+            | DefinitionError::Disks(_)
+            | DefinitionError::DiskTwice(_)
+            | DefinitionError::Room(_)
+            | DefinitionError::Sata(_)
+            | DefinitionError::Cd { .. }
+            | DefinitionError::Limit(_) => Some("disks"),
+            DefinitionError::Nics(_)
+            | DefinitionError::Bridge(_)
+            | DefinitionError::ForwardTwice(_)
+            | DefinitionError::MacTwice(_) => Some("nics"),
+            DefinitionError::Relative { what, .. } | DefinitionError::OddPath { what } => Some(what),
+            DefinitionError::Unknown { .. }
+            | DefinitionError::Toml { .. }
+            | DefinitionError::TooLong
+            | DefinitionError::Name { .. }
+            | DefinitionError::NameTwice { .. }
+            | DefinitionError::BootOrder(_) => None,
+        }
+    }
+
+    /// What serde says of a key or a value that is not known names it, and those that are.
+    pub(super) fn reading(text: &str, error: &toml::de::Error) -> Self {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let message = error.message();
+        let unknown = message.strip_prefix("unknown field `").or(message.strip_prefix("unknown variant `"));
+        match unknown.and_then(|rest| rest.split_once("`, expected ")) {
+            Some((what, known)) => {
+                let nearest = known
+                    .split('`')
+                    .skip(1)
+                    .step_by(2)
+                    .map(|known| (strsim::jaro_winkler(what, known), known))
+                    .max_by(|(one, _), (other, _)| one.total_cmp(other))
+                    .filter(|(likeness, _)| *likeness > 0.75)
+                    .map(|(_, known)| known.to_owned());
+                Self::Unknown { what: quoted(what), nearest, line }
+            }
+            None => Self::Toml { message: quoted(message), line },
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let mut quoted: String = line.chars().take(2 * QUOTED_CHARS_MAX).collect();
+    if quoted.len() < line.len() {
+        quoted.push('…');
+    }
+    quoted
+}

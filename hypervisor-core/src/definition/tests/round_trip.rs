@@ -1,0 +1,135 @@
+//! Any definition is read as it was written, and any change of it is told.
+
+use std::net::Ipv4Addr;
+
+use proptest::{option, prelude::*};
+
+use crate::definition::*;
+
+fn path() -> impl Strategy<Value = PathBuf> {
+    "/[a-zA-Z0-9 ,_.\"'äß-]{1,30}".prop_map(PathBuf::from)
+}
+
+fn boot() -> impl Strategy<Value = Boot> {
+    prop_oneof![
+        Just(Boot::Disk),
+        (path(), option::of(path()), "[ -~]{0,80}").prop_map(|(kernel, initrd, cmdline)| Boot::Kernel {
+            kernel,
+            initrd,
+            cmdline
+        }),
+    ]
+}
+
+fn one_of<T: Clone + std::fmt::Debug + 'static>(all: &'static [T]) -> impl Strategy<Value = T> {
+    prop::sample::select(all)
+}
+
+fn disk() -> impl Strategy<Value = Disk> {
+    let format = one_of(&[DiskFormat::Raw, DiskFormat::Qcow2]);
+    let bus = one_of(&[Bus::Virtio, Bus::Scsi, Bus::Sata]);
+    let cache = one_of(&[Cache::Writeback, Cache::None, Cache::Writethrough, Cache::Unsafe]);
+    let limit = || option::of(1u64..=1 << 40);
+    let limits =
+        option::of((limit(), limit()).prop_map(|(iops, bytes_per_second)| Limits { iops, bytes_per_second }));
+    let whole = (any::<bool>(), any::<bool>(), any::<bool>(), option::of(0u32..99));
+    let named = ("[a-z][a-z0-9-]{0,15}", path());
+    (named, format, bus, cache, limits, whole).prop_map(
+        |((name, path), format, bus, cache, limits, (cd, read_only, discard, boot_order))| {
+            if cd {
+                let bus = if bus == Bus::Virtio { Bus::Sata } else { bus };
+                return Disk { name, bus, cache, limits, boot_order, ..Disk::cd(path) };
+            }
+            let media = Media::Disk;
+            Disk { name, path, format, media, read_only, bus, cache, discard, limits, boot_order }
+        },
+    )
+}
+
+fn forward() -> impl Strategy<Value = Forward> {
+    let port = || (1u16..).prop_map(|port| port.try_into().expect("not zero"));
+    let address = prop_oneof![
+        Just(Ipv4Addr::LOCALHOST),
+        Just(Ipv4Addr::UNSPECIFIED),
+        any::<u32>().prop_map(Ipv4Addr::from)
+    ];
+    (one_of(&[Protocol::Tcp, Protocol::Udp]), address, port(), port()).prop_map(
+        |(protocol, address, host_port, guest_port)| Forward { protocol, address, host_port, guest_port },
+    )
+}
+
+fn nic() -> impl Strategy<Value = Nic> {
+    let network = prop_oneof![
+        prop::collection::vec(forward(), 0..3).prop_map(|forwards| Network::User { forwards }),
+        "[a-z][a-z0-9._-]{0,14}".prop_map(|name| Network::Bridge { name }),
+    ];
+    let mac = option::of(any::<[u8; 5]>().prop_map(|[a, b, c, d, e]| {
+        format!("52:{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}").parse().expect("a MAC address")
+    }));
+    let model = one_of(&[NicModel::Virtio, NicModel::E1000e, NicModel::Rtl8139]);
+    ("[a-z][a-z0-9-]{0,15}", mac, model, network, option::of(100u32..))
+        .prop_map(|(name, mac, model, network, boot_order)| Nic { name, mac, model, network, boot_order })
+}
+
+fn definitions() -> impl Strategy<Value = Definition> {
+    let disks = prop::collection::vec(disk(), 1..5);
+    let nics = prop::collection::vec(nic(), 0..4);
+    let size = (1u32..=255, 16u64..=16 * 1024 * 1024);
+    (size, boot(), disks, nics, any::<(bool, bool)>(), option::of("[ -~äß\n]{1,80}"))
+        .prop_map(|((vcpus, memory_mib), boot, disks, nics, (graphics, guest_agent), note)| Definition {
+            vcpus,
+            memory_mib,
+            boot,
+            disks,
+            nics,
+            graphics,
+            guest_agent,
+            note,
+        })
+        .prop_filter("what cannot be", |definition| definition.check().is_ok())
+}
+
+proptest! {
+    #[test]
+    fn toml_and_the_store_say_all_of_it(definition in definitions()) {
+        let text = definition.to_toml();
+        prop_assert_eq!(Definition::from_toml(&text), Ok(definition.clone()), "{}", text);
+        let stored = serde_json::to_string(&definition).expect("it can be stored");
+        prop_assert_eq!(serde_json::from_str::<Definition>(&stored).ok(), Some(definition), "{}", stored);
+    }
+
+    #[test]
+    fn each_change_alone_is_said(old in definitions(), other in definitions(), which in 0..8) {
+        let mut new = old.clone();
+        match which {
+            0 => new.vcpus = other.vcpus,
+            1 => new.memory_mib = other.memory_mib,
+            2 => new.boot = other.boot,
+            3 => new.disks = other.disks,
+            4 => new.nics = other.nics,
+            5 => new.graphics = other.graphics,
+            6 => new.guest_agent = other.guest_agent,
+            _ => new.note = other.note,
+        }
+        prop_assert_eq!(differences(&old, &new).is_empty(), old == new, "{:?} {:?}", old, new);
+    }
+
+    #[test]
+    fn each_change_within_a_disk_or_a_nic_is_said(old in definitions(), disk in disk(), nic in nic()) {
+        let mut new = old.clone();
+        if let Some(first) = new.disks.first_mut() {
+            *first = Disk { name: first.name.clone(), ..disk };
+        }
+        if let Some(first) = new.nics.first_mut() {
+            *first = Nic { name: first.name.clone(), ..nic };
+        }
+        prop_assert_eq!(differences(&old, &new).is_empty(), old == new, "{:?} {:?}", old, new);
+    }
+
+    #[test]
+    fn whatever_is_written_is_read_without_a_panic(text in "\\PC{0,200}") {
+        let _ = Definition::from_toml(&text);
+        let _ = text.parse::<Forward>();
+        let _ = text.parse::<Mac>();
+    }
+}

@@ -1,0 +1,182 @@
+//! The words, whole.
+#![allow(clippy::unwrap_used)]
+
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    definition::{Bus, Cache, Disk, DiskFormat, Limits, Network, Nic, NicModel},
+    machine::MachineId,
+};
+
+fn launch(definition: Definition) -> Launch {
+    Launch {
+        id: MachineId(Uuid::from_u128(7)),
+        name: "web, 1".into(),
+        definition,
+        folder: "/var/lib/skerry/machines/7".into(),
+    }
+}
+
+fn kernel() -> Definition {
+    let boot = Boot::Kernel {
+        kernel: "/k,1/vmlinuz".into(),
+        initrd: Some("/k/initrd.img".into()),
+        cmdline: "console=ttyS0 a=\"b c\"".into(),
+    };
+    Definition { graphics: false, guest_agent: false, ..Definition::new(2, 256, boot) }
+}
+
+fn from_disk() -> Definition {
+    let disks = vec![
+        Disk::new("/d/a,b \"c\".qcow2", DiskFormat::Qcow2),
+        Disk { read_only: true, ..Disk::new("/d/seed.img", DiskFormat::Raw) },
+    ];
+    named(Definition { disks, ..Definition::new(1, 1024, Boot::Disk) })
+}
+
+fn named(mut definition: Definition) -> Definition {
+    definition.name_all();
+    definition
+}
+
+#[test]
+fn a_kernel_is_booted_directly() {
+    let golden = "-no-user-config -nodefaults -S|-name guest=web,, 1,debug-threads=on|\
+        -uuid 00000000-0000-0000-0000-000000000007|\
+        -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny|\
+        -machine q35|-accel tcg|-cpu max|-m size=256M|-smp cpus=2|-rtc base=utc|-display none|\
+        -chardev socket,id=skerry-control,path=qmp.sock,server=on,wait=off|\
+        -mon chardev=skerry-control,mode=control|\
+        -chardev socket,id=skerry-console,path=console.sock,server=on,wait=off,\
+        logfile=console.log,logappend=on|\
+        -device isa-serial,chardev=skerry-console|-device pvpanic|\
+        -object rng-random,id=entropy,filename=/dev/urandom|-device virtio-rng-pci,rng=entropy|\
+        PORTS|-kernel /k,1/vmlinuz|-initrd /k/initrd.img|-append console=ttyS0 a=\"b c\"";
+    assert_eq!(
+        spelled(&arguments(&launch(kernel()), Accel::Tcg).unwrap()),
+        golden.replace("PORTS", &ports())
+    );
+}
+
+/// The ports for hot-plug, as they are spelled.
+fn ports() -> String {
+    let port = |nth: usize| match nth {
+        0 => "-device pcie-root-port,id=port0,chassis=1,addr=0x1c.0,multifunction=on".into(),
+        nth => format!("-device pcie-root-port,id=port{nth},chassis={},addr=0x1c.{nth}", nth + 1),
+    };
+    (0..8).map(port).collect::<Vec<_>>().join("|")
+}
+
+/// What comes after the ports.
+fn after_ports(definition: Definition) -> String {
+    let spelled = spelled(&arguments(&launch(definition), Accel::Tcg).unwrap());
+    spelled.split_once(&(ports() + "|")).map(|(_, after)| after.to_owned()).unwrap()
+}
+
+#[test]
+fn a_screen_and_the_guest_agent_have_sockets_in_the_folder() {
+    let both = Definition { graphics: true, guest_agent: true, ..kernel() };
+    let golden = "-device VGA,id=screen|-vnc unix:vnc.sock|-device qemu-xhci,id=usb|\
+        -device usb-tablet,id=pointer,bus=usb.0|-device virtio-serial-pci,id=serial|\
+        -chardev socket,id=skerry-agent,path=agent.sock,server=on,wait=off|\
+        -device virtserialport,id=agent,bus=serial.0,chardev=skerry-agent,name=org.qemu.guest_agent.0|\
+        -kernel ";
+    let after = after_ports(both);
+    assert!(after.starts_with(golden), "{after}");
+}
+
+#[test]
+fn nics_are_spelled_with_their_forwards() {
+    let forwards = ["8080:80", "0.0.0.0:5353:53/udp"].map(|forward| forward.parse().unwrap()).to_vec();
+    let lan = Network::Bridge { name: "br0".into() };
+    let nics = vec![
+        Nic { boot_order: Some(0), ..Nic::new(Network::User { forwards }) },
+        Nic { model: NicModel::E1000e, mac: "52:54:00:12:34:56".parse().ok(), ..Nic::new(lan) },
+    ];
+    let golden = "-netdev user,id=net-net1,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp:0.0.0.0:5353-:53|\
+        -device virtio-net-pci,netdev=net-net1,id=nic-net1,mac=52:54:2e:da:ef:29,bootindex=1|\
+        -netdev bridge,id=net-net2,br=br0|\
+        -device e1000e,netdev=net-net2,id=nic-net2,mac=52:54:00:12:34:56|-kernel ";
+    let after = after_ports(named(Definition { nics, ..kernel() }));
+    assert!(after.starts_with(golden), "{after}");
+}
+
+#[test]
+fn disks_of_every_kind_are_spelled() {
+    let raw = |path: &str| Disk::new(path, DiskFormat::Raw);
+    let disks = vec![
+        Disk { bus: Bus::Scsi, cache: Cache::None, discard: false, ..raw("/d/1") },
+        Disk { bus: Bus::Sata, cache: Cache::Writethrough, ..raw("/d/2") },
+        Disk { boot_order: Some(4), ..Disk::cd("/d/3.iso") },
+        Disk { cache: Cache::Unsafe, ..raw("/d/4") },
+    ];
+    let node = |name: &str, read_only: bool, rest: &str, file: &str| {
+        format!(
+            "-blockdev {{\"driver\":\"raw\",\"node-name\":\"disk-{name}\",\"read-only\":{read_only},{rest},\
+             \"file\":{{\"driver\":\"file\",\"filename\":\"/d/{file}\",{rest}}}}}"
+        )
+    };
+    let unmap = "\"discard\":\"unmap\"";
+    let none = "\"discard\":\"ignore\",\"cache\":{\"direct\":true,\"no-flush\":false}";
+    let unsafely = "\"discard\":\"unmap\",\"cache\":{\"direct\":false,\"no-flush\":true}";
+    let golden = [
+        "-device virtio-scsi-pci,id=scsi".to_owned(),
+        node("disk1", false, none, "1"),
+        "-device scsi-hd,drive=disk-disk1,id=dev-disk1,bus=scsi.0".into(),
+        node("disk2", false, unmap, "2"),
+        "-device ide-hd,drive=disk-disk2,id=dev-disk2,bus=ide.0,write-cache=off".into(),
+        node("disk3", true, unmap, "3.iso"),
+        "-device ide-cd,drive=disk-disk3,id=dev-disk3,bus=ide.1,bootindex=5".into(),
+        node("disk4", false, unsafely, "4"),
+        "-device virtio-blk-pci,drive=disk-disk4,id=dev-disk4".into(),
+        "-kernel ".into(),
+    ]
+    .join("|");
+    let after = after_ports(named(Definition { disks, ..kernel() }));
+    assert!(after.starts_with(&golden), "{after}\n{golden}");
+}
+
+#[test]
+fn limits_are_said_as_qemu_counts_them() {
+    let limits = Some(Limits { iops: Some(100), bytes_per_second: None });
+    let disk = Disk { name: "a".into(), limits, ..Disk::new("/d/1", DiskFormat::Raw) };
+    let golden = r#"{"id":"dev-a","bps":0,"bps_rd":0,"bps_wr":0,"iops":100,"iops_rd":0,"iops_wr":0}"#;
+    assert_eq!(disks::throttle(&disk).to_string(), golden);
+}
+
+#[test]
+fn disks_are_virtio_and_the_first_one_boots() {
+    let words = arguments(&launch(from_disk()), Accel::Kvm).unwrap();
+    let spelled = spelled(&words);
+    assert!(spelled.contains("|-accel kvm|-cpu host|"));
+    let (_, disks) = spelled.split_once("agent.0|").unwrap();
+    let golden = r#"-blockdev {"driver":"qcow2","node-name":"disk-disk1","read-only":false,"discard":"unmap","file":{"driver":"file","filename":"/d/a,b \"c\".qcow2","discard":"unmap"}}|-device virtio-blk-pci,drive=disk-disk1,id=dev-disk1,bootindex=1|-blockdev {"driver":"raw","node-name":"disk-disk2","read-only":true,"discard":"unmap","file":{"driver":"file","filename":"/d/seed.img","discard":"unmap"}}|-device virtio-blk-pci,drive=disk-disk2,id=dev-disk2"#;
+    assert_eq!(disks, golden);
+}
+
+/// Options with their values, between bars.
+fn spelled(words: &[String]) -> String {
+    words[..3].join(" ")
+        + "|"
+        + &words[3..].chunks(2).map(|pair| pair.join(" ")).collect::<Vec<_>>().join("|")
+}
+
+#[test]
+fn what_cannot_run_is_refused_in_plain_words() {
+    let refusal = |change: fn(&mut Definition)| {
+        let mut definition = kernel();
+        change(&mut definition);
+        arguments(&launch(definition), Accel::Tcg).unwrap_err().to_string()
+    };
+    assert_eq!(
+        refusal(|d| d.boot = Boot::Disk),
+        "it boots from its first disk, but has none: give it a disk, or a kernel"
+    );
+    assert_eq!(refusal(|d| d.vcpus = 0), "a machine has 1 to 255 virtual processors, not 0");
+    let relative = Disk::new("disk.img", DiskFormat::Raw);
+    let definition = named(Definition { disks: vec![relative], ..kernel() });
+    let error = arguments(&launch(definition), Accel::Tcg).unwrap_err();
+    assert_eq!(error.to_string(), "the disk \"disk.img\" must be a whole path, beginning with /");
+    assert!(refusal(|d| d.memory_mib = 0).starts_with("a machine has 16M to 16T"));
+}
