@@ -61,6 +61,8 @@ transcripts! {
     presence_reconnect,
     pubsub,
     rename,
+    screen,
+    screen_upload,
     simple,
     single,
     single_delete,

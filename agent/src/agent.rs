@@ -33,6 +33,7 @@ use crate::{
     machine::publisher::Publisher,
     machines::Machines,
     metrics::{Metrics, Tally},
+    pictures::{Pictures, Uploads},
     roles::Roles,
     store::{Store, Subscriptions, events},
 };
@@ -63,6 +64,8 @@ pub(crate) struct Inner {
     /// What only looks.
     pub(crate) reads: Limits,
     pub(crate) tallies: Mutex<BTreeMap<String, Tally>>,
+    /// Of screens, shown lately.
+    pub(crate) pictures: Pictures,
     pub(crate) started: Instant,
     linked: Mutex<Option<Instant>>,
     background: Mutex<Vec<AbortHandle>>,
@@ -263,6 +266,11 @@ impl Agent {
             (true, Some(_)) => {}
             (false, _) => *linked = None,
         }
+    }
+
+    /// From now on pictures are uploaded by this, as long as it is there.
+    pub fn uploads_by(&self, uploads: std::sync::Weak<dyn Uploads>) {
+        self.inner.pictures.uploaded_by(uploads);
     }
 
     pub(crate) fn linked_for(&self) -> Option<Duration> {

@@ -11,6 +11,7 @@
 mod adhoc;
 mod announce;
 mod avatar;
+mod bob;
 mod bytestream;
 mod caps;
 mod chat;
@@ -31,12 +32,13 @@ mod serve;
 mod session;
 mod simple;
 mod stanza;
+mod upload;
 mod wire;
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -87,6 +89,7 @@ pub struct Face {
     sessions: session::Sessions,
     talks: chat::Talks,
     streams: bytestream::Streams,
+    upload: upload::Upload,
 }
 
 impl Face {
@@ -128,9 +131,13 @@ impl Face {
             sessions: session::Sessions::default(),
             talks: chat::Talks::default(),
             streams: bytestream::Streams::default(),
+            upload: upload::Upload::default(),
         };
         face.find_last_event().await;
-        Ok(Arc::new(face))
+        let face = Arc::new(face);
+        let uploads: Weak<Self> = Arc::downgrade(&face);
+        face.agent.uploads_by(uploads);
+        Ok(face)
     }
 
     /// Writes down what still waits to be. Nothing is kept after it.

@@ -9,6 +9,7 @@ mod edit;
 mod host;
 mod life;
 mod rights;
+mod screen;
 mod show;
 mod trash;
 

@@ -25,6 +25,7 @@ mod journal;
 mod machine;
 mod machines;
 pub mod metrics;
+pub mod pictures;
 mod reference;
 pub mod roles;
 pub mod store;

@@ -140,13 +140,14 @@ async fn what_is_offered_fits_role_state_and_driver() {
         let offered = stage.agent.offered(&jid(who).to_bare(), &Target::Machine(name("web1")));
         offered.iter().map(|declaration| declaration.verb).collect()
     };
-    assert_eq!(verbs(VERA), ["status", "log", "console"]);
+    assert_eq!(verbs(VERA), ["status", "log", "console", "screenshot"]);
     let running = verbs(OTTO);
     assert!(running.contains(&"shutdown") && running.contains(&"pause") && !running.contains(&"start"));
     assert!(!running.contains(&"resume") && !running.contains(&"define"));
     stage.done(OTTO, "web1: shutdown").await;
     let stopped = verbs(ANN);
     assert!(stopped.contains(&"start") && stopped.contains(&"delete") && !stopped.contains(&"shutdown"));
+    assert!(running.contains(&"type") && !stopped.contains(&"type") && !stopped.contains(&"screenshot"));
     for declaration in stage.agent.offered(&jid(OTTO).to_bare(), &Target::Host) {
         assert!(declaration.role <= Role::Operator && declaration.object == Object::Host);
     }

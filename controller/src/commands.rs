@@ -13,6 +13,7 @@ use crate::{
     failure::{Failure, Outcome},
     fleet::Fleet,
     name::Among,
+    picture,
     plan::{self, Planned},
     progress::Progress,
     render::{Answered, render},
@@ -34,6 +35,9 @@ pub async fn run(asked: &Asked, config: &Config, output: Output) -> Outcome<()> 
     if plan.calls.len() > 1 || plan::among(asked) != Among::Machines {
         fleet.warn_of_away();
     }
+    if asked.out.is_some() && plan.calls.len() > 1 {
+        return Err(Failure::usage("one file holds one picture: name one machine"));
+    }
     let consent = if asked.yes { Consent::Given } else { Consent::Ask };
     let destroys = plan.calls.iter().any(|planned| planned.call.declaration.effect == Effect::Destroy);
     let asks = destroys && consent == Consent::Ask;
@@ -45,7 +49,10 @@ pub async fn run(asked: &Asked, config: &Config, output: Output) -> Outcome<()> 
             let (session, progress) = (&session, &progress);
             async move {
                 progress.begin(planned);
-                let result = one(planned, session, consent, asked.wait, progress).await;
+                let mut result = one(planned, session, consent, asked.wait, progress).await;
+                if let (Ok(reply), Some(file)) = (&result, &asked.out) {
+                    result = picture::save(session, planned, reply.clone(), file).await;
+                }
                 progress.end(planned);
                 (planned, result)
             }

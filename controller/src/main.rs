@@ -19,6 +19,7 @@ mod lab;
 mod manual;
 mod name;
 mod password;
+mod picture;
 mod plan;
 mod progress;
 mod pubsub;

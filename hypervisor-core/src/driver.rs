@@ -10,11 +10,13 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+pub use self::screen::{Picture, Screen};
 use crate::{definition::Definition, lifecycle::Cause, machine::MachineId};
 
 pub mod disk;
 pub mod fake;
 pub mod qemu;
+pub mod screen;
 
 /// What a driver may be able to do beyond running machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -28,6 +30,8 @@ pub enum Capability {
     Console,
     /// Take over machines that somebody else started.
     Adopt,
+    /// A screen to look at, and a keyboard to type on.
+    Screen,
 }
 
 impl Capability {
@@ -38,6 +42,7 @@ impl Capability {
             Capability::Pause => "pause",
             Capability::Console => "console",
             Capability::Adopt => "adopt",
+            Capability::Screen => "screen",
         }
     }
 }
@@ -238,6 +243,11 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Take over machines of others, where it can.
     fn adopt(&self) -> Option<&dyn Adopt> {
+        None
+    }
+
+    /// The screen and the keyboard, where there are any.
+    fn screen(&self) -> Option<&dyn Screen> {
         None
     }
 }

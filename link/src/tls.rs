@@ -26,19 +26,34 @@ pub(crate) async fn secure(
     let roots = tokio::task::spawn_blocking(move || roots(ca.as_deref()))
         .await
         .map_err(|error| Setback::Broken(error.to_string()))??;
-    // Never the provider of the process: another part of it may have set another one, or none.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Setback::Broken(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let mut config = trusting(roots)?;
     if direct {
         config.alpn_protocols = vec![ALPN_CLIENT.to_vec()];
     }
     let name = ServerName::try_from(domain.to_owned())
         .map_err(|_| certificate(format!("{domain} is no name a certificate can be for")))?;
     TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(refusal)
+}
+
+/// What secures HTTPS to a service of the server: the same authorities as for the stream are trusted.
+/// Reads them from the disk.
+///
+/// # Errors
+/// Why there are none, in words.
+pub fn https(ca: Option<&Path>) -> Result<ClientConfig, String> {
+    roots(ca).and_then(trusting).map_err(|setback| match setback {
+        Setback::Refused(error) => error.to_string(),
+        Setback::Broken(why) | Setback::Elsewhere(why) => why,
+    })
+}
+
+fn trusting(roots: RootCertStore) -> Result<ClientConfig, Setback> {
+    // Never the provider of the process: another part of it may have set another one, or none.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Setback::Broken(error.to_string()))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Those to trust: exactly the ones of the file, or the system's.

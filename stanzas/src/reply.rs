@@ -27,6 +27,7 @@ macro_rules! reply {
 mod host;
 mod machine;
 pub mod measure;
+mod screen;
 
 pub use host::{
     DriverLine, DriverList, HostStatus, ImageLine, ImageList, TrashLine, TrashList, Uptime, Verdict, Version,
@@ -36,3 +37,4 @@ pub use machine::{
     Adoption, Changed, ConsoleOutput, Defined, LogLine, LogLines, MachineLine, MachineList, MachineStatus,
     Removed,
 };
+pub use screen::{PNG, ScreenPicture, Typed};

@@ -17,5 +17,6 @@ mod profanity;
 mod races;
 mod real_guests;
 mod roles;
+mod screen;
 mod server_dies;
 mod slixmpp;

@@ -36,6 +36,9 @@ pub trait Bench: Send + Sync {
     /// What to type for the guest to do this.
     fn typed(&self, act: Act<'_>) -> Vec<u8>;
 
+    /// What to type on the keyboard for the console to show this text.
+    fn at_the_keyboard(&self, text: &str) -> String;
+
     /// Ends the guest as a crash would, behind the driver's back.
     async fn crash(&self, launch: &Launch);
 

@@ -7,4 +7,5 @@ pub mod life;
 pub mod pause;
 pub mod reset;
 pub mod restart;
+pub mod screen;
 pub mod trouble;

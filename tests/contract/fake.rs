@@ -89,6 +89,10 @@ impl Bench for FakeBench {
         }
     }
 
+    fn at_the_keyboard(&self, text: &str) -> String {
+        format!("{text}\n")
+    }
+
     async fn crash(&self, launch: &Launch) {
         assert!(self.faults().crash(launch.id, "the guest panicked"));
     }

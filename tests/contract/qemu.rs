@@ -101,6 +101,11 @@ impl Bench for QemuBench {
         }
     }
 
+    fn at_the_keyboard(&self, text: &str) -> String {
+        // The keyboard writes on a terminal of its own, the screen's.
+        format!("echo '{text}' >/dev/ttyS0\n")
+    }
+
     async fn crash(&self, launch: &Launch) {
         let pids = processes_with(&launch.id.to_string());
         assert_eq!(pids.len(), 1, "one process has the machine's UUID");

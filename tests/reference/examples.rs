@@ -8,8 +8,8 @@ use skerry_stanzas::{
     each_command,
     reply::{
         Adoption, Changed, ConsoleOutput, Defined, DriverLine, DriverList, HostStatus, ImageLine, ImageList,
-        LogLine, LogLines, MachineLine, MachineList, MachineStatus, Removed, Reply, TrashLine, TrashList,
-        Uptime, Verdict, Version, Whoami,
+        LogLine, LogLines, MachineLine, MachineList, MachineStatus, PNG, Removed, Reply, ScreenPicture,
+        TrashLine, TrashList, Typed, Uptime, Verdict, Version, Whoami,
     },
 };
 
@@ -53,7 +53,7 @@ pub fn changed() -> Changed {
 
 /// Every kind of reply, once.
 pub fn replies() -> Vec<Example> {
-    let all: Vec<Example> = [of_machines(), of_hosts()].into_iter().flatten().collect();
+    let all: Vec<Example> = [of_machines(), of_screens(), of_hosts()].into_iter().flatten().collect();
     let shown: usize = all.iter().map(|example| example.commands.len()).sum();
     assert_eq!(shown, COMMANDS.len(), "a reply is missing, or is there twice");
     all
@@ -97,6 +97,21 @@ fn of_machines() -> Vec<Example> {
         }),
         example(ConsoleOutput { name: "web1".into(), lines: vec!["web1 login: root".into(), "#".into()] }),
         example(Removed { name: "web1".into(), purged_at: "2026-11-29T20:31:00Z".parse().unwrap() }),
+    ]
+}
+
+fn of_screens() -> Vec<Example> {
+    vec![
+        example(ScreenPicture {
+            name: "web1".into(),
+            url: Some("https://upload.example.org/5f3a/web1.png".into()),
+            cid: Some("sha1+2fd4e1c67a2d28fced849ee1bb76e7391b93eb12@bob.xmpp.org".into()),
+            kind: PNG.into(),
+            width: 720,
+            height: 400,
+            bytes: 6840,
+        }),
+        example(Typed { name: "web1".into(), keys: 14 }),
     ]
 }
 

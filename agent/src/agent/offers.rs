@@ -1,7 +1,7 @@
 //! What a person can ask of a target now, and what a form can offer them to choose from.
 
 use hypervisor_core::{
-    lifecycle::{Request, admit},
+    lifecycle::{Request, State, admit},
     machine::MachineName,
 };
 use skerry_stanzas::command::{COMMANDS, Declaration, Object, argument::Takes};
@@ -150,11 +150,22 @@ impl Agent {
 /// Whether it makes sense to ask this of the machine now.
 fn sensible(machine: &Machine, declaration: &Declaration) -> bool {
     let record = machine.record();
+    if declaration.needs == Some("screen") && !(record.definition.graphics && has_guest(&record.state)) {
+        return false;
+    }
     let Some(request) = handler::request_of(declaration) else {
         return handler::can(machine, declaration);
     };
     let spared = record.protected && matches!(request, Request::Kill | Request::Reset | Request::Delete);
     handler::can(machine, declaration) && !spared && admit(&record.state, &request).accepted()
+}
+
+/// Whether there is a guest, whatever it does.
+fn has_guest(state: &State) -> bool {
+    match state {
+        State::Running | State::Paused | State::Stopping | State::Migrating(_) => true,
+        State::Stopped(_) | State::Starting | State::Saved | State::Failed(_) => false,
+    }
 }
 
 /// The words an argument takes, when it takes no others.

@@ -31,6 +31,7 @@ use crate::{
         task, wording,
     },
     machines::Machines,
+    pictures::Pictures,
     store::{Store, StoreError, machines as rows, schema},
 };
 
@@ -106,6 +107,7 @@ impl Agent {
             jobs: Limits::new(JOBS_PER_PERSON, JOBS_ALL),
             reads: Limits::new(READS_PER_PERSON, READS_ALL),
             tallies: Mutex::new(BTreeMap::new()),
+            pictures: Pictures::default(),
             started: Instant::now(),
             linked: Mutex::new(None),
             background: Mutex::default(),

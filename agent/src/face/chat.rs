@@ -4,6 +4,7 @@
 //! people say besides: hello, help, yes and no. Nobody is answered who does not speak to us: no errors,
 //! no groups, nothing forwarded or late, no other agent.
 
+mod picture;
 mod reading;
 mod talk;
 
@@ -14,6 +15,7 @@ use minidom::Element;
 use skerry_stanzas::{
     ns,
     payload::{Hint, Response, hint, replace},
+    reply::ScreenPicture,
 };
 use tokio::{sync::mpsc, time::Instant};
 use xmpp_parsers::{jid::Jid, ns as xep};
@@ -56,12 +58,13 @@ pub(crate) struct Message {
 /// Something to say.
 pub(crate) struct Words {
     text: String,
+    picture: Option<ScreenPicture>,
     buttons: Vec<Response>,
 }
 
 impl Words {
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), buttons: Vec::new() }
+        Self { text: text.into(), picture: None, buttons: Vec::new() }
     }
 
     /// With answers a person can give with one tap (XEP-0439).
@@ -233,7 +236,7 @@ impl Face {
             }
         };
         let words = match answer {
-            Answer::Done { text, .. } => Words::new(text),
+            Answer::Done { text, json } => Words::answer(text, &json),
             Answer::Refused(refusal) => Words::new(refusal.sentence()),
             Answer::Confirm(question) => {
                 let seconds = (question.deadline - Utc::now()).num_seconds().max(1);
@@ -264,6 +267,7 @@ impl Face {
             .attr_if("type", to.kind.as_deref().filter(|kind| *kind == "chat"))
             .attr("id", &id)
             .child(tag("body", ns::CLIENT).text(&words.text))
+            .children(words.picture.iter().flat_map(|picture| self.shown(picture)))
             .children(to.thread.as_ref().map(|thread| tag("thread", ns::CLIENT).text(thread)))
             .children(instead.map(replace))
             .children(words.buttons.iter().cloned().map(Element::from))

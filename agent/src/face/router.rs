@@ -39,6 +39,8 @@ pub(crate) enum Answerer {
     PubsubOwner,
     /// The serial console (XEP-0047).
     Bytestream,
+    /// A picture that was shown (XEP-0231).
+    Bits,
     /// A change of our own contact list, told by our server (RFC 6121 §2.1.6).
     Roster,
 }
@@ -83,6 +85,7 @@ pub(crate) static TABLE: &[Row] = &[
         component_only: true,
         ..row("pubsub", xep::PUBSUB_OWNER, Answerer::PubsubOwner)
     },
+    row("data", xep::BOB, Answerer::Bits),
     Row { get: false, set: true, ..row("open", xep::IBB, Answerer::Bytestream) },
     Row { get: false, set: true, told: false, ..row("data", xep::IBB, Answerer::Bytestream) },
     Row { get: false, set: true, told: false, ..row("close", xep::IBB, Answerer::Bytestream) },
@@ -202,6 +205,7 @@ impl Face {
             Answerer::Pubsub => self.pubsub(&inquiry).await,
             Answerer::PubsubOwner => Err(Fault::forbidden().text("The agent alone owns its nodes.")),
             Answerer::Bytestream => self.bytestream(&inquiry).await.map(|()| None),
+            Answerer::Bits => self.bits(&inquiry).map(Some),
             Answerer::Roster => self.roster_push(&inquiry),
         }
     }

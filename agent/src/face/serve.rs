@@ -105,6 +105,7 @@ impl Face {
 
     /// The server knows nothing of us: everything is shown anew.
     async fn logged_in(&self) {
+        self.forget_upload_service();
         self.show_all_presences().await;
         *lock(&self.shown) = self.host_sentence();
         if self.addresses().is_component() {

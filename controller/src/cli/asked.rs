@@ -1,10 +1,12 @@
 //! What was typed after a drawn verb, before any host is asked.
 
+use std::path::PathBuf;
+
 use clap::{ArgMatches, parser::ValueSource};
 use skerry_stanzas::command::{Declaration, Object};
 
 use super::{
-    own::ConsoleArgs,
+    own::{ConsoleArgs, PictureArgs},
     tree::{found, verb_declarations},
 };
 
@@ -26,6 +28,8 @@ pub struct Asked {
     pub wait: bool,
     /// What only `console` has.
     pub console: Option<ConsoleArgs>,
+    /// Where a picture goes: what only `screenshot` has.
+    pub out: Option<PathBuf>,
 }
 
 impl Asked {
@@ -48,6 +52,12 @@ pub fn asked(name: &str, matches: &ArgMatches) -> Asked {
             }
         }
     }
+    let out = (verb == "screenshot")
+        .then(|| <PictureArgs as clap::FromArgMatches>::from_arg_matches(matches).ok()?.out)
+        .flatten();
+    if out.is_some() {
+        flags.push("--inline".to_owned());
+    }
     let flag = |name: &str| matches!(matches.try_get_one::<bool>(name), Ok(Some(true)));
     Asked {
         words: matches.get_many::<String>("words").unwrap_or_default().cloned().collect(),
@@ -58,6 +68,7 @@ pub fn asked(name: &str, matches: &ArgMatches) -> Asked {
         console: (verb == "console")
             .then(|| <ConsoleArgs as clap::FromArgMatches>::from_arg_matches(matches).ok())
             .flatten(),
+        out,
         declarations,
     }
 }
@@ -119,6 +130,14 @@ mod tests {
         assert_eq!(asked.words, ["kvm1", "web1", "linux", "vcpus=2"]);
         assert_eq!(asked.flags, ["--memory=1G", "--start"]);
         assert!(asked.wait && !asked.yes);
+    }
+
+    #[test]
+    fn a_picture_for_a_file_is_uploaded_nowhere() {
+        let asked = typed("skerry screenshot web1 --out /tmp/web1.png");
+        assert_eq!(asked.out, Some("/tmp/web1.png".into()));
+        assert_eq!(asked.flags, ["--inline"]);
+        assert_eq!(typed("skerry screenshot web1").out, None);
     }
 
     #[test]

@@ -71,6 +71,14 @@ pub struct ConsoleArgs {
     pub resize: bool,
 }
 
+/// What `skerry screenshot` takes besides the words of the command.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PictureArgs {
+    /// Write the picture into this file, and upload it nowhere
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
 /// Print the completion script of a shell, for example: skerry completions bash >
 /// ~/.local/share/bash-completion/completions/skerry
 #[derive(Clone, Debug, clap::Args)]

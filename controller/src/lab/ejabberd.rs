@@ -106,6 +106,7 @@ fn configure(site: &Site) -> String {
             ("CLIENT", site.ports.client.to_string()),
             ("CLIENT_TLS", site.ports.client_tls.to_string()),
             ("HTTP", site.ports.http.to_string()),
+            ("HTTPS", site.ports.https.to_string()),
             ("SERVICE", if components.is_empty() { String::new() } else { service }),
             ("EXTRA_DOMAINS", hosts.join(", ")),
             ("UPLOADS", text(&dir.join("upload"))),

@@ -47,8 +47,7 @@ struct Link {
     secret_file: PathBuf,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ca: Option<PathBuf>,
+    ca: PathBuf,
 }
 
 #[derive(Serialize)]
@@ -74,10 +73,12 @@ pub(super) fn prepare(site: &Site, host: &Host, agent: &Path, driver: &Driver) -
         Driver::Qemu(guest) => (guest.clone(), "a small Linux with a shell on its console"),
         Driver::Fake => (Guest::pretended(&dir.join("image"))?, "a pretended Linux"),
     };
-    let (kind, port, tls, ca) = match site.link {
-        LinkKind::Component => ("component", site.ports.component, None, None),
-        LinkKind::Single => ("single", site.ports.client, Some("starttls"), Some(site.ca())),
+    let (kind, port, tls) = match site.link {
+        LinkKind::Component => ("component", site.ports.component, None),
+        LinkKind::Single => ("single", site.ports.client, Some("starttls")),
     };
+    // A component has no TLS; its uploads have.
+    let ca = site.ca();
     let role = |name: &str| vec![format!("{name}@{}", site.domain)];
     let configured = Configuration {
         name: &host.name,

@@ -12,7 +12,8 @@ component_ports = { @COMPONENT@ }
 component_interfaces = { "127.0.0.1" }
 http_ports = { @HTTP@ }
 http_interfaces = { "127.0.0.1" }
-https_ports = { }
+https_ports = { @HTTPS@ }
+https_interfaces = { "127.0.0.1" }
 s2s_ports = { }
 modules_disabled = { "s2s" }
 network_settings = { nagle = false }
@@ -46,3 +47,4 @@ Component "rooms.@DOMAIN@" "muc"
 Component "upload.@DOMAIN@" "http_file_share"
   http_file_share_size_limit = 10*1024*1024
   http_host = "@DOMAIN@"
+  http_external_url = "https://127.0.0.1:@HTTPS@/"

@@ -49,6 +49,7 @@ fn configure(site: &Site) -> String {
             ("CLIENT_TLS", site.ports.client_tls.to_string()),
             ("COMPONENT", site.ports.component.to_string()),
             ("HTTP", site.ports.http.to_string()),
+            ("HTTPS", site.ports.https.to_string()),
             ("DOMAIN", site.domain.clone()),
             ("CERTIFICATE", text(&site.tls().join("server.crt"))),
             ("KEY", text(&site.tls().join("server.key"))),

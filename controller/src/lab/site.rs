@@ -30,8 +30,10 @@ pub(super) struct Ports {
     pub(super) client_tls: u16,
     /// Components.
     pub(super) component: u16,
-    /// WebSocket and uploads, for clients in a browser.
+    /// WebSocket, for clients in a browser.
     pub(super) http: u16,
+    /// Uploads (XEP-0363 wants TLS).
+    pub(super) https: u16,
 }
 
 impl Ports {
@@ -41,12 +43,13 @@ impl Ports {
         for _ in 0..1_000 {
             let port = rand::rng().random_range(PORTS);
             held.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
-            if let [a, b, c, d] = &held[..] {
+            if let [a, b, c, d, e] = &held[..] {
                 return Ok(Self {
                     client: a.local_addr()?.port(),
                     client_tls: b.local_addr()?.port(),
                     component: c.local_addr()?.port(),
                     http: d.local_addr()?.port(),
+                    https: e.local_addr()?.port(),
                 });
             }
         }

@@ -6,15 +6,18 @@
 //! restarted. [`Fake::persistent`] keeps the world in a file, so that this holds for `kill -9` too.
 //!
 //! A fake guest boots at once, writes [`FakeWorld::READY`] to its console, echoes what is typed, and
-//! obeys the lines `halt`, `reboot` and `crash`. Its kernel command line may have the words
-//! `fake.start=fails`, `fake.start=hangs`, `fake.start=2s`, `fake.deaf` (it ignores shutdown and
-//! reboot) and `fake.deaf=2` (it ignores the first two times it is asked): faults that can be ordered
-//! through an agent; within the process there is [`Faults`]. Time is tokio's, so that a test can pause
-//! it.
+//! obeys the lines `halt`, `reboot` and `crash`. Its screen shows the console, a coloured cell for each
+//! byte, and what is typed on its keyboard comes to the console too.
+//!
+//! Its kernel command line may have the words `fake.start=fails`, `fake.start=hangs`, `fake.start=2s`,
+//! `fake.deaf` (it ignores shutdown and reboot) and `fake.deaf=2` (it ignores the first two times it is
+//! asked): faults that can be ordered through an agent; within the process there is [`Faults`]. Time is
+//! tokio's, so that a test can pause it.
 
 mod faults;
 mod guest;
 mod ledger;
+mod screen;
 #[cfg(test)]
 mod tests;
 mod world;
@@ -30,14 +33,15 @@ pub use self::{
 };
 use crate::{
     driver::{
-        Adopt, Capability, Console, Driver, DriverError, DriverEvent, Foreign, Launch, Observed, Pause, Plea,
-        Probe, Reset,
+        Adopt, Capability, Console, Driver, DriverError, DriverEvent, Foreign, Launch, Observed, Pause,
+        Picture, Plea, Probe, Reset, Screen, screen::keys::Chord,
     },
     machine::MachineId,
 };
 
 /// Everything a driver may be able to do.
-const ALL: [Capability; 4] = [Capability::Reset, Capability::Pause, Capability::Console, Capability::Adopt];
+const ALL: [Capability; 5] =
+    [Capability::Reset, Capability::Pause, Capability::Console, Capability::Adopt, Capability::Screen];
 
 /// A driver whose machines are only remembered. See the [module](self).
 #[derive(Debug)]
@@ -179,6 +183,10 @@ impl Driver for Fake {
     fn adopt(&self) -> Option<&dyn Adopt> {
         self.can(Capability::Adopt, self)
     }
+
+    fn screen(&self) -> Option<&dyn Screen> {
+        self.can(Capability::Screen, self)
+    }
 }
 
 #[async_trait]
@@ -217,6 +225,20 @@ impl Console for Fake {
     async fn follow(&self, id: MachineId) -> Result<broadcast::Receiver<Vec<u8>>, DriverError> {
         self.slowly().await;
         self.world.console_follow(id)
+    }
+}
+
+#[async_trait]
+impl Screen for Fake {
+    async fn picture(&self, id: MachineId) -> Result<Picture, DriverError> {
+        self.slowly().await;
+        let console = self.world.console_shown(id)?;
+        Ok(screen::draw(&console))
+    }
+
+    async fn press(&self, id: MachineId, chords: &[Chord]) -> Result<(), DriverError> {
+        self.slowly().await;
+        self.world.console_type(id, &screen::bytes(chords))
     }
 }
 

@@ -19,6 +19,7 @@ mod folder;
 mod process;
 mod qmp;
 mod running;
+mod screen;
 mod starting;
 mod unit;
 mod watching;
@@ -41,8 +42,8 @@ use tokio::{
 use self::{arguments::CONSOLE_LOG, folder::Folder, process::Process, running::Running, watching::Teller};
 use crate::{
     driver::{
-        Adopt, Capability, Console, Driver, DriverError, DriverEvent, Foreign, Launch, Observed, Pause, Plea,
-        Power, Probe, Reset,
+        Adopt, Capability, Console, Driver, DriverError, DriverEvent, Foreign, Launch, Observed, Pause,
+        Picture, Plea, Power, Probe, Reset, Screen, screen::keys::Chord,
     },
     kvm,
     lifecycle::Cause,
@@ -207,6 +208,7 @@ impl Qemu {
                     Capability::Pause,
                     Capability::Console,
                     Capability::Adopt,
+                    Capability::Screen,
                 ],
             },
             Err(why) => Probe { usable: false, why, capabilities: Vec::new() },
@@ -353,6 +355,10 @@ impl Driver for Qemu {
     fn adopt(&self) -> Option<&dyn Adopt> {
         self.can(self as &dyn Adopt)
     }
+
+    fn screen(&self) -> Option<&dyn Screen> {
+        self.can(self as &dyn Screen)
+    }
 }
 
 #[async_trait]
@@ -397,6 +403,17 @@ impl Console for Qemu {
 
 fn no_console() -> DriverError {
     DriverError::Unfit("its console is not in our hands: it was started by somebody else".into())
+}
+
+#[async_trait]
+impl Screen for Qemu {
+    async fn picture(&self, id: MachineId) -> Result<Picture, DriverError> {
+        screen::picture(self.running(id)?).await
+    }
+
+    async fn press(&self, id: MachineId, chords: &[Chord]) -> Result<(), DriverError> {
+        screen::press(self.running(id)?, chords).await
+    }
 }
 
 #[async_trait]

@@ -1,6 +1,10 @@
 //! The commands of a machine.
 
+mod screen;
+
 use std::time::Duration;
+
+pub use screen::{Key, Screenshot, Type};
 
 use crate::reply::{Changed, ConsoleOutput, Defined, LogLines, MachineStatus, Removed};
 

@@ -152,7 +152,7 @@ fn who_may_only_look_cannot_change() {
 #[test]
 fn capabilities_are_those_drivers_have() {
     for needs in COMMANDS.iter().filter_map(|declaration| declaration.needs) {
-        assert!(["reset", "pause", "console", "adopt"].contains(&needs), "{needs}");
+        assert!(["reset", "pause", "console", "adopt", "screen"].contains(&needs), "{needs}");
     }
 }
 

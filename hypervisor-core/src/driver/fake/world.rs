@@ -266,6 +266,11 @@ impl FakeWorld {
         held(&self.0.inside).guests.get(&id).map(|guest| guest.tail(bytes_max).to_vec()).unwrap_or_default()
     }
 
+    /// What the screen shows of the console, while the guest is on.
+    pub(super) fn console_shown(&self, id: MachineId) -> Result<Vec<u8>, DriverError> {
+        Ok(held(&self.0.inside).on(id)?.tail(super::screen::CELLS).to_vec())
+    }
+
     pub(super) fn console_write(&self, id: MachineId, bytes: &[u8]) -> bool {
         let mut inside = held(&self.0.inside);
         let on = inside.on(id).is_ok();

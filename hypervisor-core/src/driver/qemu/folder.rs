@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::{
     arguments::{AGENT, CONSOLE, CONTROL, SCREEN},
     process::Identity,
+    screen::PICTURE,
 };
 use crate::driver::DriverError;
 
@@ -71,7 +72,7 @@ impl Folder {
 
     /// Removes what a run leaves besides its logs.
     pub(super) fn clear(&self) {
-        for name in [CONTROL, CONSOLE, SCREEN, AGENT, NOTE] {
+        for name in [CONTROL, CONSOLE, SCREEN, AGENT, PICTURE, NOTE] {
             match fs::remove_file(self.within(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     tracing::warn!(%error, file = %self.within(name).display(), "could not be removed");

@@ -48,6 +48,8 @@ pub(super) struct Running {
     /// Held while it is held still or let run on, and while one is told from the other: an event is
     /// heard after what it tells of, when the next may be under way.
     pub(super) holding: tokio::sync::Mutex<()>,
+    /// Held while its screen is looked at: the picture goes through one file.
+    pub(super) looking: tokio::sync::Mutex<()>,
     /// How often it was reset.
     pub(super) resets: watch::Sender<u64>,
     /// True when it has ended and nothing of it is left.
@@ -115,6 +117,7 @@ impl Running {
             kvm_failed,
             expected: Mutex::new(expected),
             holding: tokio::sync::Mutex::default(),
+            looking: tokio::sync::Mutex::default(),
             resets: watch::Sender::default(),
             gone: watch::Sender::default(),
         }

@@ -1,0 +1,127 @@
+//! The screen and the keyboard: a picture of what is to be seen, and keys pressed.
+
+use std::{sync::Arc, time::Duration};
+
+use hypervisor_core::driver::{
+    DriverError, Screen,
+    screen::keys::{self, Chord, KeyError},
+};
+use skerry_stanzas::{
+    command::machine,
+    refusal::{Reason, Refusal},
+    reply::{PNG, ScreenPicture, Typed},
+    safe::safe_line,
+};
+
+use super::Handle;
+use crate::{agent::Agent, dispatch::Job, machine::Machine, pictures, reference};
+
+/// How long a driver may take to draw.
+const DRAW_MAX: Duration = Duration::from_secs(20);
+/// The most chords of one command: at 25 a second a guest takes 40 seconds for them.
+const CHORDS_MAX: usize = 1000;
+
+impl Handle<machine::Screenshot> for Agent {
+    async fn handle(&self, job: &Job, command: machine::Screenshot) -> Result<ScreenPicture, Refusal> {
+        self.show_screen(job.machine()?, command.inline).await
+    }
+}
+
+impl Handle<machine::Type> for Agent {
+    async fn handle(&self, job: &Job, command: machine::Type) -> Result<Typed, Refusal> {
+        let mut text = command.text;
+        if command.enter {
+            text.push('\n');
+        }
+        let chords = keys::written(&text).map_err(|error| unknown(&error).field("text"))?;
+        press(job.machine()?, &chords).await
+    }
+}
+
+impl Handle<machine::Key> for Agent {
+    async fn handle(&self, job: &Job, command: machine::Key) -> Result<Typed, Refusal> {
+        let chords: Result<Vec<Chord>, KeyError> =
+            command.keys.iter().map(|word| keys::chord(word)).collect();
+        press(job.machine()?, &chords.map_err(|error| unknown(&error).field("keys"))?).await
+    }
+}
+
+impl Agent {
+    /// What is on a machine's screen: kept for who asks for it in band, and uploaded where that can be.
+    async fn show_screen(&self, machine: &Arc<Machine>, inline: bool) -> Result<ScreenPicture, Refusal> {
+        let drawn = tokio::time::timeout(DRAW_MAX, screen(machine)?.picture(machine.card.id)).await;
+        let drawn = drawn.unwrap_or(Err(DriverError::TimedOut { what: "drawing", limit: DRAW_MAX }));
+        let picture = drawn.map_err(|error| said(machine, error))?;
+        let (whole, small) = tokio::task::spawn_blocking(move || pictures::pngs(picture))
+            .await
+            .map_err(|error| reference::internal("The picture could not be made", &error))?;
+        let name = machine.record().name.to_string();
+        let id = machine.card.id;
+        let kept = &self.inner.pictures;
+        let url = match inline {
+            true => None,
+            false => kept.upload(id, &whole, &small, &format!("{name}.png")).await,
+        };
+        let shown = if url.is_some() { &whole } else { &small };
+        let answer = ScreenPicture {
+            name,
+            url: url.clone(),
+            cid: Some(small.cid.clone()),
+            kind: PNG.into(),
+            width: shown.width,
+            height: shown.height,
+            bytes: shown.file.len() as u64,
+        };
+        kept.keep(id, small, url);
+        Ok(answer)
+    }
+}
+
+async fn press(machine: &Arc<Machine>, chords: &[Chord]) -> Result<Typed, Refusal> {
+    if chords.len() > CHORDS_MAX {
+        let text = format!("That is too much at once: at most {CHORDS_MAX} keys.");
+        return Err(Refusal::new(Reason::BadRequest, text));
+    }
+    screen(machine)?.press(machine.card.id, chords).await.map_err(|error| said(machine, error))?;
+    let keys = u32::try_from(chords.len()).unwrap_or(u32::MAX);
+    Ok(Typed { name: machine.record().name.to_string(), keys })
+}
+
+fn screen(machine: &Machine) -> Result<&dyn Screen, Refusal> {
+    machine.card.driver.screen().ok_or_else(|| {
+        Refusal::new(Reason::NotSupported, format!("{} has no screen.", machine.record().name))
+    })
+}
+
+fn unknown(error: &KeyError) -> Refusal {
+    match error {
+        KeyError::Unknown { word, nearest } => {
+            let refusal =
+                Refusal::new(Reason::BadRequest, format!("There is no key {}.", safe_line(word, 40)));
+            match nearest {
+                Some(nearest) => refusal.hint(format!("Did you mean {nearest}?")),
+                None => refusal.hint("Write ctrl-alt-del, enter, F2, or a letter, for example."),
+            }
+        }
+        KeyError::NoSuchCharacter(missing) => Refusal::new(
+            Reason::BadRequest,
+            format!("A US keyboard, which this one is, has no {}.", safe_line(&missing.to_string(), 4)),
+        )
+        .hint("Nothing was typed. \"send\" types anything into the serial console."),
+        KeyError::TooMany => Refusal::new(Reason::BadRequest, format!("{error}."))
+            .hint("Keys held down together are joined by -, the next ones follow after a space."),
+    }
+}
+
+/// What a driver's "no" means to whoever wanted the screen.
+fn said(machine: &Machine, error: DriverError) -> Refusal {
+    let name = &machine.record().name;
+    match error {
+        DriverError::NotRunning => {
+            Refusal::new(Reason::Conflict, format!("{name} is not running: its screen is dark."))
+                .hint("Start it first.")
+        }
+        DriverError::Unfit(why) => Refusal::new(Reason::Conflict, format!("{name}: {why}.")),
+        error => reference::internal(&format!("The screen of {name} could not be reached"), &error),
+    }
+}

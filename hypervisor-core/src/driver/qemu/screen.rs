@@ -1,0 +1,141 @@
+//! The screen as QEMU draws it, and keys pressed through it.
+//!
+//! The picture is asked for as PPM, which costs QEMU little: it is written by the thread that also
+//! answers everything else, and a PNG of a large screen would hold that up.
+
+use std::{fs, io, sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::{qmp::QmpError, running::Running};
+use crate::driver::{
+    DriverError,
+    screen::{PIXELS_MAX, Picture, keys::Chord},
+};
+
+/// Where QEMU puts the picture, in the machine's folder, for a moment.
+pub(super) const PICTURE: &str = "screen.ppm";
+/// The longest file taken: the header has some bytes.
+const FILE_BYTES_MAX: u64 = PIXELS_MAX as u64 * 3 + 64;
+/// For so long a key is held, and so long nothing is held between two: what a guest polls for keys
+/// (firmware does) has to meet with each, and a PS/2 keyboard keeps sixteen bytes.
+const HELD: Duration = Duration::from_millis(20);
+
+/// What is on the screen. By a task, so that no file is left when nobody waits any more.
+pub(super) async fn picture(running: Arc<Running>) -> Result<Picture, DriverError> {
+    let looked = tokio::spawn(async move {
+        let _one = running.looking.lock().await;
+        dump(&running).await
+    });
+    looked.await.map_err(|error| DriverError::system("looking at the screen", error))?
+}
+
+async fn dump(running: &Running) -> Result<Picture, DriverError> {
+    let path = running.folder.within(PICTURE);
+    // Relative for one that works in its folder; one that somebody else started does not.
+    let told = match running.adopted {
+        Some(_) => path.display().to_string(),
+        None => PICTURE.to_owned(),
+    };
+    let asked = running.qmp.ask("screendump", Some(json!({ "filename": told }))).await;
+    let read = tokio::task::spawn_blocking(move || {
+        let file = read(&path);
+        let _ = fs::remove_file(&path);
+        file
+    });
+    let file = read.await.map_err(|error| DriverError::system("reading the picture", error))?;
+    asked.map_err(refused)?;
+    let file = file.map_err(|error| DriverError::system("reading the picture", error))?;
+    let too_large = || DriverError::Unfit("its screen is too large to be shown".into());
+    parse(&file.ok_or_else(too_large)?)
+        .ok_or_else(|| DriverError::system("reading the picture", "QEMU's picture is no PPM"))
+}
+
+/// The file; `None` when it is too large.
+fn read(path: &std::path::Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::metadata(path)?.len() {
+        ..=FILE_BYTES_MAX => fs::read(path).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// A PPM as QEMU writes it: `P6`, width and height, 255, pixels.
+fn parse(file: &[u8]) -> Option<Picture> {
+    let mut rest = file;
+    let mut word = || {
+        let end = rest.iter().position(u8::is_ascii_whitespace)?;
+        let (word, after) = rest.split_at(end);
+        rest = &after[1..];
+        std::str::from_utf8(word).ok()
+    };
+    if word()? != "P6" {
+        return None;
+    }
+    let (width, height) = (word()?.parse().ok()?, word()?.parse().ok()?);
+    if word()? != "255" {
+        return None;
+    }
+    Picture::new(width, height, rest.to_vec())
+}
+
+/// Presses the keys, by a task that goes on until none is held down, whoever waits for it.
+pub(super) async fn press(running: Arc<Running>, chords: &[Chord]) -> Result<(), DriverError> {
+    for chord in chords {
+        let (running, chord) = (running.clone(), chord.clone());
+        let pressed = tokio::spawn(async move {
+            let down = send(&running, &chord, true).await;
+            sleep(HELD).await;
+            let up = send(&running, &chord, false).await;
+            sleep(HELD).await;
+            down.and(up)
+        });
+        pressed.await.map_err(|error| DriverError::system("pressing a key", error))??;
+    }
+    Ok(())
+}
+
+async fn send(running: &Running, chord: &Chord, down: bool) -> Result<(), DriverError> {
+    let event = |name: &str| -> Value {
+        json!({"type": "key", "data": {"down": down, "key": {"type": "qcode", "data": name}}})
+    };
+    let keys = chord.keys().iter().map(|key| event(key.name()));
+    let events: Vec<Value> = if down { keys.collect() } else { keys.rev().collect() };
+    running.qmp.ask("input-send-event", Some(json!({ "events": events }))).await.map_err(refused)?;
+    Ok(())
+}
+
+/// What QEMU refuses here is a machine that has no screen or no keyboard.
+fn refused(error: QmpError) -> DriverError {
+    match error {
+        QmpError::Refused { .. } => DriverError::Unfit("it has no screen".into()),
+        error => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_picture_is_read_as_qemu_writes_it() {
+        let picture = parse(b"P6\n2 1\n255\nabc\n\n\n").unwrap();
+        assert_eq!((picture.width(), picture.height(), picture.rgb()), (2, 1, &b"abc\n\n\n"[..]));
+    }
+
+    #[test]
+    fn what_is_no_picture_is_none() {
+        for odd in [
+            &b""[..],
+            b"P6",
+            b"P5\n1 1\n255\nabc",
+            b"P6\n1 1\n65535\nabcabc",
+            b"P6\n2 2\n255\nabc",
+            b"P6\n-1 1\n255\nabc",
+            b"P6\n99999999999 1\n255\nabc",
+        ] {
+            assert_eq!(parse(odd), None, "{odd:?}");
+        }
+    }
+}

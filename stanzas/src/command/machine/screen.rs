@@ -1,0 +1,47 @@
+//! The commands of a machine's screen and keyboard.
+
+use crate::reply::{ScreenPicture, Typed};
+
+declare! {
+    /// Show what is on the screen, as a picture
+    Screenshot {
+        /// Keep the picture with the host for a while, to be asked for there, and upload it nowhere
+        #[arg(long)]
+        pub inline: bool,
+    }
+    "screenshot" Machine Read Viewer -> ScreenPicture,
+    NEEDS = "screen",
+    ALIASES = &["screen"],
+    EXAMPLES = &[("screenshot", "a picture of the screen")],
+}
+
+declare! {
+    /// Type a text on the keyboard, of the US layout
+    Type {
+        /// The text
+        #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+        pub text: String,
+        /// Press enter after it
+        #[arg(long)]
+        pub enter: bool,
+    }
+    "type" Machine Change Operator -> Typed,
+    NEEDS = "screen",
+    POSITIONAL = &["text"],
+    REST = true,
+    EXAMPLES = &[("type root", "four keys"), ("type enter=yes uptime", "a line and the enter key")],
+}
+
+declare! {
+    /// Press keys on the keyboard
+    Key {
+        /// One or several held down together, such as ctrl-alt-del, F2, enter; then the next
+        #[arg(long, value_name = "KEYS", required = true, num_args = 1.., allow_hyphen_values = true)]
+        pub keys: Vec<String>,
+    }
+    "key" Machine Change Operator -> Typed,
+    NEEDS = "screen",
+    POSITIONAL = &["keys"],
+    ALIASES = &["press"],
+    EXAMPLES = &[("key ctrl-alt-del", "three keys at once"), ("key down down enter", "one after another")],
+}
