@@ -9,6 +9,7 @@
 //! Link: component                              or: single
 //! Person: ann ann@example.org/phone admin      a name, a full address, and a role or "none"
 //! Machine: web1 running                        made by the first admin; "running" starts it
+//! Clock: runs                                  left out: it stands still
 //! ---
 //! ann sends:
 //!     <iq type='get' id='1' to='kvm1.example.org'><ping xmlns='urn:xmpp:ping'/></iq>
@@ -32,6 +33,8 @@
 //!   remembered the first time, and must be the same afterwards; it can be sent as well. An element
 //!   `<never xmlns='urn:skerry:test'>…</never>` holds children that must not be there.
 //! * `server` is who gets what has no receiver: an account's own server.
+//! * Time stands still but for `later`, so that a slow machine changes nothing; with `Clock: runs` it goes on
+//!   by itself as well.
 //! * `receives nothing` holds when all that was sent before was answered without a stanza for this person.
 //! * `later` moves the clock. `roles` writes the configuration anew and reads it again.
 
@@ -53,6 +56,22 @@ use self::{
 /// How long something expected may take on a very slow machine. Nothing waits for it when all is well.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// While it is held, time passes only where the transcript says so: tokio's clock is not just paused, which
+/// would let it jump to the next deadline whenever all wait for the store's thread, but held by a task that
+/// blocks. After [`PATIENCE`] it lets go, and all deadlines are over: what hangs fails.
+struct Still {
+    _until_dropped: std::sync::mpsc::Sender<()>,
+}
+
+impl Still {
+    fn begin() -> Self {
+        let (until_dropped, dropped) = std::sync::mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || dropped.recv_timeout(PATIENCE));
+        tokio::time::pause();
+        Self { _until_dropped: until_dropped }
+    }
+}
+
 /// Plays a transcript.
 ///
 /// # Errors
@@ -60,17 +79,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub async fn play(path: &Path) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let script = Script::parse(&text).with_context(|| path.display().to_string())?;
+    let still = (!script.clock_runs).then(Still::begin);
     let mut world = World::open(&script).await?;
     let mut bound: Bound = HashMap::new();
     for (number, line) in &script.lines {
         let at = || format!("{}:{number}", path.display());
-        step(&mut world, line, &mut bound).await.with_context(at)?;
+        step(&mut world, line, &mut bound, still.is_some()).await.with_context(at)?;
     }
+    // Saying goodbye may wait for a deadline.
+    drop(still);
     world.close().await;
     Ok(())
 }
 
-async fn step(world: &mut World, line: &Line, bound: &mut Bound) -> anyhow::Result<()> {
+async fn step(world: &mut World, line: &Line, bound: &mut Bound, still: bool) -> anyhow::Result<()> {
     match line {
         Line::Sends(person, xml) => {
             let stanza = world.stamp(person, parse(&matching::filled(xml, bound)?)?)?;
@@ -88,6 +110,10 @@ async fn step(world: &mut World, line: &Line, bound: &mut Bound) -> anyhow::Resu
             None => Ok(()),
             Some(stanza) => bail!("{person} received {}", String::from(&stanza)),
         },
+        Line::Later(time) if still => {
+            tokio::time::advance(*time).await;
+            Ok(())
+        }
         Line::Later(time) => {
             tokio::time::pause();
             tokio::time::advance(*time).await;

@@ -25,6 +25,8 @@ pub(super) enum Line {
 #[derive(Default)]
 pub(super) struct Script {
     pub(super) component: bool,
+    /// Time passes by itself, and not only where it says so.
+    pub(super) clock_runs: bool,
     pub(super) people: Vec<Person>,
     /// Name, and whether it runs.
     pub(super) machines: Vec<(String, bool)>,
@@ -63,6 +65,7 @@ impl Script {
         let (key, value) = line.split_once(':').context("a heading is Key: value")?;
         let words: Vec<&str> = value.split_whitespace().collect();
         match (key, words.as_slice()) {
+            ("Clock", ["runs"]) => self.clock_runs = true,
             ("Link", ["component"]) => self.component = true,
             ("Link", ["single"]) => self.component = false,
             ("Person", [name, jid, role]) => {
