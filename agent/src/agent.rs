@@ -26,6 +26,7 @@ use crate::{
     asked::{Answer, Asked, Door, Target},
     config::{Config, ConfigError},
     confirm::Confirmations,
+    console::Keyboards,
     dispatch::{Limits, Repeats},
     drivers::Drivers,
     folders::Folders,
@@ -64,6 +65,8 @@ pub(crate) struct Inner {
     /// What only looks.
     pub(crate) reads: Limits,
     pub(crate) tallies: Mutex<BTreeMap<String, Tally>>,
+    /// Who types on which console.
+    pub(crate) keyboards: Keyboards,
     /// Of screens, shown lately.
     pub(crate) pictures: Pictures,
     pub(crate) started: Instant,

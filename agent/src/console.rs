@@ -1,14 +1,18 @@
 //! The serial console as a stream: what the guest writes, as it writes it, and keys typed into it.
 //!
 //! Looking takes the right to the command `console`, typing the right to `send`, asked for with every
-//! key. A stream whose caller may type is in the journal like a command: opened before a byte goes
-//! through, closed with how long it was open. What is typed is not recorded: it holds passwords.
+//! key. One person types at a time: who has begun has the keyboard until they leave, or have not used
+//! it for a minute; the others look on. A stream whose caller may type is in the journal like a
+//! command: opened before a byte goes through, closed with how long it was open. What is typed is not
+//! recorded: it holds passwords.
 
 use std::{
-    sync::Arc,
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
+use hypervisor_core::machine::MachineId;
 use skerry_stanzas::{
     command::{COMMANDS, Declaration, Object},
     refusal::{Reason, Refusal},
@@ -31,6 +35,9 @@ use crate::{
 
 /// What stands where a slow reader missed output.
 const MISSED: &[u8] = b"\r\n[some output was missed]\r\n";
+
+/// Who has not typed for so long has left the keyboard.
+const HELD_FOR: Duration = Duration::from_secs(60);
 
 /// What is given at a time, in bytes, when much has piled up.
 const TOGETHER_MAX: usize = 16 << 10;
@@ -55,6 +62,7 @@ struct Typist {
     caller: Jid,
     target: Target,
     machine: Arc<Machine>,
+    number: Uuid,
 }
 
 /// The journal's open entry.
@@ -69,7 +77,7 @@ impl Agent {
     ///
     /// # Errors
     /// No right to it, no such machine, no console, not running, or too much open already.
-    pub async fn console(&self, caller: &Jid, target: &Target) -> Result<ConsoleStream, Refusal> {
+    pub async fn console(&self, caller: &Jid, target: &Target, door: Door) -> Result<ConsoleStream, Refusal> {
         let (looking, typing) = (declaration("console")?, declaration("send")?);
         let permit = self.roles().permit(caller, looking, target)?;
         let Target::Machine(name) = target else {
@@ -92,7 +100,7 @@ impl Agent {
                 let accepted = Accepted {
                     caller: caller.to_string(),
                     rule: permit.rule().into(),
-                    door: Door::Adhoc,
+                    door,
                     permission: typing.permission(),
                     machine: Some(machine.card.id.0),
                     name: Some(name.to_string()),
@@ -103,7 +111,9 @@ impl Agent {
             }
         };
         let (caller, target) = (caller.clone(), target.clone());
-        let keys = Keys(Arc::new(Typist { agent: self.clone(), caller, target, machine }));
+        let first = first.or_else(|| self.inner.keyboards.held(&machine).map(|by| typed_by(&by)));
+        let number = Uuid::now_v7();
+        let keys = Keys(Arc::new(Typist { agent: self.clone(), caller, target, machine, number }));
         Ok(ConsoleStream { first, output, keys, since: Instant::now(), _entry: entry, _slot: slot })
     }
 }
@@ -168,12 +178,62 @@ impl Keys {
     /// # Errors
     /// No right to it, or no longer; the machine runs no longer, or its console does not take it.
     pub async fn send(&self, bytes: &[u8]) -> Result<(), Refusal> {
-        let Typist { agent, caller, target, machine } = &*self.0;
+        let Typist { agent, caller, target, machine, number } = &*self.0;
         agent.roles().permit(caller, declaration("send")?, target)?;
+        agent.inner.keyboards.take(machine, *number, caller)?;
         let console = machine.card.driver.console();
         let console = console.ok_or_else(|| Refusal::new(Reason::NotSupported, "It has no console."))?;
         console.send(machine.card.id, bytes).await.map_err(|error| handler::console_error(machine, error))
     }
+}
+
+impl Drop for Typist {
+    fn drop(&mut self) {
+        self.agent.inner.keyboards.leave(&self.machine, self.number);
+    }
+}
+
+/// Who types on which console.
+#[derive(Default)]
+pub(crate) struct Keyboards(Mutex<HashMap<MachineId, Held>>);
+
+/// A keyboard in somebody's hands.
+struct Held {
+    number: Uuid,
+    by: Jid,
+    since: Instant,
+}
+
+impl Keyboards {
+    /// Takes it, or keeps it.
+    fn take(&self, machine: &Machine, number: Uuid, by: &Jid) -> Result<(), Refusal> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = |held: &&Held| held.number != number && held.since.elapsed() < HELD_FOR;
+        if let Some(held) = held.get(&machine.card.id).filter(others) {
+            let text = format!("{} types there just now.", held.by.to_bare());
+            return Err(Refusal::new(Reason::NotAllowed, text)
+                .hint("You look on; type when they have left, or have been silent for a minute."));
+        }
+        held.insert(machine.card.id, Held { number, by: by.clone(), since: Instant::now() });
+        Ok(())
+    }
+
+    /// Who has it.
+    fn held(&self, machine: &Machine) -> Option<Jid> {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.get(&machine.card.id).filter(|held| held.since.elapsed() < HELD_FOR).map(|held| held.by.clone())
+    }
+
+    fn leave(&self, machine: &Machine, number: Uuid) {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.get(&machine.card.id).is_some_and(|held| held.number == number) {
+            held.remove(&machine.card.id);
+        }
+    }
+}
+
+fn typed_by(by: &Jid) -> Vec<u8> {
+    format!("[{} types here just now; you look on until they leave.]\r\n", by.to_bare()).into_bytes()
 }
 
 impl Drop for Entry {

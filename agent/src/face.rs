@@ -88,6 +88,7 @@ pub struct Face {
     limits: Limits,
     sessions: session::Sessions,
     talks: chat::Talks,
+    lives: chat::Lives,
     streams: bytestream::Streams,
     upload: upload::Upload,
 }
@@ -130,6 +131,7 @@ impl Face {
             limits: Limits::default(),
             sessions: session::Sessions::default(),
             talks: chat::Talks::default(),
+            lives: chat::Lives::default(),
             streams: bytestream::Streams::default(),
             upload: upload::Upload::default(),
         };

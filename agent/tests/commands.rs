@@ -140,7 +140,7 @@ async fn what_is_offered_fits_role_state_and_driver() {
         let offered = stage.agent.offered(&jid(who).to_bare(), &Target::Machine(name("web1")));
         offered.iter().map(|declaration| declaration.verb).collect()
     };
-    assert_eq!(verbs(VERA), ["status", "log", "console", "screenshot"]);
+    assert_eq!(verbs(VERA), ["status", "log", "console", "screenshot", "watch"]);
     let running = verbs(OTTO);
     assert!(running.contains(&"shutdown") && running.contains(&"pause") && !running.contains(&"start"));
     assert!(!running.contains(&"resume") && !running.contains(&"define"));

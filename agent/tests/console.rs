@@ -3,7 +3,7 @@
 
 mod stage;
 
-use skerry_agent::asked::Target;
+use skerry_agent::asked::{Door, Target};
 use skerry_stanzas::refusal::Reason;
 use stage::{ANN, EVE, OTTO, Stage, VERA, jid, name, stage};
 
@@ -20,7 +20,7 @@ fn web1() -> Target {
 #[tokio::test]
 async fn what_is_typed_arrives_and_what_the_guest_writes_comes_back() {
     let stage = running().await;
-    let mut stream = stage.agent.console(&jid(OTTO), &web1()).await.unwrap();
+    let mut stream = stage.agent.console(&jid(OTTO), &web1(), Door::Adhoc).await.unwrap();
     stream.keys().send(b"echo hello\n").await.unwrap();
     let mut heard = Vec::new();
     while !String::from_utf8_lossy(&heard).contains("hello") {
@@ -31,30 +31,34 @@ async fn what_is_typed_arrives_and_what_the_guest_writes_comes_back() {
 #[tokio::test]
 async fn it_ends_with_the_machine() {
     let stage = running().await;
-    let mut stream = stage.agent.console(&jid(OTTO), &web1()).await.unwrap();
+    let mut stream = stage.agent.console(&jid(OTTO), &web1(), Door::Adhoc).await.unwrap();
     stage.yes(OTTO, "web1: kill").await;
     while stream.next().await.is_some() {}
     assert_eq!(stream.keys().send(b"x").await.unwrap_err().reason, Reason::Conflict);
-    let Err(refusal) = stage.agent.console(&jid(OTTO), &web1()).await else { panic!("it is off") };
+    let Err(refusal) = stage.agent.console(&jid(OTTO), &web1(), Door::Adhoc).await else {
+        panic!("it is off")
+    };
     assert_eq!(refusal.reason, Reason::Conflict);
 }
 
 #[tokio::test]
 async fn it_takes_the_right_to_the_command() {
     let stage = running().await;
-    let Err(refusal) = stage.agent.console(&jid(EVE), &web1()).await else { panic!("eve") };
+    let Err(refusal) = stage.agent.console(&jid(EVE), &web1(), Door::Adhoc).await else { panic!("eve") };
     assert_eq!(refusal.reason, Reason::NotAllowed);
-    let Err(refusal) = stage.agent.console(&jid(OTTO), &Target::Host).await else { panic!("a host") };
+    let Err(refusal) = stage.agent.console(&jid(OTTO), &Target::Host, Door::Adhoc).await else {
+        panic!("a host")
+    };
     assert_eq!(refusal.reason, Reason::BadRequest);
     let nobody = Target::Machine(name("nobody"));
-    let Err(refusal) = stage.agent.console(&jid(OTTO), &nobody).await else { panic!("nobody") };
+    let Err(refusal) = stage.agent.console(&jid(OTTO), &nobody, Door::Adhoc).await else { panic!("nobody") };
     assert_eq!(refusal.reason, Reason::NotFound);
 }
 
 #[tokio::test]
 async fn a_viewer_looks_on_and_is_told_so() {
     let stage = running().await;
-    let mut stream = stage.agent.console(&jid(VERA), &web1()).await.unwrap();
+    let mut stream = stage.agent.console(&jid(VERA), &web1(), Door::Adhoc).await.unwrap();
     let first = String::from_utf8(stream.next().await.unwrap()).unwrap();
     assert!(first.contains("welcome to look on") && first.contains("operator"), "{first}");
     assert_eq!(stream.keys().send(b"halt\n").await.unwrap_err().reason, Reason::NotAllowed);
@@ -69,7 +73,7 @@ async fn a_viewer_looks_on_and_is_told_so() {
 #[tokio::test]
 async fn who_may_type_no_longer_does_not() {
     let stage = running().await;
-    let stream = stage.agent.console(&jid(OTTO), &web1()).await.unwrap();
+    let stream = stage.agent.console(&jid(OTTO), &web1(), Door::Adhoc).await.unwrap();
     let keys = stream.keys();
     keys.send(b"x").await.unwrap();
     let mut config = skerry_agent::config::Config::clone(&stage.agent.config());
@@ -81,7 +85,7 @@ async fn who_may_type_no_longer_does_not() {
 #[tokio::test]
 async fn the_journal_has_who_and_for_how_long_but_not_what_was_typed() {
     let stage = running().await;
-    let stream = stage.agent.console(&jid(OTTO), &web1()).await.unwrap();
+    let stream = stage.agent.console(&jid(OTTO), &web1(), Door::Adhoc).await.unwrap();
     stream.keys().send(b"secret\n").await.unwrap();
     drop(stream);
     let log = loop {
@@ -93,4 +97,22 @@ async fn the_journal_has_who_and_for_how_long_but_not_what_was_typed() {
     };
     assert!(log.contains("otto@example.org") && log.contains("machine.send"), "{log}");
     assert!(!log.contains("secret"), "{log}");
+}
+
+#[tokio::test]
+async fn one_person_types_and_the_others_look_on() {
+    let stage = running().await;
+    let open = async |who: &str| stage.agent.console(&jid(who), &web1(), Door::Adhoc).await.unwrap();
+    let first = open(OTTO).await;
+    let mut second = open(ANN).await;
+    first.keys().send(b"a").await.unwrap();
+    let refusal = second.keys().send(b"b").await.unwrap_err();
+    assert_eq!(refusal.reason, Reason::NotAllowed);
+    assert!(refusal.sentence().starts_with("otto@example.org types there just now."), "{refusal:?}");
+    assert_eq!(second.next().await.unwrap(), b"a", "looking on goes on");
+    let mut third = open(ANN).await;
+    assert!(String::from_utf8(third.next().await.unwrap()).unwrap().contains("otto@example.org types here"));
+    drop(first);
+    second.keys().send(b"b").await.unwrap();
+    assert_eq!(second.next().await.unwrap(), b"b");
 }

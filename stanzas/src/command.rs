@@ -185,7 +185,7 @@ macro_rules! each_command {
             machine::Start, machine::Shutdown, machine::Kill, machine::Reboot, machine::Reset,
             machine::Pause, machine::Resume, machine::Status, machine::Define, machine::Rename,
             machine::Label, machine::Autostart, machine::Protect, machine::Log, machine::Console,
-            machine::Send, machine::Screenshot, machine::Type, machine::Key,
+            machine::Send, machine::Screenshot, machine::Watch, machine::Type, machine::Key,
             machine::Delete,
             host::List, host::Create, host::Status, host::Drivers, host::ImageList, host::Trash,
             host::Undelete, host::Adopt, host::Version, host::Uptime, host::Whoami, host::May

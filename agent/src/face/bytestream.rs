@@ -23,7 +23,7 @@ use super::{
     stanza::{Fault, Inquiry, Tag, tag},
 };
 use crate::{
-    asked::Target,
+    asked::{Door, Target},
     console::{ConsoleStream, Keys},
 };
 
@@ -88,7 +88,7 @@ impl Face {
         if lock(&self.streams.0).contains_key(&key) {
             return Err(Fault::new("cancel", "not-acceptable").text("There is a stream of this sid."));
         }
-        let stream = self.agent.console(&inquiry.from, &target).await?;
+        let stream = self.agent.console(&inquiry.from, &target, Door::Adhoc).await?;
         let keys = stream.keys();
         let writing = Writing { us: inquiry.to.clone(), block_bytes_max, seq: 0 };
         let face = Arc::clone(self);

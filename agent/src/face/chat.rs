@@ -4,9 +4,12 @@
 //! people say besides: hello, help, yes and no. Nobody is answered who does not speak to us: no errors,
 //! no groups, nothing forwarded or late, no other agent.
 
+mod console;
+mod live;
 mod picture;
 mod reading;
 mod talk;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,6 +23,7 @@ use skerry_stanzas::{
 use tokio::{sync::mpsc, time::Instant};
 use xmpp_parsers::{jid::Jid, ns as xep};
 
+pub(crate) use live::Lives;
 pub(crate) use talk::Talks;
 
 use self::{reading::Said, talk::Tone};
@@ -43,6 +47,7 @@ const MENTIONS: &str = "urn:xmpp:mmn:0";
 const MARK: &str = "agent";
 
 /// A message we may answer.
+#[derive(Clone, Debug)]
 pub(crate) struct Message {
     from: Jid,
     to: Jid,
@@ -146,7 +151,7 @@ impl Face {
         self.say(receipt).await;
     }
 
-    async fn reply(&self, message: Message, tone: Tone) {
+    async fn reply(self: &Arc<Self>, message: Message, tone: Tone) {
         let words = match tone {
             Tone::Stranger => Words::new(
                 "Hello. I only talk to people who have a role on this host; an administrator can give you one.",
@@ -163,7 +168,7 @@ impl Face {
     }
 
     /// Reads a message and does what it says.
-    async fn converse(&self, message: &Message) {
+    async fn converse(self: &Arc<Self>, message: &Message) {
         if let Target::Machine(name) = &message.target
             && self.agent.machine(name).is_none()
         {
@@ -176,9 +181,15 @@ impl Face {
         if message.body.len() > BODY_BYTES_MAX {
             return self.speak(message, &Words::new("That is too long for a command."), None).await;
         }
+        if self.goes_on(message).await {
+            return;
+        }
         match self.read(&message.from.to_bare(), &message.target, &message.body) {
             Said::Words(words) => self.speak(message, &words, None).await,
             Said::Command { declaration, target, argv } => {
+                if self.opens_console(message, declaration, &target, &argv).await {
+                    return;
+                }
                 let asked = Asked {
                     caller: message.from.clone(),
                     target,
@@ -188,6 +199,9 @@ impl Face {
                     key: message.key.clone(),
                     patience: PATIENCE,
                 };
+                if self.watches(message, &asked).await {
+                    return;
+                }
                 let (progress, lines) = mpsc::channel(16);
                 self.accompany(message, self.agent.ask(asked, Some(progress)), lines).await;
             }

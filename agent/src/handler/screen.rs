@@ -27,6 +27,13 @@ impl Handle<machine::Screenshot> for Agent {
     }
 }
 
+impl Handle<machine::Watch> for Agent {
+    /// One picture. A chat asks for one after another: see `face/chat/watch.rs`.
+    async fn handle(&self, job: &Job, _command: machine::Watch) -> Result<ScreenPicture, Refusal> {
+        self.show_screen(job.machine()?, false).await
+    }
+}
+
 impl Handle<machine::Type> for Agent {
     async fn handle(&self, job: &Job, command: machine::Type) -> Result<Typed, Refusal> {
         let mut text = command.text;

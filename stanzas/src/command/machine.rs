@@ -4,7 +4,7 @@ mod screen;
 
 use std::time::Duration;
 
-pub use screen::{Key, Screenshot, Type};
+pub use screen::{Key, Screenshot, Type, Watch};
 
 use crate::reply::{Changed, ConsoleOutput, Defined, LogLines, MachineStatus, Removed};
 

@@ -1,5 +1,7 @@
 //! The commands of a machine's screen and keyboard.
 
+use std::time::Duration;
+
 use crate::reply::{ScreenPicture, Typed};
 
 declare! {
@@ -13,6 +15,24 @@ declare! {
     NEEDS = "screen",
     ALIASES = &["screen"],
     EXAMPLES = &[("screenshot", "a picture of the screen")],
+}
+
+declare! {
+    /// Show the screen, and in a chat keep the picture fresh
+    Watch {
+        /// How often to look
+        #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+        #[serde(serialize_with = "crate::command::seconds")]
+        pub every: Duration,
+        /// For how long
+        #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+        #[serde(serialize_with = "crate::command::seconds")]
+        pub during: Duration,
+    }
+    "watch" Machine Read Viewer -> ScreenPicture,
+    NEEDS = "screen",
+    POSITIONAL = &["every"],
+    EXAMPLES = &[("watch 10s", "one picture, fresh every ten seconds"), ("watch 5s during=1h", "for an hour")],
 }
 
 declare! {
