@@ -1,4 +1,5 @@
-//! Where machines are kept on the disk: `machines/<id>` while they are there, `trash/<id>` after.
+//! Where machines are kept on the disk: `machines/<id>` while they are there, `trash/<id>` after. What
+//! disks of several machines have in common is in `bases`.
 
 use std::{
     io,
@@ -14,14 +15,21 @@ use crate::reference;
 pub(crate) struct Folders {
     machines: PathBuf,
     trash: PathBuf,
+    bases: PathBuf,
+    linking: tokio::sync::Mutex<()>,
 }
 
 impl Folders {
     /// Makes what is missing, for nobody else to read.
     pub(crate) fn open(state: &Path) -> io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
-        let folders = Self { machines: state.join("machines"), trash: state.join("trash") };
-        for folder in [&folders.machines, &folders.trash] {
+        let folders = Self {
+            machines: state.join("machines"),
+            trash: state.join("trash"),
+            bases: state.join("bases"),
+            linking: tokio::sync::Mutex::default(),
+        };
+        for folder in [&folders.machines, &folders.trash, &folders.bases] {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
         Ok(folders)
@@ -35,6 +43,26 @@ impl Folders {
     /// A machine's own.
     pub(crate) fn machine(&self, id: MachineId) -> PathBuf {
         self.machines.join(id.to_string())
+    }
+
+    /// The base that a clone makes of a disk.
+    pub(crate) fn base(&self, clone: MachineId, disk: &str) -> PathBuf {
+        self.bases.join(format!("{clone}-{disk}.qcow2"))
+    }
+
+    /// Every base there is.
+    pub(crate) fn bases(&self) -> Vec<PathBuf> {
+        inside(&self.bases)
+    }
+
+    /// The folders of all machines, those in the trash among them.
+    pub(crate) fn every_machine(&self) -> Vec<PathBuf> {
+        [inside(&self.machines), inside(&self.trash)].concat()
+    }
+
+    /// Held while a base may be there without anything that stands on it.
+    pub(crate) async fn linking(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.linking.lock().await
     }
 
     fn trashed(&self, id: MachineId) -> PathBuf {
@@ -65,6 +93,10 @@ impl Folders {
     pub(crate) async fn unmake(&self, id: MachineId) -> bool {
         removed(&self.machine(id)).await
     }
+}
+
+fn inside(folder: &Path) -> Vec<PathBuf> {
+    folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
 async fn shift(from: &Path, to: &Path) -> io::Result<()> {

@@ -1,16 +1,20 @@
 //! What each command does: the only place where a wire type meets a machine type.
 
 mod adopt;
+mod clone;
 mod console;
 mod create;
 mod define;
 mod delete;
+pub(crate) mod disks;
 mod edit;
 mod host;
 mod life;
 mod rights;
 mod screen;
 mod show;
+pub(crate) mod snapshots;
+pub(crate) mod storage;
 mod trash;
 
 use std::future::Future;
@@ -25,6 +29,7 @@ use skerry_stanzas::{
 
 pub(crate) use self::{
     adopt::unadopt,
+    clone::unclone,
     console::said as console_error,
     create::{image_lines, unbuild},
     host::{host_memory_mib, load},

@@ -16,7 +16,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use hypervisor_core::{
-    definition::Definition,
+    definition::{Definition, Disk},
     driver::{Driver, GuestEvent, Launch},
     lifecycle::{Request, State, Wanted},
     machine::{MachineId, MachineName},
@@ -73,6 +73,8 @@ pub(crate) struct Card {
     /// Its folder.
     pub(crate) folder: PathBuf,
     record: RwLock<Arc<Record>>,
+    /// Held by a start, and by whatever works on its disks: neither comes between the other.
+    storage: Arc<tokio::sync::Mutex<()>>,
     /// The guest did more than could be taken: its task is to look for itself. Once, however much it was.
     overlooked: Notify,
 }
@@ -85,6 +87,7 @@ impl Card {
             driver,
             folder,
             record: RwLock::new(Arc::new(record)),
+            storage: Arc::default(),
             overlooked: Notify::new(),
         }
     }
@@ -92,6 +95,11 @@ impl Card {
     /// What it is now.
     pub(crate) fn record(&self) -> Arc<Record> {
         Arc::clone(&self.record.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes hold of its storage, if nobody has.
+    pub(crate) fn storage(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        Arc::clone(&self.storage).try_lock_owned().ok()
     }
 
     /// Shows what was stored. Called by the publisher, after the commit.
@@ -167,6 +175,10 @@ impl Do {
 pub(crate) enum Edit {
     /// Another definition, and what is different about it, in words.
     Define(Box<Definition>, String),
+    /// A further disk.
+    Attach(Box<Disk>),
+    /// Without the disk of this name.
+    Detach(String),
     /// Another name.
     Rename(MachineName),
     /// Labels to add and to take away.

@@ -62,7 +62,18 @@ async fn every_example_runs() {
             let stage = furnished().await;
             match (declaration.verb, declaration.object) {
                 ("resume", _) => drop(stage.done(ANN, "web1: pause").await),
-                ("delete", _) => drop(stage.yes(ANN, "web1: kill").await),
+                ("delete" | "clone", _) => drop(stage.yes(ANN, "web1: kill").await),
+                ("disk-attach" | "disk-delete", _) => {
+                    stage.done(ANN, "web1: disk create data 1G").await;
+                    stage.done(ANN, "web1: disk detach data").await;
+                }
+                ("disk-detach" | "disk-resize" | "snapshot-take", _) => {
+                    stage.done(ANN, "web1: disk create data 1G").await;
+                }
+                ("snapshot-revert" | "snapshot-delete", _) => {
+                    stage.done(ANN, "web1: disk create data 1G").await;
+                    stage.done(ANN, "web1: snapshot take before --memory").await;
+                }
                 ("create", _) => drop(stage.done(ANN, "web1: rename web9").await),
                 ("undelete", _) => {
                     done(stage.yes(ANN, "web1: kill").await);
@@ -140,7 +151,8 @@ async fn what_is_offered_fits_role_state_and_driver() {
         let offered = stage.agent.offered(&jid(who).to_bare(), &Target::Machine(name("web1")));
         offered.iter().map(|declaration| declaration.verb).collect()
     };
-    assert_eq!(verbs(VERA), ["status", "log", "console", "screenshot", "watch"]);
+    let looks = ["status", "log", "console", "screenshot", "watch"];
+    assert_eq!(verbs(VERA), [&looks[..], &["disk-list", "snapshot-list", "snapshot-tree"]].concat());
     let running = verbs(OTTO);
     assert!(running.contains(&"shutdown") && running.contains(&"pause") && !running.contains(&"start"));
     assert!(!running.contains(&"resume") && !running.contains(&"define"));

@@ -244,3 +244,174 @@ async fn adopt() {
     .await;
     assert!(died.contains(&"adopted") && died.contains(&"before-close"), "{died:?}");
 }
+
+/// The files in web1's own folder and below it, but for logs and notes of its snapshots.
+fn files(agent: &Agent, folder: &Path, of: &str) -> Vec<String> {
+    let Some(seen) = agent.machine(&name(of)) else { return vec![] };
+    let own = folder.join("state/machines").join(seen.id.to_string());
+    let mut found = Vec::new();
+    for at in [own.join("disks"), own] {
+        for entry in std::fs::read_dir(at).into_iter().flatten().flatten() {
+            found.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    found.retain(|file| file != "disks" && file != "snapshots.json");
+    found.sort();
+    found
+}
+
+/// The answer to something that only looks.
+fn look(agent: &Agent, line: &str) -> serde_json::Value {
+    let ask = agent.ask(asked(ANN, line), None);
+    let answer = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(ask));
+    let Answer::Done { json, .. } = answer else { panic!("{line}: {answer:?}") };
+    json
+}
+
+/// The disks of web1, each with its state and its size in MiB.
+fn disks(agent: &Agent) -> Vec<String> {
+    let list = look(agent, "web1: disk list");
+    let line = |disk: &serde_json::Value| {
+        let mib = disk["size_bytes"].as_u64().unwrap() >> 20;
+        format!("{} {} {mib}", disk["name"].as_str().unwrap(), disk["state"].as_str().unwrap())
+    };
+    list["disks"].as_array().unwrap().iter().map(line).collect()
+}
+
+const WITH_DISK: [&str; 2] = ["create web1 linux", "web1: disk create data 1G"];
+const RUNNING: [&str; 3] = ["create web1 linux", "web1: disk create data 1G", "web1: start"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disk_create() {
+    let died = die_everywhere(&RUNNING, "web1: disk create more 2G", |agent, folder, step| {
+        let there = ["definition-stored", "before-close", "closed"].contains(&step);
+        let (disks, files) = (disks(agent), files(agent, folder, "web1"));
+        if there {
+            assert_eq!(disks, ["data attached 1024", "more attached 2048"], "at {step}");
+            assert_eq!(files, ["data.qcow2", "more.qcow2"], "at {step}");
+        } else {
+            assert_eq!(disks, ["data attached 1024"], "at {step}");
+            assert_eq!(files, ["data.qcow2"], "at {step}");
+        }
+        assert!(is(agent, "running"));
+    })
+    .await;
+    let steps = [
+        "before-accepted",
+        "accepted",
+        "folder-made",
+        "disk-made",
+        "before-driver",
+        "after-driver",
+        "definition-stored",
+        "before-close",
+        "closed",
+    ];
+    assert_eq!(died, steps);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disk_detach_and_attach() {
+    let died = die_everywhere(&RUNNING, "web1: disk detach data", |agent, folder, step| {
+        let early = ["before-accepted", "accepted", "before-driver"].contains(&step);
+        let state = if early { "attached" } else { "detached" };
+        assert_eq!(disks(agent), [format!("data {state} 1024")], "at {step}");
+        assert_eq!(files(agent, folder, "web1"), ["data.qcow2"], "its file stays, at {step}");
+    })
+    .await;
+    assert_eq!(died.len(), 7, "{died:?}");
+    let before = [RUNNING.as_slice(), &["web1: disk detach data"]].concat();
+    let died = die_everywhere(&before, "web1: disk attach data", |agent, folder, step| {
+        let late = ["definition-stored", "before-close", "closed"].contains(&step);
+        let state = if late { "attached" } else { "detached" };
+        assert_eq!(disks(agent), [format!("data {state} 1024")], "at {step}");
+        assert_eq!(files(agent, folder, "web1"), ["data.qcow2"], "at {step}");
+    })
+    .await;
+    assert_eq!(died.len(), 7, "{died:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disk_delete_and_resize() {
+    let before = [WITH_DISK.as_slice(), &["web1: disk detach data"]].concat();
+    let died = die_everywhere(&before, "web1: disk delete data", |agent, folder, step| {
+        let there = ["before-accepted", "accepted"].contains(&step);
+        assert_eq!(files(agent, folder, "web1").len(), usize::from(there), "at {step}");
+    })
+    .await;
+    assert_eq!(died, ["before-accepted", "accepted", "disk-removed", "before-close", "closed"]);
+    let died = die_everywhere(&RUNNING, "web1: disk resize data 2G", |agent, _, step| {
+        let early = ["before-accepted", "accepted", "before-driver"].contains(&step);
+        assert_eq!(disks(agent), [format!("data attached {}", if early { 1024 } else { 2048 })], "at {step}");
+    })
+    .await;
+    assert_eq!(died.len(), 6, "{died:?}");
+}
+
+/// The snapshots of web1, and where it stands.
+fn snapshots(agent: &Agent) -> (Vec<String>, Option<String>) {
+    let list = look(agent, "web1: snapshot list");
+    let names = list["snapshots"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().into());
+    (names.collect(), list["current"].as_str().map(Into::into))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshot_take() {
+    let before = [WITH_DISK.as_slice(), &["web1: disk create more 1G"]].concat();
+    let died = die_everywhere(&before, "web1: snapshot take a", |agent, _, step| {
+        let early = ["before-accepted", "accepted", "before-driver"].contains(&step);
+        let a = (!early).then(|| "a".to_owned());
+        assert_eq!(snapshots(agent), (a.clone().into_iter().collect(), a), "at {step}");
+    })
+    .await;
+    assert_eq!(died.len(), 7, "{died:?}");
+    // How it was laid out is lost with the agent that took it: then there is none.
+    let died = die_everywhere(&RUNNING, "web1: snapshot take a --memory", |agent, _, step| {
+        let late = ["snapshot-noted", "before-close", "closed"].contains(&step);
+        assert_eq!(snapshots(agent).0.len(), usize::from(late), "at {step}");
+        assert!(is(agent, "running"), "at {step}");
+    })
+    .await;
+    assert_eq!(died.len(), 7, "{died:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshot_revert_and_delete() {
+    let before = [WITH_DISK.as_slice(), &["web1: snapshot take a", "web1: disk resize data 2G"]].concat();
+    let died = die_everywhere(&before, "web1: snapshot revert a", |agent, _, step| {
+        let early = ["before-accepted", "accepted"].contains(&step);
+        // Once begun, it is done to its end.
+        assert_eq!(disks(agent), [format!("data attached {}", if early { 2048 } else { 1024 })], "at {step}");
+        assert_eq!(snapshots(agent), (vec!["a".into()], Some("a".into())), "at {step}");
+    })
+    .await;
+    assert_eq!(died.len(), 7, "{died:?}");
+    let before = [WITH_DISK.as_slice(), &["web1: snapshot take a", "web1: snapshot take b"]].concat();
+    let died = die_everywhere(&before, "web1: snapshot delete b", |agent, _, step| {
+        let early = ["before-accepted", "accepted", "before-driver"].contains(&step);
+        let (names, current) = snapshots(agent);
+        assert_eq!(names.len(), if early { 2 } else { 1 }, "at {step}");
+        assert_eq!(current.as_deref(), Some(if early { "b" } else { "a" }), "at {step}");
+    })
+    .await;
+    assert_eq!(died.len(), 7, "{died:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clone_linked_and_full() {
+    for (line, steps) in [("web1: clone web2", 9), ("web1: clone web2 --full", 7)] {
+        let died = die_everywhere(&WITH_DISK, line, |agent, folder, step| {
+            let there = agent.machine(&name("web2")).is_some();
+            assert_eq!(there, ["machine-stored", "before-close", "closed"].contains(&step), "at {step}");
+            assert_eq!(folders(folder, "machines"), 1 + usize::from(there), "at {step}");
+            assert_eq!(files(agent, folder, "web1"), ["data.qcow2"], "at {step}");
+            assert_eq!(disks(agent), ["data attached 1024"], "it holds what it held, at {step}");
+            let linked = look(agent, "web1: disk list")["disks"][0]["backing"].is_string();
+            assert_eq!(folders(folder, "bases"), usize::from(linked), "at {step}");
+            assert!(there || !linked, "at {step}");
+            assert_eq!(files(agent, folder, "web2").len(), usize::from(there), "at {step}");
+        })
+        .await;
+        assert_eq!(died.len(), steps, "{line}: {died:?}");
+    }
+}

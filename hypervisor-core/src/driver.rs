@@ -14,9 +14,17 @@ pub use self::screen::{Picture, Screen};
 use crate::{definition::Definition, lifecycle::Cause, machine::MachineId};
 
 pub mod disk;
+pub mod disks;
 pub mod fake;
+pub mod qcow2;
 pub mod qemu;
 pub mod screen;
+pub mod snapshots;
+
+pub use self::{
+    disks::{DiskFile, DiskSeen, Disks, Progress},
+    snapshots::{SnapshotSeen, Snapshots},
+};
 
 /// What a driver may be able to do beyond running machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -32,6 +40,10 @@ pub enum Capability {
     Adopt,
     /// A screen to look at, and a keyboard to type on.
     Screen,
+    /// Make, attach, detach and enlarge disks.
+    Disks,
+    /// Take snapshots and go back to them.
+    Snapshots,
 }
 
 impl Capability {
@@ -43,6 +55,8 @@ impl Capability {
             Capability::Console => "console",
             Capability::Adopt => "adopt",
             Capability::Screen => "screen",
+            Capability::Disks => "disks",
+            Capability::Snapshots => "snapshots",
         }
     }
 }
@@ -248,6 +262,16 @@ pub trait Driver: Send + Sync + 'static {
 
     /// The screen and the keyboard, where there are any.
     fn screen(&self) -> Option<&dyn Screen> {
+        None
+    }
+
+    /// Disks, where it can.
+    fn disks(&self) -> Option<&dyn Disks> {
+        None
+    }
+
+    /// Snapshots, where it can.
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
         None
     }
 }

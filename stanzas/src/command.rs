@@ -186,7 +186,10 @@ macro_rules! each_command {
             machine::Pause, machine::Resume, machine::Status, machine::Define, machine::Rename,
             machine::Label, machine::Autostart, machine::Protect, machine::Log, machine::Console,
             machine::Send, machine::Screenshot, machine::Watch, machine::Type, machine::Key,
-            machine::Delete,
+            machine::DiskList, machine::DiskCreate, machine::DiskAttach,
+            machine::DiskDetach, machine::DiskResize, machine::DiskDelete, machine::SnapshotTake,
+            machine::SnapshotList, machine::SnapshotTree, machine::SnapshotRevert,
+            machine::SnapshotDelete, machine::Clone, machine::Delete,
             host::List, host::Create, host::Status, host::Drivers, host::ImageList, host::Trash,
             host::Undelete, host::Adopt, host::Version, host::Uptime, host::Whoami, host::May
         }

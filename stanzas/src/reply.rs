@@ -28,6 +28,7 @@ mod host;
 mod machine;
 pub mod measure;
 mod screen;
+mod storage;
 
 pub use host::{
     DriverLine, DriverList, HostStatus, ImageLine, ImageList, TrashLine, TrashList, Uptime, Verdict, Version,
@@ -38,3 +39,4 @@ pub use machine::{
     Removed,
 };
 pub use screen::{PNG, ScreenPicture, Typed};
+pub use storage::{DiskLine, DiskList, SnapshotLine, SnapshotList, SnapshotTree};

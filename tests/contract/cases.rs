@@ -2,10 +2,12 @@
 
 pub mod adopt;
 pub mod console;
+pub mod disks;
 pub mod events;
 pub mod life;
 pub mod pause;
 pub mod reset;
 pub mod restart;
 pub mod screen;
+pub mod snapshots;
 pub mod trouble;

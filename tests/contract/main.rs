@@ -95,6 +95,18 @@ macro_rules! contract {
             adopt::one_that_runs_takes_nobodys_place (Adopt),
             adopt::what_is_released_is_anothers_again (Adopt),
             adopt::what_was_never_anothers_is_not_released (Adopt),
+            disks::are_listed_with_what_they_are (Disks),
+            disks::none_is_made_over_another_file (Disks),
+            disks::one_at_rest_grows_and_never_shrinks (Disks),
+            disks::one_is_attached_grown_and_detached_while_it_runs (Disks),
+            disks::what_is_plugged_is_found_again (Disks),
+            disks::copies_are_thin_or_whole (Disks),
+            snapshots::a_machine_at_rest_goes_back_to_one (Snapshots),
+            snapshots::a_name_is_taken_once_and_what_is_not_there_is_unfit (Snapshots),
+            snapshots::one_is_deleted_and_the_others_stay (Snapshots),
+            snapshots::a_machine_that_runs_goes_back_to_its_memory_silently (Snapshots),
+            snapshots::one_that_runs_has_its_disks_alone_taken (Snapshots),
+            snapshots::one_that_is_paused_stays_so (Snapshots),
         ] }
     };
 }

@@ -7,9 +7,10 @@ use skerry_stanzas::{
     command::{COMMANDS, Command, Declaration, host, machine},
     each_command,
     reply::{
-        Adoption, Changed, ConsoleOutput, Defined, DriverLine, DriverList, HostStatus, ImageLine, ImageList,
-        LogLine, LogLines, MachineLine, MachineList, MachineStatus, PNG, Removed, Reply, ScreenPicture,
-        TrashLine, TrashList, Typed, Uptime, Verdict, Version, Whoami,
+        Adoption, Changed, ConsoleOutput, Defined, DiskLine, DiskList, DriverLine, DriverList, HostStatus,
+        ImageLine, ImageList, LogLine, LogLines, MachineLine, MachineList, MachineStatus, PNG, Removed,
+        Reply, ScreenPicture, SnapshotLine, SnapshotList, SnapshotTree, TrashLine, TrashList, Typed, Uptime,
+        Verdict, Version, Whoami,
     },
 };
 
@@ -53,7 +54,8 @@ pub fn changed() -> Changed {
 
 /// Every kind of reply, once.
 pub fn replies() -> Vec<Example> {
-    let all: Vec<Example> = [of_machines(), of_screens(), of_hosts()].into_iter().flatten().collect();
+    let all = [of_machines(), of_screens(), of_storage(), of_hosts()];
+    let all: Vec<Example> = all.into_iter().flatten().collect();
     let shown: usize = all.iter().map(|example| example.commands.len()).sum();
     assert_eq!(shown, COMMANDS.len(), "a reply is missing, or is there twice");
     all
@@ -112,6 +114,34 @@ fn of_screens() -> Vec<Example> {
             bytes: 6840,
         }),
         example(Typed { name: "web1".into(), keys: 14 }),
+    ]
+}
+
+fn of_storage() -> Vec<Example> {
+    let line = SnapshotLine {
+        name: "before".into(),
+        taken_at: "2026-11-22T20:31:00Z".parse().unwrap(),
+        memory_bytes: Some(512 << 20),
+        disks: vec!["disk1".into()],
+        parent: None,
+    };
+    let (name, current) = (String::from("web1"), Some(String::from("before")));
+    vec![
+        example(DiskList {
+            name: name.clone(),
+            disks: vec![DiskLine {
+                name: "disk1".into(),
+                size_bytes: Some(20 << 30),
+                used_bytes: Some(3 << 30),
+                format: "qcow2".into(),
+                bus: "virtio".into(),
+                state: "attached".into(),
+                path: "/var/lib/skerry/machines/019a/disk.qcow2".into(),
+                backing: Some("/srv/images/debian.qcow2".into()),
+            }],
+        }),
+        example(SnapshotList { name: name.clone(), current: current.clone(), snapshots: vec![line.clone()] }),
+        example(SnapshotTree { name, current, snapshots: vec![line] }),
     ]
 }
 

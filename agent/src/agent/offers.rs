@@ -11,7 +11,7 @@ use super::Agent;
 use crate::{
     asked::Target,
     handler,
-    machine::{Machine, Record, wording::STATE_WORDS},
+    machine::{Card, Machine, Record, wording::STATE_WORDS},
 };
 
 impl Agent {
@@ -88,6 +88,19 @@ impl Agent {
                 verbs.dedup();
                 verbs
             }
+            (Object::Machine, "disk-detach" | "disk-resize", "name") => {
+                let record = self.record_of(target);
+                let disks = record.iter().flat_map(|record| &record.definition.disks);
+                disks.map(|disk| disk.name.clone()).collect()
+            }
+            (Object::Machine, "disk-delete", "name") | (Object::Machine, "disk-attach", "what") => {
+                self.detached_disks(target)
+            }
+            (Object::Machine, "snapshot-revert" | "snapshot-delete", "name") => {
+                let card = self.card_of(target);
+                let notes = card.map(|card| handler::snapshots::notes::Notes::read(&card.folder));
+                notes.into_iter().flat_map(|notes| notes.snapshots.into_keys()).collect()
+            }
             (Object::Machine, "label", "remove") => self.labels(self.record_of(target).into_iter()),
             _ => words(declaration, argument),
         }
@@ -124,6 +137,17 @@ impl Agent {
     fn record_of(&self, target: &Target) -> Option<std::sync::Arc<Record>> {
         let Target::Machine(name) = target else { return None };
         self.inner.machines.named(name).map(|machine| machine.record())
+    }
+
+    fn card_of(&self, target: &Target) -> Option<std::sync::Arc<Card>> {
+        let Target::Machine(name) = target else { return None };
+        self.inner.machines.named(name).map(|machine| std::sync::Arc::clone(&machine.card))
+    }
+
+    fn detached_disks(&self, target: &Target) -> Vec<String> {
+        let Some(card) = self.card_of(target) else { return Vec::new() };
+        let found = handler::disks::files::detached(&card.folder, &card.record().definition);
+        found.into_iter().map(|one| one.name).collect()
     }
 
     fn labels(&self, records: impl Iterator<Item = std::sync::Arc<Record>>) -> Vec<String> {

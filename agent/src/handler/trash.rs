@@ -126,4 +126,5 @@ pub(crate) async fn empty_trash(inner: &Inner) {
             tracing::warn!(machine = %name, %error, "a purged machine stays in the trash's list");
         }
     }
+    super::clone::sweep_bases(inner).await;
 }

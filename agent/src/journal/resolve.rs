@@ -1,6 +1,8 @@
 //! Entries that an agent's end left open are settled when the next one starts: the machine is looked
 //! at, and the entry closed with what is seen. Nothing is carried out again.
 
+mod storage;
+
 use hypervisor_core::{
     lifecycle::{State, Wanted},
     machine::MachineId,
@@ -35,7 +37,12 @@ pub(crate) async fn settle(agent: &Agent) -> Result<(), StoreError> {
     for Open { entry, accepted } in open {
         let id = accepted.machine.map(MachineId);
         let record = id.and_then(|id| agent.inner.machines.get(id)).map(|machine| machine.record());
-        let found = found(agent, &accepted, record.as_deref()).await?;
+        let found = match storage::found(agent, entry, &accepted).await {
+            Some(found) => found,
+            None => found(agent, &accepted, record.as_deref()).await?,
+        };
+        // Settling may have changed it.
+        let record = id.and_then(|id| agent.inner.machines.get(id)).map(|machine| machine.record());
         if matches!(found, Found::Undone)
             && record.is_none()
             && is_making(&accepted)

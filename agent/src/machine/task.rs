@@ -30,7 +30,7 @@ use super::{
     reboots::Reboots,
     wording,
 };
-use crate::{crash, reference, store::StoreError};
+use crate::{crash, handler::storage::busy, reference, store::StoreError};
 
 /// What a guest did that may wait to be looked at; beyond it the task looks for itself.
 const GUEST_EVENTS_MAX: usize = 16;
@@ -146,7 +146,13 @@ impl Task {
             Request::Kill | Request::Reboot | Request::Reset => None,
             Request::Pause | Request::Resume | Request::Delete => None,
         };
+        let mut storage = None;
         if ask.request == Request::Start {
+            storage = self.card.storage();
+            if storage.is_none() {
+                let _ = ask.reply.send(Err(busy(&self.card.record().name)));
+                return;
+            }
             // What an earlier life of the guest did is no news of this one.
             while self.guest.try_recv().is_ok() {}
         }
@@ -158,7 +164,7 @@ impl Task {
             return;
         }
         crash::point("intent-stored");
-        self.doing = Some(Box::new(Doing::begin(&self.card, ask, before)));
+        self.doing = Some(Box::new(Doing::begin(&self.card, ask, before, storage)));
     }
 
     /// The guest was asked once more; it may be listening now.

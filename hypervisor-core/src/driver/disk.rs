@@ -91,13 +91,13 @@ fn word(format: DiskFormat) -> &'static str {
     }
 }
 
-fn absolute(path: &Path) -> Result<std::path::PathBuf, DriverError> {
+pub(super) fn absolute(path: &Path) -> Result<std::path::PathBuf, DriverError> {
     std::path::absolute(path)
         .map_err(|source| DriverError::system(format!("finding {}", path.display()), source))
 }
 
 /// Runs qemu-img: what it printed, or its sentence. It is ended when this is dropped.
-async fn img(words: &[&std::ffi::OsStr]) -> Result<Vec<u8>, DriverError> {
+pub(super) async fn img(words: &[&std::ffi::OsStr]) -> Result<Vec<u8>, DriverError> {
     let running = Command::new("qemu-img").args(words).stdin(Stdio::null()).kill_on_drop(true).output();
     let done = timeout(IMG_MAX, running)
         .await

@@ -1,6 +1,8 @@
 //! A driver in memory: deterministic, with faults to order. For tests, for authors of bots, and for
 //! fleets of thousands; it runs nothing and is never chosen by itself.
 //!
+//! Its disks are small text files, in which their size and their snapshots stand.
+//!
 //! Its guests live in a [`FakeWorld`], apart from the driver, as real guests live in processes of
 //! their own: a new [`Fake`] on the same world finds them running, as an agent does that was
 //! restarted. [`Fake::persistent`] keeps the world in a file, so that this holds for `kill -9` too.
@@ -14,6 +16,7 @@
 //! asked): faults that can be ordered through an agent; within the process there is [`Faults`]. Time is
 //! tokio's, so that a test can pause it.
 
+mod disks;
 mod faults;
 mod guest;
 mod ledger;
@@ -33,15 +36,22 @@ pub use self::{
 };
 use crate::{
     driver::{
-        Adopt, Capability, Console, Driver, DriverError, DriverEvent, Foreign, Launch, Observed, Pause,
-        Picture, Plea, Probe, Reset, Screen, screen::keys::Chord,
+        Adopt, Capability, Console, Disks, Driver, DriverError, DriverEvent, Foreign, Launch, Observed,
+        Pause, Picture, Plea, Probe, Reset, Screen, Snapshots, screen::keys::Chord,
     },
     machine::MachineId,
 };
 
 /// Everything a driver may be able to do.
-const ALL: [Capability; 5] =
-    [Capability::Reset, Capability::Pause, Capability::Console, Capability::Adopt, Capability::Screen];
+const ALL: [Capability; 7] = [
+    Capability::Reset,
+    Capability::Pause,
+    Capability::Console,
+    Capability::Adopt,
+    Capability::Screen,
+    Capability::Disks,
+    Capability::Snapshots,
+];
 
 /// A driver whose machines are only remembered. See the [module](self).
 #[derive(Debug)]
@@ -186,6 +196,14 @@ impl Driver for Fake {
 
     fn screen(&self) -> Option<&dyn Screen> {
         self.can(Capability::Screen, self)
+    }
+
+    fn disks(&self) -> Option<&dyn Disks> {
+        self.can(Capability::Disks, self)
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        self.can(Capability::Snapshots, self)
     }
 }
 

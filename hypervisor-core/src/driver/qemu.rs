@@ -14,12 +14,14 @@
 mod adopting;
 mod arguments;
 mod console;
+mod disks;
 mod finding;
 mod folder;
 mod process;
 mod qmp;
 mod running;
 mod screen;
+mod snapshots;
 mod starting;
 mod unit;
 mod watching;
@@ -42,8 +44,8 @@ use tokio::{
 use self::{arguments::CONSOLE_LOG, folder::Folder, process::Process, running::Running, watching::Teller};
 use crate::{
     driver::{
-        Adopt, Capability, Console, Driver, DriverError, DriverEvent, Foreign, Launch, Observed, Pause,
-        Picture, Plea, Power, Probe, Reset, Screen, screen::keys::Chord,
+        Adopt, Capability, Console, Disks, Driver, DriverError, DriverEvent, Foreign, Launch, Observed,
+        Pause, Picture, Plea, Power, Probe, Reset, Screen, Snapshots, screen::keys::Chord,
     },
     kvm,
     lifecycle::Cause,
@@ -209,6 +211,8 @@ impl Qemu {
                     Capability::Console,
                     Capability::Adopt,
                     Capability::Screen,
+                    Capability::Disks,
+                    Capability::Snapshots,
                 ],
             },
             Err(why) => Probe { usable: false, why, capabilities: Vec::new() },
@@ -358,6 +362,14 @@ impl Driver for Qemu {
 
     fn screen(&self) -> Option<&dyn Screen> {
         self.can(self as &dyn Screen)
+    }
+
+    fn disks(&self) -> Option<&dyn Disks> {
+        self.can(self as &dyn Disks)
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        self.can(self as &dyn Snapshots)
     }
 }
 

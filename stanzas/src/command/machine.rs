@@ -1,11 +1,16 @@
 //! The commands of a machine.
 
+mod disks;
 mod screen;
+mod snapshots;
 
 use std::time::Duration;
 
-pub use screen::{Key, Screenshot, Type, Watch};
-
+pub use self::{
+    disks::{Bus, Clone, DiskAttach, DiskCreate, DiskDelete, DiskDetach, DiskList, DiskResize, Format},
+    screen::{Key, Screenshot, Type, Watch},
+    snapshots::{SnapshotDelete, SnapshotList, SnapshotRevert, SnapshotTake, SnapshotTree},
+};
 use crate::reply::{Changed, ConsoleOutput, Defined, LogLines, MachineStatus, Removed};
 
 declare! {

@@ -135,7 +135,17 @@ fn every_example_is_understood() {
 fn what_takes_away_is_confirmed() {
     let destroys: Vec<String> =
         COMMANDS.iter().filter(|d| d.effect == Effect::Destroy).map(Declaration::permission).collect();
-    assert_eq!(destroys, ["machine.kill", "machine.reset", "machine.delete"]);
+    assert_eq!(
+        destroys,
+        [
+            "machine.kill",
+            "machine.reset",
+            "machine.disk-delete",
+            "machine.snapshot-revert",
+            "machine.snapshot-delete",
+            "machine.delete"
+        ]
+    );
     for declaration in COMMANDS.iter().filter(|declaration| declaration.effect == Effect::Destroy) {
         assert!(declaration.role >= Role::Operator, "{declaration:?}");
         assert!(help::about(declaration, help::At::Own).contains("Asks before"), "{declaration:?}");
@@ -152,7 +162,8 @@ fn who_may_only_look_cannot_change() {
 #[test]
 fn capabilities_are_those_drivers_have() {
     for needs in COMMANDS.iter().filter_map(|declaration| declaration.needs) {
-        assert!(["reset", "pause", "console", "adopt", "screen"].contains(&needs), "{needs}");
+        let known = ["reset", "pause", "console", "adopt", "screen", "disks", "snapshots"];
+        assert!(known.contains(&needs), "{needs}");
     }
 }
 

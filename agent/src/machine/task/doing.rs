@@ -8,7 +8,7 @@ use hypervisor_core::{
     machine::MachineName,
 };
 use skerry_stanzas::refusal::{Reason, Refusal};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedMutexGuard, mpsc};
 
 use super::{Reply, Report, asking::Asking};
 use crate::{
@@ -38,12 +38,19 @@ pub(super) struct Doing {
     pub(super) wait: Duration,
     waiting: Vec<Waiting>,
     wanted_before: Wanted,
+    /// Held as long as it lasts, where it must be.
+    _storage: Option<OwnedMutexGuard<()>>,
     work: Pin<Box<dyn Future<Output = End> + Send>>,
 }
 
 impl Doing {
     /// Sets it going.
-    pub(super) fn begin(card: &Arc<Card>, ask: Do, wanted_before: Wanted) -> Self {
+    pub(super) fn begin(
+        card: &Arc<Card>,
+        ask: Do,
+        wanted_before: Wanted,
+        storage: Option<OwnedMutexGuard<()>>,
+    ) -> Self {
         let Do { request, wait, by, progress, reply } = ask;
         let card = Arc::clone(card);
         Self {
@@ -52,6 +59,7 @@ impl Doing {
             wait,
             waiting: vec![Waiting { progress, reply }],
             wanted_before,
+            _storage: storage,
             work: Box::pin(work(card, request, wait)),
         }
     }

@@ -5,6 +5,7 @@ use skerry_stanzas::refusal::{Reason, Refusal};
 
 use super::{Flow, Reply, Report, Task};
 use crate::{
+    handler::storage::busy,
     machine::{Edit, Record, publisher::Change, wording},
     store::StoreError,
 };
@@ -38,6 +39,10 @@ impl Task {
             let _ = reply.send(Err(protected(&record)));
             return Flow::On;
         }
+        let Some(_storage) = self.card.storage() else {
+            let _ = reply.send(Err(busy(&record.name)));
+            return Flow::On;
+        };
         // A failed machine may have left something running.
         if matches!(record.state, State::Failed(_))
             && let Err(error) = self.card.driver.kill(self.card.id).await
@@ -70,6 +75,16 @@ fn apply(record: &mut Record, edit: Edit) -> (&'static str, String) {
         Edit::Define(definition, what) => {
             record.definition = *definition;
             ("machine.defined", format!("{name} was changed: {what}."))
+        }
+        Edit::Attach(disk) => {
+            let sentence = format!("{name} has the disk {}.", disk.name);
+            record.definition.disks.retain(|other| other.name != disk.name);
+            record.definition.disks.push(*disk);
+            ("machine.disk-attached", sentence)
+        }
+        Edit::Detach(disk) => {
+            record.definition.disks.retain(|other| other.name != disk);
+            ("machine.disk-detached", format!("{name} no longer has the disk {disk}."))
         }
         Edit::Rename(to) => {
             let sentence = format!("{name} is called {to} now.");

@@ -24,6 +24,9 @@ pub(super) struct Guest {
     pub(super) memory_mib: u64,
     /// So often it ignores shutdown and reboot, by its command line.
     pub(super) deaf_for: u32,
+    /// The names of the disks it has.
+    #[serde(default)]
+    pub(super) disks: Vec<String>,
     /// What it was asked to do and has not done.
     #[serde(skip)]
     pub(super) asked: Option<Plea>,

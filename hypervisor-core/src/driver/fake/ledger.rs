@@ -34,6 +34,8 @@ pub(super) enum Record<'a> {
         memory_mib: u64,
         #[serde(default)]
         deaf_for: u32,
+        #[serde(default)]
+        disks: Cow<'a, [String]>,
     },
     /// Its console grew.
     Wrote { id: MachineId, bytes: Vec<u8> },
@@ -47,19 +49,20 @@ pub(super) enum Record<'a> {
 
 impl<'a> Record<'a> {
     pub(super) fn guest(id: MachineId, guest: &'a Guest) -> Self {
-        let Guest { life, born_ms, memory_mib, deaf_for, .. } = guest;
+        let Guest { life, born_ms, memory_mib, deaf_for, disks, .. } = guest;
         let (born_ms, memory_mib, deaf_for) = (*born_ms, *memory_mib, *deaf_for);
-        Record::Guest { id, life: Cow::Borrowed(life), born_ms, memory_mib, deaf_for }
+        Record::Guest { id, life: Cow::Borrowed(life), born_ms, memory_mib, deaf_for, disks: disks.into() }
     }
 
     fn replay(self, inside: &mut Inside) {
         match self {
-            Record::Guest { id, life, born_ms, memory_mib, deaf_for } => {
+            Record::Guest { id, life, born_ms, memory_mib, deaf_for, disks } => {
                 let guest = inside.guests.entry(id).or_default();
                 guest.life = life.into_owned();
                 guest.born_ms = born_ms;
                 guest.memory_mib = memory_mib;
                 guest.deaf_for = deaf_for;
+                guest.disks = disks.into_owned();
             }
             Record::Wrote { id, bytes } => inside.guests.entry(id).or_default().write(&bytes),
             Record::Forgotten { id } => {

@@ -262,6 +262,20 @@ impl FakeWorld {
         Ok(())
     }
 
+    /// The names of the disks it has, if it runs.
+    pub(super) fn disks(&self, id: MachineId) -> Option<Vec<String>> {
+        held(&self.0.inside).on(id).ok().map(|guest| guest.disks.clone())
+    }
+
+    /// From now on it has these.
+    pub(super) fn set_disks(&self, id: MachineId, disks: Vec<String>) {
+        let mut inside = held(&self.0.inside);
+        if let Ok(guest) = inside.on(id) {
+            guest.disks = disks;
+            inside.keep(id);
+        }
+    }
+
     pub(super) fn console_tail(&self, id: MachineId, bytes_max: usize) -> Vec<u8> {
         held(&self.0.inside).guests.get(&id).map(|guest| guest.tail(bytes_max).to_vec()).unwrap_or_default()
     }
@@ -324,6 +338,7 @@ impl FakeWorld {
         guest.life = Life::Running;
         guest.born_ms = foreigner.born_ms;
         guest.memory_mib = foreigner.definition.memory_mib;
+        guest.disks = names(&foreigner.definition);
         guest.watched = true;
         inside.adopted.insert(id, (name.into(), foreigner));
         inside.keep(id);
@@ -338,6 +353,10 @@ impl FakeWorld {
         inside.record(&Record::Forgotten { id });
         inside.settle(name, foreigner);
     }
+}
+
+fn names(definition: &Definition) -> Vec<String> {
+    definition.disks.iter().map(|disk| disk.name.clone()).collect()
 }
 
 const OFF: Observed = Observed { power: Power::Off, running_for: None, cpu_time: None, resident_bytes: None };
@@ -411,6 +430,7 @@ impl Starting {
         guest.born_ms = self.world.0.clock.now_ms();
         guest.memory_mib = launch.definition.memory_mib;
         guest.deaf_for = born_deaf(&launch.definition);
+        guest.disks = names(&launch.definition);
         inside.keep(self.id);
         inside.write(self.id, Guest::greeting(launch).as_bytes());
         Ok(())

@@ -48,7 +48,7 @@ pub(super) enum QmpError {
     #[error("QEMU closed its control socket")]
     Closed,
     /// No answer in time.
-    #[error("QEMU's answer to {0} took longer than {limit:?}", limit = ANSWER_MAX)]
+    #[error("QEMU's answer to {0} took too long")]
     TimedOut(&'static str),
     /// The other side does not speak the protocol.
     #[error("what answers on the control socket is not QEMU")]
@@ -146,6 +146,19 @@ impl Client {
         command: &'static str,
         arguments: Option<Value>,
     ) -> Result<Value, QmpError> {
+        self.ask_within(ANSWER_MAX, command, arguments).await
+    }
+
+    /// Asks one thing whose answer may take longer: QEMU does some work before it answers.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub(super) async fn ask_within(
+        &self,
+        limit: Duration,
+        command: &'static str,
+        arguments: Option<Value>,
+    ) -> Result<Value, QmpError> {
         let number = self.number_next.fetch_add(1, Ordering::Relaxed);
         let (tell, told) = oneshot::channel();
         self.register(number, Some(tell))?;
@@ -159,7 +172,7 @@ impl Client {
             self.orders.send(bytes).await.map_err(|_| QmpError::Closed)?;
             told.await.map_err(|_| QmpError::Closed)
         };
-        match timeout(ANSWER_MAX, asked).await {
+        match timeout(limit, asked).await {
             Ok(Ok(Ok(answer))) => Ok(answer),
             Ok(Ok(Err(sentence))) => Err(QmpError::Refused { command, sentence }),
             Ok(Err(error)) => Err(error),

@@ -9,13 +9,16 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{broadcast, watch},
+    time::timeout,
+};
 
 use super::{
     console::Console,
     folder::{Adopted, Folder, Note},
     process::Process,
-    qmp::{Client, QmpError},
+    qmp::{Client, Event, QmpError},
     words,
 };
 use crate::{
@@ -30,6 +33,8 @@ const QUIT_MAX: Duration = Duration::from_secs(5);
 const END_MAX: Duration = Duration::from_secs(20);
 /// How long a reset may take.
 const RESET_MAX: Duration = Duration::from_secs(10);
+/// What QEMU told of jobs and devices that may wait for those who asked for it.
+const TOLD_MAX: usize = 64;
 /// For how long a guest that shuts down is taken to answer an earlier wish for a reboot.
 const REBOOT_MAX: Duration = Duration::from_secs(600);
 
@@ -50,6 +55,8 @@ pub(super) struct Running {
     pub(super) holding: tokio::sync::Mutex<()>,
     /// Held while its screen is looked at: the picture goes through one file.
     pub(super) looking: tokio::sync::Mutex<()>,
+    /// What QEMU tells of jobs and devices.
+    pub(super) told: broadcast::Sender<Event>,
     /// How often it was reset.
     pub(super) resets: watch::Sender<u64>,
     /// True when it has ended and nothing of it is left.
@@ -65,6 +72,8 @@ pub(super) struct Expected {
     pub(super) shuts_down: bool,
     /// It is held still.
     pub(super) paused: bool,
+    /// A snapshot holds it still for a moment, which is nobody's news.
+    pub(super) snapped: bool,
     /// Until when a guest that shuts down does so to reboot, as we asked; seconds since 1970.
     pub(super) reboots_until: Option<u64>,
     /// Resets of our own that are still to be told.
@@ -118,6 +127,7 @@ impl Running {
             expected: Mutex::new(expected),
             holding: tokio::sync::Mutex::default(),
             looking: tokio::sync::Mutex::default(),
+            told: broadcast::Sender::new(TOLD_MAX),
             resets: watch::Sender::default(),
             gone: watch::Sender::default(),
         }

@@ -100,11 +100,16 @@ async fn heard(running: &Running, event: &Event, teller: &Teller) {
     tracing::debug!(machine = %running.id, event = event.name, about = %event.about, "QEMU tells");
     match event.name.as_str() {
         "RESET" => heard_reset(running, event, teller),
+        "STOP" | "RESUME" if running.expected().snapped => {}
         "STOP" => heard_stop(running, teller).await,
         "RESUME" => heard_resume(running, teller).await,
         "SHUTDOWN" => heard_shutdown(running, event),
         "GUEST_PANICKED" => {
             running.expected().ending = Some(Ending::Crashed(words::panicked()));
+        }
+        "JOB_STATUS_CHANGE" | "DEVICE_DELETED" | "DEVICE_UNPLUG_GUEST_ERROR" => {
+            // Nobody may wait for it.
+            let _ = running.told.send(event.clone());
         }
         _ => {}
     }

@@ -1,0 +1,282 @@
+//! Clone: a machine like another, with an identity of its own. Linked, both stand on what the disks of
+//! the first held; full, all of it is copied.
+
+use std::path::{Path, PathBuf};
+
+use hypervisor_core::{
+    definition::{Definition, Disk, DiskFormat, Network},
+    driver::{Disks, DriverError},
+    lifecycle::{Exit, State, Wanted},
+    machine::{MachineId, MachineName},
+};
+use skerry_stanzas::{
+    command::machine,
+    refusal::{Reason, Refusal},
+    reply::Changed,
+};
+
+use super::{
+    Handle,
+    disks::files,
+    storage::{Held, no_file},
+};
+use crate::{
+    agent::{Agent, Inner},
+    crash,
+    dispatch::Job,
+    machine::{Record, publisher::Change, task},
+    store::StoreError,
+};
+
+/// What becomes of a disk in the clone.
+enum Share {
+    /// Only read: the same file.
+    Same,
+    /// A thin copy; so becomes the disk it is of.
+    Thin(PathBuf),
+    /// A whole copy.
+    Whole(PathBuf),
+}
+
+/// Checked, nothing made.
+struct Planned {
+    id: MachineId,
+    name: MachineName,
+    folder: PathBuf,
+    disks: Vec<(Disk, Share)>,
+    /// Ports of the host are forwarded to one machine only.
+    forwards_dropped: bool,
+}
+
+impl Handle<machine::Clone> for Agent {
+    async fn handle(&self, job: &Job, command: machine::Clone) -> Result<Changed, Refusal> {
+        let name = super::name(&command.name, "name")?;
+        self.free(&name, "name").await?;
+        let held = Held::by(job)?;
+        if held.runs() {
+            let text = format!("{} runs, and only one that is off can be cloned.", held.name());
+            return Err(Refusal::new(Reason::Conflict, text).hint("Shut it down first."));
+        }
+        let planned = self.plan(&held, MachineId(job.id), name, command.full).await?;
+        job.say(format!("{} is being made from {}.", planned.name, held.name()));
+        if let Err(refusal) = self.furnish(job, &held, &planned).await {
+            unclone(&self.inner, &held, planned.id).await;
+            return Err(refusal);
+        }
+        let record = self.record(&held, &planned, job.by());
+        let change = Change {
+            what: "machine.created",
+            sentence: format!("{} was cloned from {}.", planned.name, held.name()),
+            by: Some(job.by()),
+        };
+        let welcomed = self.welcome(record, std::sync::Arc::clone(&held.card.driver), change).await;
+        crash::point("machine-stored");
+        let machine = match welcomed {
+            Ok(machine) => machine,
+            Err(error) => {
+                unclone(&self.inner, &held, planned.id).await;
+                return Err(match error {
+                    StoreError::Taken => task::taken(planned.name.as_str()).field("name"),
+                    error => error.into(),
+                });
+            }
+        };
+        let dropped = match planned.forwards_dropped {
+            true => " Ports of the host are forwarded to the first one only.",
+            false => "",
+        };
+        let (of, new) = (held.name(), &planned.name);
+        let sentence = format!("{new} was cloned from {of}; \"start {new}\" starts it.{dropped}");
+        Ok(self.changed(&machine.record(), sentence))
+    }
+}
+
+impl Agent {
+    async fn plan(
+        &self,
+        held: &Held,
+        id: MachineId,
+        name: MachineName,
+        full: bool,
+    ) -> Result<Planned, Refusal> {
+        let folder = self.inner.folders.machine(id);
+        let linked = |text: String| {
+            Err(Refusal::new(Reason::Conflict, text).hint("\"clone NAME --full\" copies all of it."))
+        };
+        if !full
+            && let Some(snapshots) = held.card.driver.snapshots()
+            && snapshots.list(&held.card.launch()).await.is_ok_and(|seen| !seen.is_empty())
+        {
+            return linked(format!(
+                "{} has snapshots, which would be out of its reach once its disks stand on something else.",
+                held.name()
+            ));
+        }
+        let mut disks = Vec::new();
+        for disk in &held.record.definition.disks {
+            let own = files::is_own(&held.card.folder, &disk.path);
+            let path = folder.join(disk.path.strip_prefix(&held.card.folder).map_or_else(
+                |_| Path::new("disks").join(format!("{}.qcow2", disk.name)),
+                |within| within.with_extension("qcow2"),
+            ));
+            let share = match (own, disk.format) {
+                (false, _) if disk.read_only => Share::Same,
+                _ if full => Share::Whole(path),
+                (true, DiskFormat::Qcow2) => Share::Thin(path),
+                (true, DiskFormat::Raw) => {
+                    return linked(format!("The disk {} of {} is raw.", disk.name, held.name()));
+                }
+                (false, _) => {
+                    return linked(format!("The disk {} of {} is not its own.", disk.name, held.name()));
+                }
+            };
+            disks.push((disk.clone(), share));
+        }
+        let forwards =
+            |network: &Network| matches!(network, Network::User { forwards } if !forwards.is_empty());
+        let forwards_dropped = held.record.definition.nics.iter().any(|nic| forwards(&nic.network));
+        Ok(Planned { id, name, folder, disks, forwards_dropped })
+    }
+
+    /// The folder, and the disks in it.
+    async fn furnish(&self, job: &Job, held: &Held, planned: &Planned) -> Result<(), Refusal> {
+        let no_file = |error: std::io::Error| no_file(held.name(), &error);
+        tokio::fs::create_dir(&planned.folder).await.map_err(no_file)?;
+        crash::point("folder-made");
+        tokio::fs::create_dir(planned.folder.join("disks")).await.map_err(no_file)?;
+        let disks = held.disks()?;
+        for (disk, share) in &planned.disks {
+            match share {
+                Share::Same => {}
+                Share::Whole(path) => {
+                    let name = disk.name.clone();
+                    let say = |percent: u8| job.say(format!("Copying {name}: {percent} %."));
+                    disks.copy(disk, path, &say).await.map_err(|error| held.said(error))?;
+                }
+                Share::Thin(path) => {
+                    // While the sweep is kept out, a base may be without a thin copy.
+                    let _linking = self.inner.folders.linking().await;
+                    let base = self.inner.folders.base(planned.id, &disk.name);
+                    link(disks, disk, &base).await.map_err(|error| held.said(error))?;
+                    disks.overlay(&base, path).await.map_err(|error| held.said(error))?;
+                }
+            }
+            crash::point("disk-made");
+        }
+        Ok(())
+    }
+
+    fn record(&self, held: &Held, planned: &Planned, by: String) -> Record {
+        let mut definition = Definition::clone(&held.record.definition);
+        definition.disks = planned
+            .disks
+            .iter()
+            .map(|(disk, share)| match share {
+                Share::Same => disk.clone(),
+                Share::Thin(path) | Share::Whole(path) => {
+                    Disk { path: path.clone(), format: DiskFormat::Qcow2, ..disk.clone() }
+                }
+            })
+            .collect();
+        for nic in &mut definition.nics {
+            // Made anew from the new machine's identity.
+            nic.mac = None;
+            if let Network::User { forwards } = &mut nic.network {
+                forwards.clear();
+            }
+        }
+        Record {
+            id: planned.id,
+            name: planned.name.clone(),
+            definition,
+            driver: held.card.driver.name(),
+            wanted: Wanted::Stopped,
+            state: State::Stopped(Exit::Never),
+            generation: 1,
+            labels: vec![],
+            autostart: false,
+            protected: false,
+            created_at: chrono::Utc::now(),
+            created_by: by,
+        }
+    }
+}
+
+/// Makes what a disk holds a base, and the disk a thin copy of it. At each step the disk's own path
+/// leads to all that it holds.
+async fn link(disks: &dyn Disks, disk: &Disk, base: &Path) -> Result<(), DriverError> {
+    let failed = |source| DriverError::system("making a base of a disk", source);
+    tokio::fs::hard_link(&disk.path, base).await.map_err(failed)?;
+    crash::point("base-made");
+    let thin = thin(&disk.path);
+    disks.overlay(base, &thin).await?;
+    tokio::fs::rename(&thin, &disk.path).await.map_err(failed)?;
+    crash::point("base-linked");
+    let mut closed = tokio::fs::metadata(base).await.map_err(failed)?.permissions();
+    closed.set_readonly(true);
+    tokio::fs::set_permissions(base, closed).await.map_err(failed)
+}
+
+/// Where a thin copy is made before it takes the disk's place.
+fn thin(path: &Path) -> PathBuf {
+    path.with_extension("thin")
+}
+
+/// Takes away what a clone left that was not finished. The machine it is of must not have run since.
+pub(crate) async fn unclone(inner: &Inner, held: &Held, id: MachineId) {
+    inner.folders.unmake(id).await;
+    let Ok(disks) = held.disks() else { return };
+    let _linking = inner.folders.linking().await;
+    for disk in &held.record.definition.disks {
+        let _ = tokio::fs::remove_file(thin(&disk.path)).await;
+        let base = inner.folders.base(id, &disk.name);
+        if !base.exists() {
+            continue;
+        }
+        // A thin copy of it that nothing was written to: the base is the same, and takes its place back.
+        let undone = match disks.backing(&disk.path).as_deref() == Some(base.as_path()) {
+            true => restore(&base, &disk.path).await,
+            false => tokio::fs::remove_file(&base).await,
+        };
+        if let Err(error) = undone {
+            tracing::warn!(base = %base.display(), %error, "a base that is not needed stays");
+        }
+    }
+}
+
+async fn restore(base: &Path, path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    tokio::fs::set_permissions(base, std::fs::Permissions::from_mode(0o600)).await?;
+    tokio::fs::rename(base, path).await
+}
+
+/// Removes the bases that no disk of any machine, in the trash or not, is a thin copy of.
+pub(crate) async fn sweep_bases(inner: &Inner) {
+    let _linking = inner.folders.linking().await;
+    let backing = |path: &Path| {
+        let mut drivers = inner.drivers.enabled().iter().filter_map(|driver| driver.disks());
+        drivers.find_map(|disks| disks.backing(path))
+    };
+    loop {
+        let bases = inner.folders.bases();
+        let copies = inner
+            .folders
+            .every_machine()
+            .into_iter()
+            .flat_map(|folder| files::all(&folder).collect::<Vec<_>>());
+        let used: Vec<PathBuf> =
+            copies.chain(bases.iter().cloned()).filter_map(|path| backing(&path)).collect();
+        let unused: Vec<&PathBuf> = bases.iter().filter(|base| !used.contains(base)).collect();
+        let mut removed = false;
+        for base in unused {
+            match tokio::fs::remove_file(base).await {
+                Ok(()) => removed = true,
+                Err(error) => tracing::warn!(base = %base.display(), %error, "could not be removed"),
+            }
+        }
+        // One that is gone may have been all that stood on another.
+        if !removed {
+            return;
+        }
+    }
+}

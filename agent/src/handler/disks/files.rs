@@ -1,0 +1,98 @@
+//! The files of disks in a machine's folder: `disk.qcow2`, and further ones below `disks`.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use hypervisor_core::definition::{Definition, DiskFormat};
+use uuid::Uuid;
+
+use crate::agent::Agent;
+
+/// A file of ours that is a disk of the machine no more.
+pub(crate) struct Detached {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    pub(crate) format: DiskFormat,
+}
+
+/// The detached ones, by name.
+pub(crate) fn detached(folder: &Path, definition: &Definition) -> Vec<Detached> {
+    let mut found: Vec<Detached> = all(folder)
+        .filter(|path| definition.disks.iter().all(|disk| disk.path != *path))
+        .filter_map(|path| {
+            let end = path.extension()?.to_str()?.to_owned();
+            let format = Agent::FORMATS.into_iter().find(|format| format.word() == end)?;
+            Some(Detached { name: called(&path), path, format })
+        })
+        .collect();
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    found
+}
+
+/// Every file in it that may be one of a disk.
+pub(crate) fn all(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = [folder.to_owned(), folder.join("disks")].into_iter().filter_map(|at| at.read_dir().ok());
+    let paths = entries.flatten().flatten().map(|entry| entry.path());
+    paths.filter(|path| {
+        let end = path.extension().and_then(|end| end.to_str());
+        end.is_some_and(|end| Agent::FORMATS.iter().any(|format| format.word() == end))
+    })
+}
+
+/// What a detached disk is called: as its file, without the end.
+pub(crate) fn called(path: &Path) -> String {
+    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Whether a disk's file is the machine's own, rather than somebody else's.
+pub(crate) fn is_own(folder: &Path, path: &Path) -> bool {
+    path.parent().is_some_and(|parent| parent == folder || parent == folder.join("disks"))
+}
+
+/// A disk that is being made. A note says so beside it, so that what an interrupted command left is
+/// told from a disk that was detached long ago.
+pub(crate) struct Making {
+    note: PathBuf,
+    path: PathBuf,
+}
+
+impl Making {
+    fn at(folder: &Path, job: Uuid, path: PathBuf) -> Self {
+        Self { note: folder.join("disks").join(format!("{job}.making")), path }
+    }
+
+    pub(super) async fn begin(folder: &Path, job: Uuid, path: &Path) -> io::Result<Self> {
+        let making = Self::at(folder, job, path.to_owned());
+        tokio::fs::create_dir_all(folder.join("disks")).await?;
+        tokio::fs::write(&making.note, path.as_os_str().as_encoded_bytes()).await?;
+        Ok(making)
+    }
+
+    /// What a job that was interrupted was making.
+    pub(crate) async fn interrupted(folder: &Path, job: Uuid) -> Option<Self> {
+        use std::os::unix::ffi::OsStringExt;
+        let making = Self::at(folder, job, PathBuf::new());
+        let path = tokio::fs::read(&making.note).await.ok()?;
+        // Killed while it was written: then nothing was made.
+        Some(Self { path: std::ffi::OsString::from_vec(path).into(), ..making })
+    }
+
+    /// It is made.
+    pub(crate) async fn end(self) {
+        if let Err(error) = tokio::fs::remove_file(&self.note).await {
+            tracing::warn!(note = %self.note.display(), %error, "could not be removed");
+        }
+    }
+
+    /// It is not to be.
+    pub(crate) async fn undo(self) {
+        match tokio::fs::remove_file(&self.path).await {
+            Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
+                tracing::warn!(file = %self.path.display(), %error, "could not be removed");
+            }
+            _ => self.end().await,
+        }
+    }
+}

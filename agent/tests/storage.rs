@@ -1,0 +1,205 @@
+//! Disks, snapshots and clones as people ask for them, on the fake driver.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod stage;
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use skerry_agent::asked::Answer;
+use skerry_stanzas::refusal::Reason;
+use stage::{ANN, OTTO, Stage, VERA, asked, done, question, stage};
+
+async fn with_disk() -> Stage {
+    let stage = stage().await;
+    stage.done(ANN, "create web1 linux").await;
+    stage.done(ANN, "web1: disk create data 1G").await;
+    stage
+}
+
+fn own(stage: &Stage, machine: &str) -> PathBuf {
+    stage.folder.path().join("state/machines").join(stage.id(machine).0.to_string())
+}
+
+#[tokio::test]
+async fn a_detached_disk_stays_until_it_is_deleted() {
+    let stage = with_disk().await;
+    let file = own(&stage, "web1").join("disks/data.qcow2");
+    assert_eq!(
+        stage.done(ANN, "web1: disk list").await,
+        "1 disk:\n- data: 1 GiB (1 KiB used), qcow2, virtio"
+    );
+    let refusal = stage.refused(ANN, "web1: disk create data 2G").await;
+    assert!(refusal.text.contains("has a disk data already"), "{refusal:?}");
+    let said = stage.done(ANN, "web1: disk detach data").await;
+    assert_eq!(
+        said,
+        "web1 no longer has its disk data. \"disk attach data\" brings it back, \"disk delete data\" deletes it."
+    );
+    let refusal = stage.refused(ANN, "web1: disk create data 2G").await;
+    assert!(refusal.sentence().contains("disk attach data"), "{refusal:?}");
+    assert!(stage.done(ANN, "web1: disk list").await.contains("detached"));
+    stage.done(ANN, "web1: disk attach data name=old").await;
+    assert!(stage.done(ANN, "web1: disk list").await.starts_with("1 disk:\n- old:"));
+    let refusal = stage.refused(ANN, "web1: disk create data 2G").await;
+    assert!(refusal.text.contains("is a disk of it twice"), "another's file is not made anew: {refusal:?}");
+    assert!(file.exists());
+    stage.done(ANN, "web1: disk detach old").await;
+    done(stage.yes(ANN, "web1: disk delete data").await);
+    assert!(!file.exists());
+    assert_eq!(stage.refused(ANN, "web1: disk attach data").await.reason, Reason::NotFound);
+}
+
+#[tokio::test]
+async fn a_strangers_file_is_attached_with_care_and_never_touched() {
+    let stage = with_disk().await;
+    stage.done(ANN, "create web2 linux").await;
+    let at = |name: &str| stage.folder.path().canonicalize().unwrap().join(name);
+    let text = |path: PathBuf| path.display().to_string();
+    fs::copy(own(&stage, "web1").join("disks/data.qcow2"), at("theirs.qcow2")).unwrap();
+    let said = stage.done(ANN, &format!("web1: disk attach {}", text(at("theirs.qcow2")))).await;
+    assert!(said.ends_with("as its disk disk1."), "{said}");
+    let refusal = stage.refused(ANN, &format!("web2: disk attach {}", text(at("theirs.qcow2")))).await;
+    assert!(refusal.text.contains("is a disk of web1 already"), "{refusal:?}");
+    let said = stage.done(ANN, "web1: disk detach disk1").await;
+    assert!(said.contains("stays as it is"), "{said}");
+    assert!(at("theirs.qcow2").exists());
+    let missing = stage.yes(ANN, "web1: disk delete disk1").await;
+    assert!(matches!(missing, Answer::Refused(_)), "{missing:?}");
+    fs::copy(at("theirs.qcow2"), at("odd")).unwrap();
+    std::os::unix::fs::symlink(own(&stage, "web1").join("disks/data.qcow2"), at("link.qcow2")).unwrap();
+    fs::write(at("leads.qcow2"), r#"{"size_bytes":1,"backing":"/etc/shadow"}"#).unwrap();
+    for (what, why) in [
+        (text(at("odd")), "How"),
+        (text(at("missing.raw")), "cannot be found"),
+        (text(at("link.qcow2")), "one of the agent's own files"),
+        (text(at("state")), "neither a file"),
+        (text(at("leads.qcow2")), "needs a further file"),
+        ("odd".into(), "no detached disk"),
+    ] {
+        let refusal = stage.refused(ANN, &format!("web2: disk attach {what}")).await;
+        assert!(refusal.text.contains(why), "{what}: {refusal:?}");
+    }
+    assert_eq!(stage.done(ANN, "web2: disk list").await, "web2 has no disk. Make one: disk create NAME SIZE");
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_disk_is_refused_before_anything_is_made() {
+    let stage = with_disk().await;
+    for (line, why) in [
+        ("web1: disk create ../x 1G", "cannot be"),
+        ("web1: disk create x 1", "of what"),
+        ("web1: disk create x 1K", "1M to 64T"),
+        ("web1: disk create x 65T", "1M to 64T"),
+        ("web1: disk resize data 1M", "never made smaller"),
+        ("web1: disk resize x 2G", "has no disk"),
+        ("web1: disk detach x", "has no disk"),
+    ] {
+        let refusal = stage.refused(ANN, line).await;
+        assert!(refusal.sentence().contains(why), "{line}: {refusal:?}");
+    }
+    assert_eq!(fs::read_dir(own(&stage, "web1").join("disks")).unwrap().count(), 1);
+    assert_eq!(stage.refused(OTTO, "web1: disk create x 1G").await.reason, Reason::NotAllowed);
+    let said = stage.done(ANN, "web1: disk resize data 1G").await;
+    assert_eq!(said, "The disk data of web1 has 1 GiB already.");
+}
+
+#[tokio::test]
+async fn snapshots_are_gone_back_to_after_a_question_that_says_what_is_lost() {
+    let stage = with_disk().await;
+    assert!(stage.done(VERA, "web1: snapshot list").await.contains("has no snapshots"));
+    stage.done(OTTO, "web1: snapshot take a").await;
+    stage.done(ANN, "web1: disk resize data 2G").await;
+    stage.done(OTTO, "web1: snapshot take b").await;
+    let question = question(stage.ask(OTTO, "web1: snapshot revert a").await);
+    assert_eq!(
+        question.sentence,
+        "This puts web1 back to the snapshot a: all that was written to data since then is lost. A new snapshot \
+         taken first would keep it."
+    );
+    done(stage.yes(OTTO, "web1: snapshot revert a").await);
+    assert!(stage.done(VERA, "web1: disk list").await.contains("- data: 1 GiB"));
+    stage.done(OTTO, "web1: snapshot take c").await;
+    let tree = stage.done(VERA, "web1: snapshot tree").await;
+    let names: Vec<&str> = tree.lines().map(|line| line.split(" (2").next().unwrap()).collect();
+    assert_eq!(names, ["```", "a", "  b", "  c", "    (now)", "```"], "{tree}");
+    done(stage.yes(OTTO, "web1: snapshot delete a").await);
+    let tree = stage.done(VERA, "web1: snapshot tree").await;
+    assert!(tree.contains("\nb (") && tree.contains("\nc ("), "children stay: {tree}");
+    for (line, why) in [
+        ("web1: snapshot take c", "already"),
+        ("web1: snapshot take 1", "cannot be the name"),
+        ("web1: snapshot take x --memory", "does not run"),
+    ] {
+        let refusal = stage.refused(OTTO, line).await;
+        assert!(refusal.text.contains(why), "{line}: {refusal:?}");
+    }
+    for n in 2..32 {
+        stage.done(OTTO, &format!("web1: snapshot take n{n}")).await;
+    }
+    assert_eq!(stage.refused(OTTO, "web1: snapshot take more").await.reason, Reason::Limit);
+}
+
+#[tokio::test]
+async fn a_machine_that_runs_goes_back_only_to_what_fits() {
+    let stage = with_disk().await;
+    stage.done(ANN, "web1: start").await;
+    stage.done(ANN, "web1: snapshot take disks").await;
+    stage.done(ANN, "web1: snapshot take all --memory").await;
+    let no = stage::refused(stage.yes(ANN, "web1: snapshot revert disks").await);
+    assert!(no.text.contains("no memory to go on from"), "{no:?}");
+    done(stage.yes(ANN, "web1: snapshot revert all").await);
+    assert_eq!(stage.state("web1"), "running");
+    stage.done(ANN, "web1: disk create more 1G").await;
+    let no = stage::refused(stage.yes(ANN, "web1: snapshot revert all").await);
+    assert!(no.text.contains("not made as it was then"), "{no:?}");
+    done(stage.yes(ANN, "web1: kill").await);
+    let said = done(stage.yes(ANN, "web1: snapshot revert all").await);
+    assert!(said.contains("its memory of then is there"), "{said}");
+}
+
+#[tokio::test]
+async fn a_clone_has_its_own_identity_and_its_base_goes_with_the_last_that_stands_on_it() {
+    let stage = with_disk().await;
+    stage.done(ANN, "web1: clone web2").await;
+    stage.done(ANN, "web2: clone web3").await;
+    stage.done(ANN, "web1: clone web4 --full").await;
+    assert_ne!(stage.id("web1"), stage.id("web2"));
+    let bases = || fs::read_dir(stage.folder.path().join("state/bases")).unwrap().count();
+    assert_eq!(bases(), 2);
+    for (machine, thin) in [("web1", true), ("web2", true), ("web3", true), ("web4", false)] {
+        let list = stage.done(ANN, &format!("{machine}: disk list")).await;
+        assert_eq!(list.contains("thin copy of"), thin, "{machine}: {list}");
+    }
+    let no = stage.refused(ANN, "web1: clone web2").await;
+    assert_eq!(no.reason, Reason::Conflict);
+    stage.done(ANN, "web1: snapshot take a").await;
+    let no = stage.refused(ANN, "web1: clone web5").await;
+    assert!(no.sentence().contains("--full"), "{no:?}");
+    stage.done(ANN, "web1: start").await;
+    assert!(stage.refused(ANN, "web1: clone web5 --full").await.text.contains("runs"));
+}
+
+#[tokio::test]
+async fn nothing_starts_while_its_disks_are_worked_on() {
+    let stage = with_disk().await;
+    let hour = Duration::from_secs(3600);
+    stage.faults().slow(hour);
+    let (tell, mut told) = tokio::sync::mpsc::channel(1);
+    let agent = stage.agent.clone();
+    let mut clone = asked(ANN, "web1: clone web2 --full");
+    clone.patience = 2 * hour;
+    let cloning = tokio::spawn(async move { agent.ask(clone, Some(tell)).await });
+    assert_eq!(told.recv().await.as_deref(), Some("web2 is being made from web1."));
+    for line in ["web1: start", "web1: disk create x 1G", "web1: snapshot take b"] {
+        let refusal = stage.refused(ANN, line).await;
+        assert!(refusal.text.contains("Something is being done to the disks of web1"), "{line}: {refusal:?}");
+    }
+    let no = stage::refused(stage.yes(ANN, "web1: delete").await);
+    assert!(no.text.contains("Something is being done"), "{no:?}");
+    stage.faults().slow(Duration::ZERO);
+    tokio::time::pause();
+    tokio::time::advance(hour).await;
+    tokio::time::resume();
+    done(cloning.await.unwrap());
+    stage.done(ANN, "web1: start").await;
+}

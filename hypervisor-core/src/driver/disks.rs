@@ -1,0 +1,75 @@
+//! Disks of a machine, while it runs and while it does not.
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+
+use super::{DriverError, Launch};
+use crate::definition::{Disk, DiskFormat};
+
+/// A disk as it is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskSeen {
+    /// Its name in the definition.
+    pub name: String,
+    /// What its file is; `None` where it cannot be read.
+    pub file: Option<DiskFile>,
+    /// The machine runs and has it.
+    pub plugged: bool,
+}
+
+/// What a disk's file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskFile {
+    /// As large as the guest sees it, in bytes.
+    pub size_bytes: u64,
+    /// What the file takes now, in bytes.
+    pub used_bytes: u64,
+    /// The file it is a thin copy of.
+    pub backing: Option<PathBuf>,
+}
+
+/// How far long work is, in hundredths. Called now and then, not for each.
+pub type Progress<'a> = &'a (dyn Fn(u8) + Send + Sync);
+
+/// Disks of a machine. What is said of files holds for those of machines that do not run; the file of
+/// one that runs is its own, and only [`Disks::list`], [`Disks::resize`], [`Disks::attach`] and
+/// [`Disks::detach`] are asked of it.
+#[async_trait]
+pub trait Disks: Send + Sync {
+    /// The disks of its definition, in their order.
+    async fn list(&self, launch: &Launch) -> Result<Vec<DiskSeen>, DriverError>;
+
+    /// What a file is that is no disk of a machine that runs.
+    async fn file(&self, path: &Path, format: DiskFormat) -> Result<DiskFile, DriverError>;
+
+    /// Makes an empty one. [`DriverError::Unfit`] if there is a file of that name; nothing is left of
+    /// one that could not be made.
+    async fn create(&self, path: &Path, format: DiskFormat, size_bytes: u64) -> Result<(), DriverError>;
+
+    /// Gives it to the machine, which runs, at once; fine if it has it.
+    /// [`DriverError::NotRunning`] if it does not: then it gets it at its next start, by its definition.
+    async fn attach(&self, launch: &Launch, disk: &Disk) -> Result<(), DriverError>;
+
+    /// Takes it from the machine, which runs, once its guest has let go of it; fine if it has none of
+    /// that name. [`DriverError::Unfit`] if the guest does not let go: then it stays.
+    async fn detach(&self, launch: &Launch, name: &str) -> Result<(), DriverError>;
+
+    /// Makes it larger; the guest of a machine that runs is told. Never smaller:
+    /// [`DriverError::Unfit`].
+    async fn resize(&self, launch: &Launch, name: &str, size_bytes: u64) -> Result<(), DriverError>;
+
+    /// Makes `path` a thin copy of `base`, which must stay as it is from then on.
+    async fn overlay(&self, base: &Path, path: &Path) -> Result<(), DriverError>;
+
+    /// Makes `path` a whole copy of the disk, without its snapshots, that needs no other file. Nothing
+    /// is left of one that was not finished.
+    async fn copy(&self, disk: &Disk, path: &Path, progress: Progress<'_>) -> Result<(), DriverError>;
+
+    /// Refuses a stranger's file that would lead to further ones: [`DriverError::Unfit`]. Opens none of
+    /// them.
+    fn stands_alone(&self, path: &Path, format: DiskFormat) -> Result<(), DriverError>;
+
+    /// The file that this one is a thin copy of. Reads no more than its beginning, and follows nothing.
+    fn backing(&self, path: &Path) -> Option<PathBuf>;
+}
