@@ -20,3 +20,4 @@ mod roles;
 mod screen;
 mod server_dies;
 mod slixmpp;
+mod storage;

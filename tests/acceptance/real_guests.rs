@@ -10,36 +10,36 @@ use skerry_tests::{
 const BOOTED: &str = "skerry guest ready";
 
 /// The machine web1 of a lab, and who asks it.
-struct Guest {
-    client: Client,
-    jid: String,
+pub struct Guest {
+    pub client: Client,
+    pub jid: String,
     /// Before the verb in a node.
-    node: &'static str,
+    pub node: &'static str,
 }
 
 impl Guest {
-    async fn of(lab: &Lab, role: &str) -> Self {
+    pub async fn of(lab: &Lab, role: &str) -> Self {
         let machine = &lab.record.machines[0];
         let node = if machine.jid == machine.host { "machine/web1/" } else { "" };
         Self { client: lab.client(role).await.unwrap(), jid: machine.jid.clone(), node }
     }
 
-    async fn ask(&self, verb: &str, argv: &[&str]) -> AdhocCommand {
+    pub async fn ask(&self, verb: &str, argv: &[&str]) -> AdhocCommand {
         self.client.command(&self.jid, &format!("{}{verb}", self.node), argv).await.unwrap()
     }
 
     /// What the note of the answer says.
-    async fn says(&self, verb: &str, argv: &[&str]) -> String {
+    pub async fn says(&self, verb: &str, argv: &[&str]) -> String {
         self.ask(verb, argv).await.note.unwrap().text
     }
 
-    async fn state(&self) -> String {
+    pub async fn state(&self) -> String {
         self.ask("status", &[]).await.json.unwrap()["state"].as_str().unwrap().to_owned()
     }
 
     /// Reads the console until the guest has said that its shell can be used. In between an empty line
     /// is typed, which the host answers when the guest has been quiet for a moment.
-    async fn booted(&self) {
+    pub async fn booted(&self) {
         for _ in 0..600 {
             if self.says("console", &["--lines=500"]).await.contains(BOOTED) {
                 return;
