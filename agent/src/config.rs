@@ -59,6 +59,9 @@ pub struct Config {
     /// What machines are made from, by name.
     #[serde(default)]
     pub images: BTreeMap<String, Image>,
+    /// Which files definitions may name.
+    #[serde(default)]
+    pub files: FilesSection,
     /// How to log.
     #[serde(default)]
     pub log: LogSection,
@@ -151,6 +154,14 @@ impl Default for TrashSection {
     fn default() -> Self {
         Self { keep: Duration::from_secs(7 * 24 * 3600) }
     }
+}
+
+/// `[files]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct FilesSection {
+    /// Folders with files that a definition may name: disks, CDs, kernels.
+    pub allow: Vec<PathBuf>,
 }
 
 /// `[images.NAME]`: a kernel, booted directly, or a disk, of which a machine gets an overlay.
@@ -268,6 +279,11 @@ impl Config {
         {
             let what = format!("\"{driver}\" is not among drivers.enabled; add it there");
             return Err(self.wrong("drivers.default", what));
+        }
+        if let Some(missing) =
+            self.files.allow.iter().find(|folder| !folder.is_absolute() || !folder.is_dir())
+        {
+            return Err(self.wrong("files.allow", format!("there is no folder {}", missing.display())));
         }
         self.images.iter().try_for_each(|(name, image)| self.check_image(name, image))
     }

@@ -32,6 +32,7 @@ pub(crate) use self::{
     clone::unclone,
     console::said as console_error,
     create::{image_lines, unbuild},
+    define::asked as asked_of,
     host::{host_memory_mib, load},
     show::observe,
     trash::{empty_trash, house},

@@ -6,6 +6,7 @@
 //! commit, and what must be told in the order it was stored ([`Store::run_then`]) is told by the
 //! thread itself, right after it.
 
+pub(crate) mod definitions;
 pub(crate) mod events;
 pub(crate) mod machines;
 pub(crate) mod schema;

@@ -17,7 +17,7 @@ pub use self::{
     difference::{Difference, Effective, differences},
     disk::{Bus, Cache, Disk, DiskFormat, Limits, Media},
     error::DefinitionError,
-    nic::{Forward, ForwardError, Mac, MacError, Network, Nic, NicModel, Protocol},
+    nic::{Forward, ForwardError, Mac, MacError, Network, Nic, NicModel, NicWordError, Protocol, say_nic},
     size::{Size, SizeError},
 };
 

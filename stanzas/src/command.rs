@@ -183,7 +183,8 @@ macro_rules! each_command {
     ($then:ident) => {
         $then! {
             machine::Start, machine::Shutdown, machine::Kill, machine::Reboot, machine::Reset,
-            machine::Pause, machine::Resume, machine::Status, machine::Define, machine::Rename,
+            machine::Pause, machine::Resume, machine::Status, machine::Define,
+            machine::DefinitionList, machine::DefinitionRevert, machine::Rename,
             machine::Label, machine::Autostart, machine::Protect, machine::Log, machine::Console,
             machine::Send, machine::Screenshot, machine::Watch, machine::Type, machine::Key,
             machine::DiskList, machine::DiskCreate, machine::DiskAttach,

@@ -132,7 +132,7 @@ fn field(argument: &Argument, choices: Vec<String>, present: Option<String>) -> 
     };
     let kind = match &argument.takes {
         Takes::Switch => FieldType::Boolean,
-        _ if argument.many => FieldType::TextMulti,
+        _ if argument.many || argument.takes == Takes::Lines => FieldType::TextMulti,
         _ if !choices.is_empty() => FieldType::ListSingle,
         Takes::Address => FieldType::JidSingle,
         _ => FieldType::TextSingle,
@@ -140,7 +140,14 @@ fn field(argument: &Argument, choices: Vec<String>, present: Option<String>) -> 
     let mut field = Field::new(&argument.name, kind.clone());
     field.label = Some(argument.help.clone());
     field.required = argument.required;
-    field.values.extend(present.or_else(|| argument.default.clone()).map(|value| safe_value(&value)));
+    let value = present.or_else(|| argument.default.clone()).map(|value| safe_value(&value));
+    match value {
+        // A value a line, as XEP-0004 has it.
+        Some(value) if argument.takes == Takes::Lines => {
+            field.values.extend(value.lines().map(str::to_owned));
+        }
+        value => field.values.extend(value),
+    }
     match kind {
         FieldType::Boolean if field.values.is_empty() => field.values.push("0".into()),
         FieldType::ListSingle => offer(&mut field, choices),

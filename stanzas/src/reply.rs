@@ -35,8 +35,8 @@ pub use host::{
     Whoami,
 };
 pub use machine::{
-    Adoption, Changed, ConsoleOutput, Defined, LogLine, LogLines, MachineLine, MachineList, MachineStatus,
-    Removed,
+    Adoption, Changed, ConsoleOutput, Defined, DefinitionHistory, DefinitionLine, LogLine, LogLines,
+    MachineLine, MachineList, MachineStatus, Redefined, Removed,
 };
 pub use screen::{PNG, ScreenPicture, Typed};
 pub use storage::{DiskLine, DiskList, SnapshotLine, SnapshotList, SnapshotTree};

@@ -8,6 +8,7 @@
 
 mod bench;
 mod cases;
+mod devices;
 mod fake;
 mod qemu;
 mod qemu_only;

@@ -7,10 +7,10 @@ use skerry_stanzas::{
     command::{COMMANDS, Command, Declaration, host, machine},
     each_command,
     reply::{
-        Adoption, Changed, ConsoleOutput, Defined, DiskLine, DiskList, DriverLine, DriverList, HostStatus,
-        ImageLine, ImageList, LogLine, LogLines, MachineLine, MachineList, MachineStatus, PNG, Removed,
-        Reply, ScreenPicture, SnapshotLine, SnapshotList, SnapshotTree, TrashLine, TrashList, Typed, Uptime,
-        Verdict, Version, Whoami,
+        Adoption, Changed, ConsoleOutput, Defined, DefinitionHistory, DefinitionLine, DiskLine, DiskList,
+        DriverLine, DriverList, HostStatus, ImageLine, ImageList, LogLine, LogLines, MachineLine,
+        MachineList, MachineStatus, PNG, Redefined, Removed, Reply, ScreenPicture, SnapshotLine,
+        SnapshotList, SnapshotTree, TrashLine, TrashList, Typed, Uptime, Verdict, Version, Whoami,
     },
 };
 
@@ -85,9 +85,20 @@ fn of_machines() -> Vec<Example> {
         }),
         example(Defined {
             name: "web1".into(),
-            changed: vec!["memory is 1 GiB".into()],
-            effective: "at the next start".into(),
+            changed: vec![Redefined {
+                what: "memory: 512M → 1G".into(),
+                effective: "at the next start".into(),
+            }],
             toml: "vcpus = 1\nmemory_mib = 1024\n".into(),
+        }),
+        example(DefinitionHistory {
+            name: "web1".into(),
+            definitions: vec![DefinitionLine {
+                number: 2,
+                at: at.parse().unwrap(),
+                who: ann.into(),
+                what: "memory: 512M → 1G".into(),
+            }],
         }),
         example(LogLines {
             entries: vec![LogLine {

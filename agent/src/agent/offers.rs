@@ -123,6 +123,7 @@ impl Agent {
             ("define", "memory") => Some(format!("{}M", record.definition.memory_mib)),
             ("define", "vcpus") => Some(record.definition.vcpus.to_string()),
             ("define", "note") => record.definition.note.clone(),
+            ("define", "toml") => Some(record.definition.to_toml()),
             ("define", "cmdline") => match &record.definition.boot {
                 Boot::Kernel { cmdline, .. } => Some(cmdline.clone()),
                 Boot::Disk => None,

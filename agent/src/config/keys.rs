@@ -2,13 +2,14 @@
 
 use toml::{Table, Value};
 
-const TOP: &[&str] = &["name", "state", "link", "roles", "drivers", "trash", "images", "log"];
+const TOP: &[&str] = &["name", "state", "link", "roles", "drivers", "trash", "images", "files", "log"];
 const IMAGE: &[&str] = &["kernel", "initrd", "cmdline", "disk", "about"];
 const SECTIONS: &[(&str, &[&str])] = &[
     ("link", &["kind", "jid", "server", "secret_file", "tls", "ca"]),
     ("roles", &["admin", "operator", "viewer"]),
     ("drivers", &["enabled", "default"]),
     ("trash", &["keep"]),
+    ("files", &["allow"]),
     ("log", &["format"]),
 ];
 

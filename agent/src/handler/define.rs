@@ -1,64 +1,129 @@
-//! Define: show what a machine is made of, or change it.
+//! Define: show what a machine is made of, change it, or make it again of what it was made of before.
+
+mod files;
 
 use hypervisor_core::{
-    definition::{Boot, Definition, DefinitionError, Effective, Size, SizeError, differences},
+    definition::{
+        Boot, Definition, DefinitionError, Difference, Effective, Size, SizeError, differences, say_nic,
+    },
     lifecycle::State,
 };
 use skerry_stanzas::{
     command::machine,
     refusal::{Reason, Refusal},
-    reply::Defined,
+    reply::{Defined, DefinitionHistory, DefinitionLine, Redefined},
 };
 
 use super::{Handle, edit::edit};
-use crate::{agent::Agent, dispatch::Job, machine::Edit};
+use crate::{
+    agent::Agent,
+    dispatch::Job,
+    machine::{Edit, Record},
+    store::definitions,
+};
 
 impl Handle<machine::Define> for Agent {
     async fn handle(&self, job: &Job, command: machine::Define) -> Result<Defined, Refusal> {
-        let mut record = job.machine()?.record();
-        let mut definition = record.definition.clone();
-        change(&mut definition, &command)?;
+        let machine = job.machine()?;
+        let record = machine.record();
+        let definition = asked(&record.definition, &command)?;
         checked(&definition)?;
-        let found = differences(&record.definition, &definition);
-        let changed: Vec<String> = found.iter().map(|one| one.words.clone()).collect();
-        if !changed.is_empty() {
-            let edited = edit(job, Edit::Define(Box::new(definition), changed.join(", "))).await?;
-            record = edited.record;
-        }
-        let runs = !matches!(record.state, State::Stopped(_) | State::Failed(_) | State::Saved);
-        let latest = found.iter().map(|one| one.effective).max().unwrap_or(Effective::Now);
-        let effective = if runs { latest } else { Effective::Now };
-        Ok(Defined {
-            name: record.name.to_string(),
-            changed,
-            effective: effective.words().into(),
-            toml: record.definition.to_toml(),
-        })
+        files::check(&self.config(), &machine.card.folder, &record.definition, &definition).await?;
+        define(job, &record, definition).await
     }
 }
 
-/// Makes the changes asked for.
-fn change(definition: &mut Definition, command: &machine::Define) -> Result<(), Refusal> {
-    if let Some(memory) = &command.memory {
-        definition.memory_mib = memory_mib(memory)?;
+impl Handle<machine::DefinitionList> for Agent {
+    async fn handle(
+        &self,
+        job: &Job,
+        _command: machine::DefinitionList,
+    ) -> Result<DefinitionHistory, Refusal> {
+        let record = job.machine()?.record();
+        let id = record.id;
+        let kept = self.inner.store.run(move |connection| definitions::list(connection, id)).await?;
+        let lines = kept.into_iter().map(|kept| {
+            let definitions::Kept { number, at, who, what } = kept;
+            DefinitionLine { number, at, who, what }
+        });
+        Ok(DefinitionHistory { name: record.name.to_string(), definitions: lines.collect() })
     }
-    if let Some(vcpus) = command.vcpus {
-        definition.vcpus = vcpus;
+}
+
+impl Handle<machine::DefinitionRevert> for Agent {
+    async fn handle(&self, job: &Job, command: machine::DefinitionRevert) -> Result<Defined, Refusal> {
+        let record = job.machine()?.record();
+        let (id, number) = (record.id, command.number);
+        let found = self.inner.store.run(move |connection| definitions::one(connection, id, number)).await?;
+        let definition = found.ok_or_else(|| {
+            let text = format!("{} had no definition {number}, or it is no longer kept.", record.name);
+            Refusal::new(Reason::NotFound, text)
+                .field("number")
+                .hint("\"definition list\" shows those there are.")
+        })?;
+        // Its files were looked at when it was defined: what may be named now is not asked again.
+        checked(&definition)?;
+        define(job, &record, definition).await
     }
-    if let Some(note) = &command.note {
-        definition.note = Some(note.clone()).filter(|note| !note.is_empty());
+}
+
+/// Makes it so, and says what is different and from when on.
+async fn define(job: &Job, record: &Record, definition: Definition) -> Result<Defined, Refusal> {
+    let found = differences(&record.definition, &definition);
+    let name = record.name.to_string();
+    let toml = definition.to_toml();
+    if !found.is_empty() {
+        let words: Vec<&str> = found.iter().map(|one| one.words.as_str()).collect();
+        edit(job, Edit::Define(Box::new(definition), words.join(", "))).await?;
     }
-    match (&command.cmdline, &mut definition.boot) {
-        (None, _) => Ok(()),
-        (Some(new), Boot::Kernel { cmdline, .. }) => {
-            cmdline.clone_from(new);
-            Ok(())
+    let runs = !matches!(record.state, State::Stopped(_) | State::Failed(_) | State::Saved);
+    let changed = found.into_iter().map(|Difference { words, effective }| {
+        let effective = if runs { effective } else { Effective::Now };
+        Redefined { what: words, effective: effective.words().into() }
+    });
+    Ok(Defined { name, changed: changed.collect(), toml })
+}
+
+/// What it is to be made of: first the whole of it, where that is given, then each thing alone. What is
+/// given as it is now says nothing: a form is sent back with all its fields, also those nobody touched.
+pub(crate) fn asked(now: &Definition, command: &machine::Define) -> Result<Definition, Refusal> {
+    let machine::Define { memory, vcpus, cmdline, note, nic, toml } = command;
+    let mut asked = match toml {
+        Some(toml) => Definition::from_toml(&toml.0).map_err(|error| wrong(&error).field("toml"))?,
+        None => now.clone(),
+    };
+    if let Some(memory_mib) = memory.as_deref().map(memory_mib).transpose()?
+        && memory_mib != now.memory_mib
+    {
+        asked.memory_mib = memory_mib;
+    }
+    if let Some(vcpus) = vcpus.filter(|vcpus| *vcpus != now.vcpus) {
+        asked.vcpus = vcpus;
+    }
+    if let Some(note) = note {
+        let note = Some(note.clone()).filter(|note| !note.is_empty());
+        if note != now.note {
+            asked.note = note;
         }
-        (Some(_), Boot::Disk) => {
-            let text = "It boots from a disk, which brings its own command line.";
-            Err(Refusal::new(Reason::Conflict, text).field("cmdline"))
+    }
+    if let Some(new) = cmdline {
+        match (&mut asked.boot, &now.boot) {
+            (_, Boot::Kernel { cmdline, .. }) if cmdline == new => {}
+            (Boot::Kernel { cmdline, .. }, _) => cmdline.clone_from(new),
+            (Boot::Disk, _) => {
+                let text = "It boots from a disk, which brings its own command line.";
+                return Err(Refusal::new(Reason::Conflict, text).field("cmdline"));
+            }
         }
     }
+    for word in nic {
+        say_nic(&mut asked.nics, word).map_err(|error| {
+            Refusal::new(Reason::BadRequest, format!("nic: {error}."))
+                .field("nic")
+                .hint("Such as: define nic=forward=8080:80, or nic=lan,bridge=br0")
+        })?;
+    }
+    Ok(asked)
 }
 
 /// Reads a size of memory.
@@ -70,11 +135,13 @@ pub(super) fn memory_mib(text: &str) -> Result<u64, Refusal> {
 
 /// Refuses a definition that cannot be.
 pub(super) fn checked(definition: &Definition) -> Result<(), Refusal> {
-    definition.check().map_err(|error: DefinitionError| {
-        let refusal = Refusal::new(Reason::BadRequest, format!("That cannot be: {error}."));
-        match error.field() {
-            Some(field) => refusal.field(field),
-            None => refusal,
-        }
-    })
+    definition.check().map_err(|error| wrong(&error))
+}
+
+fn wrong(error: &DefinitionError) -> Refusal {
+    let refusal = Refusal::new(Reason::BadRequest, format!("That cannot be: {error}."));
+    match error.field() {
+        Some(field) => refusal.field(field),
+        None => refusal,
+    }
 }

@@ -4,11 +4,13 @@
 mod storage;
 
 use hypervisor_core::{
+    definition::Definition,
     lifecycle::{State, Wanted},
     machine::MachineId,
 };
 use serde_json::Value;
 use skerry_stanzas::{
+    command::machine,
     refusal::{Reason, Refusal},
     reply::Reply as _,
 };
@@ -16,9 +18,9 @@ use skerry_stanzas::{
 use super::{Accepted, Open, Outcome};
 use crate::{
     agent::Agent,
-    handler::{unadopt, unbuild},
+    handler::{asked_of, unadopt, unbuild},
     machine::{Record, wording},
-    store::{StoreError, events::Happening},
+    store::{StoreError, definitions, events::Happening},
 };
 
 /// What looking showed.
@@ -97,6 +99,7 @@ async fn found(agent: &Agent, accepted: &Accepted, record: Option<&Record>) -> R
         "machine.protect" => seen(is_on(&accepted.args) == Some(record.protected)),
         "machine.label" => seen(labelled(&accepted.args, &record.labels)),
         "machine.define" => seen(is_defined(&accepted.args, record)),
+        "machine.definition-revert" => seen(is_reverted(agent, &accepted.args, record).await?),
         "machine.delete" => Found::Undone,
         "host.create" => created(&accepted.args, record),
         "host.adopt" => Found::Finished,
@@ -132,19 +135,32 @@ fn labelled(args: &Value, labels: &[String]) -> bool {
         && words("remove").iter().all(|label| !labels.contains(label))
 }
 
+/// Whether asking for it again would change nothing.
 fn is_defined(args: &Value, record: &Record) -> bool {
-    use hypervisor_core::definition::{Boot, Size};
-    let text = |key: &str| args.get(key).and_then(Value::as_str);
-    let memory = text("memory").and_then(|size| size.parse::<Size>().and_then(Size::mib).ok());
-    let vcpus = args.get("vcpus").and_then(Value::as_u64);
-    let cmdline = match &record.definition.boot {
-        Boot::Kernel { cmdline, .. } => Some(cmdline.as_str()),
-        Boot::Disk => None,
+    let text = |key: &str| args.get(key).and_then(Value::as_str).map(str::to_owned);
+    let vcpus = args.get("vcpus").and_then(Value::as_u64).and_then(|vcpus| vcpus.try_into().ok());
+    let nic = args.get("nic").and_then(|list| serde_json::from_value(list.clone()).ok());
+    let asked = machine::Define {
+        memory: text("memory"),
+        vcpus,
+        cmdline: text("cmdline"),
+        note: text("note"),
+        nic: nic.unwrap_or_default(),
+        toml: None,
     };
-    memory.is_none_or(|memory| memory == record.definition.memory_mib)
-        && vcpus.is_none_or(|vcpus| vcpus == u64::from(record.definition.vcpus))
-        && text("cmdline").is_none_or(|asked| Some(asked) == cmdline)
-        && text("note").is_none_or(|asked| asked == record.definition.note.as_deref().unwrap_or_default())
+    let now = &record.definition;
+    let alone = asked_of(now, &asked).is_ok_and(|definition| definition == *now);
+    let Some(toml) = text("toml") else { return alone };
+    // What was given besides the whole of it is in it by now.
+    let whole = Definition::from_toml(&toml).ok();
+    whole.and_then(|whole| asked_of(&whole, &asked).ok()).is_some_and(|definition| definition == *now)
+}
+
+async fn is_reverted(agent: &Agent, args: &Value, record: &Record) -> Result<bool, StoreError> {
+    let Some(number) = args.get("number").and_then(Value::as_u64) else { return Ok(false) };
+    let id = record.id;
+    let found = agent.inner.store.run(move |connection| definitions::one(connection, id, number)).await?;
+    Ok(found.as_ref() == Some(&record.definition))
 }
 
 /// How the entry is closed, and what the event is called.

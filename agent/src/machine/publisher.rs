@@ -10,7 +10,7 @@ use crate::{
     agent::{Announcement, Event},
     machines::Machines,
     store::{
-        Store, StoreError,
+        Store, StoreError, definitions,
         events::{self, Happening},
         machines as rows,
     },
@@ -58,6 +58,8 @@ impl Publisher {
         next.generation = before.generation + 1;
         let next = Arc::new(next);
         let renamed_from = (next.name != before.name).then(|| before.name.clone());
+        let redefined = next.definition != before.definition;
+        let (who, what) = (change.by.clone().unwrap_or_default(), change.sentence.clone());
         let happening = happening(&next, change);
         let (stored, card) = (Arc::clone(&next), Arc::clone(card));
         let tell = self.teller();
@@ -66,6 +68,9 @@ impl Publisher {
             .run_then(
                 move |connection| {
                     rows::update(connection, &stored)?;
+                    if redefined {
+                        definitions::append(connection, stored.id, &who, &what, &stored.definition)?;
+                    }
                     events::append(connection, happening)
                 },
                 move |event| {

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, types::Value};
 use serde::{Serialize, de::DeserializeOwned};
 use unicode_security::skeleton;
 
-use super::StoreError;
+use super::{StoreError, definitions};
 use crate::machine::Record;
 
 const COLUMNS: &str = "id, name, definition, driver, wanted, state, generation, labels, autostart, protected, \
@@ -73,7 +73,7 @@ pub(crate) fn insert(connection: &Connection, record: &Record) -> Result<(), Sto
                  :autostart, :protected, :created_at, :created_by)",
         )?
         .execute(&*named(&columns))?;
-    Ok(())
+    definitions::append(connection, record.id, &record.created_by, "created", &record.definition)
 }
 
 /// Writes what may have changed of a machine.
@@ -134,7 +134,7 @@ pub(crate) fn purge(connection: &Connection, id: MachineId) -> Result<(), StoreE
     connection
         .prepare_cached("DELETE FROM machines WHERE id = ?1 AND deleted_at IS NOT NULL")?
         .execute([id.to_string()])?;
-    Ok(())
+    definitions::forget(connection, id)
 }
 
 /// The name of the machine that has this name, or one that looks like it.

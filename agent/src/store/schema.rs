@@ -7,8 +7,8 @@ use rusqlite::Connection;
 use super::StoreError;
 
 /// Step `n` leads from version `n` to `n + 1`. A step that was released is never changed.
-const STEPS: &[&str] =
-    &["CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+const STEPS: &[&str] = &[
+    "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 
      CREATE TABLE machines (
          id TEXT PRIMARY KEY,
@@ -66,7 +66,20 @@ const STEPS: &[&str] =
          node TEXT NOT NULL,
          jid TEXT NOT NULL,
          PRIMARY KEY (target, node, jid)
-     ) STRICT, WITHOUT ROWID;"];
+     ) STRICT, WITHOUT ROWID;",
+    // What machines were made of, the present included; those of before begin with what they have.
+    "CREATE TABLE definitions (
+         machine TEXT NOT NULL,
+         number INTEGER NOT NULL,
+         at TEXT NOT NULL,
+         who TEXT NOT NULL,
+         what TEXT NOT NULL,
+         definition TEXT NOT NULL,
+         PRIMARY KEY (machine, number)
+     ) STRICT, WITHOUT ROWID;
+     INSERT INTO definitions
+         SELECT id, 1, created_at, created_by, 'the first known', definition FROM machines;",
+];
 
 /// Opens the file, checks it, and brings it to the newest version.
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {

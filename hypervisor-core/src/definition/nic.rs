@@ -1,9 +1,12 @@
 //! The network interfaces of a machine.
 
+mod word;
+
 use std::{fmt, net::Ipv4Addr, num::NonZeroU16, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use self::word::{NicWordError, say as say_nic};
 use crate::machine::MachineId;
 
 /// A network interface.
@@ -97,6 +100,12 @@ impl Nic {
     /// life, and another in every other machine.
     pub fn address(&self, id: MachineId) -> Mac {
         self.mac.unwrap_or_else(|| Mac::made(id, &self.name))
+    }
+
+    /// What the host's end of it is called, where that is an interface of the host's.
+    pub fn interface(&self, id: MachineId) -> String {
+        let [_, _, a, b, c, d] = Mac::made(id, &self.name).bytes();
+        format!("sk{a:02x}{b:02x}{c:02x}{d:02x}")
     }
 }
 

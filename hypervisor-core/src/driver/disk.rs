@@ -25,6 +25,27 @@ pub struct Described {
     /// The file it is a thin copy of.
     #[serde(rename = "full-backing-filename", default)]
     pub image: Option<String>,
+    #[serde(default)]
+    format_specific: FormatSpecific,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct FormatSpecific {
+    data: Qcow2Header,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct Qcow2Header {
+    data_file: Option<String>,
+}
+
+impl Described {
+    /// The file with what it holds, where that is another one (qcow2 allows it).
+    pub fn data_file(&self) -> Option<&str> {
+        self.format_specific.data.data_file.as_deref()
+    }
 }
 
 /// Makes `path` a thin copy of `image`, which is only read from then on and must stay as it is.

@@ -13,6 +13,7 @@
 
 mod adopting;
 mod arguments;
+mod bridges;
 mod console;
 mod disks;
 mod finding;

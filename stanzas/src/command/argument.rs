@@ -20,6 +20,21 @@ pub enum Takes {
     Address,
     /// Any line of text.
     Text,
+    /// Text of several lines: see [`Lines`].
+    Lines,
+}
+
+/// Text of several lines, as the value of an argument.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(transparent)]
+pub struct Lines(pub String);
+
+impl std::str::FromStr for Lines {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
 }
 
 /// One argument of a command.
@@ -52,7 +67,7 @@ impl Argument {
             Takes::Whole => Some("a whole number".into()),
             Takes::Time => Some("a length of time, such as 90s or 5m".into()),
             Takes::Address => Some("an address, such as ann@example.org".into()),
-            Takes::Text => None,
+            Takes::Text | Takes::Lines => None,
         }
     }
 }
@@ -121,6 +136,8 @@ fn takes(arg: &clap::Arg, name: &str) -> Takes {
         Takes::Whole
     } else if kind == TypeId::of::<Duration>() {
         Takes::Time
+    } else if kind == TypeId::of::<Lines>() {
+        Takes::Lines
     } else if name == "who" {
         Takes::Address
     } else {

@@ -1,5 +1,6 @@
 //! The commands of a machine.
 
+mod definition;
 mod disks;
 mod screen;
 mod snapshots;
@@ -7,11 +8,12 @@ mod snapshots;
 use std::time::Duration;
 
 pub use self::{
+    definition::{Define, DefinitionList, DefinitionRevert},
     disks::{Bus, Clone, DiskAttach, DiskCreate, DiskDelete, DiskDetach, DiskList, DiskResize, Format},
     screen::{Key, Screenshot, Type, Watch},
     snapshots::{SnapshotDelete, SnapshotList, SnapshotRevert, SnapshotTake, SnapshotTree},
 };
-use crate::reply::{Changed, ConsoleOutput, Defined, LogLines, MachineStatus, Removed};
+use crate::reply::{Changed, ConsoleOutput, LogLines, MachineStatus, Removed};
 
 declare! {
     /// Start the machine
@@ -90,29 +92,6 @@ declare! {
     "status" Machine Read Viewer -> MachineStatus,
     ALIASES = &["info", "state"],
     EXAMPLES = &[("status", "ask how it is")],
-}
-
-declare! {
-    /// Show the definition, or change it
-    Define {
-        /// Memory, such as 512M or 2G
-        #[arg(long, value_name = "SIZE")]
-        pub memory: Option<String>,
-        /// Number of virtual processors
-        #[arg(long, value_name = "N")]
-        pub vcpus: Option<u32>,
-        /// Kernel command line, for a machine that boots a kernel directly
-        #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-        #[arg(num_args = 0..=1, default_missing_value = "")]
-        pub cmdline: Option<String>,
-        /// A note for people; empty takes it away
-        #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-        #[arg(num_args = 0..=1, default_missing_value = "")]
-        pub note: Option<String>,
-    }
-    "define" Machine Change Admin -> Defined,
-    ALIASES = &["edit", "definition"],
-    EXAMPLES = &[("define", "show the definition"), ("define memory=1G vcpus=2", "change it")],
 }
 
 declare! {

@@ -180,6 +180,7 @@ fn value(argument: &Argument) -> BoxedStrategy<String> {
         Takes::Whole => any::<u32>().prop_map(|number| number.to_string()).boxed(),
         Takes::Time => (1_u32..100_000).prop_map(|seconds| format!("{seconds}s")).boxed(),
         Takes::Address => Just("ann@example.org".to_owned()).boxed(),
+        Takes::Lines => "[a-z\\[]{1,9} = \"[ -~äß]{0,9}\"\n[ -~\t]{0,20}[a-z]".boxed(),
         Takes::Text => "[a-zäß☃0-9=\"'“’—#\\\\-][ -~äß☃“’—]{0,20}[a-z0-9=\"'-]".boxed(),
     }
 }

@@ -4,7 +4,10 @@ use xmpp_parsers::data_forms::{DataForm, DataFormType, Field};
 
 use super::{CONFIRM, MACHINE, NOT_CHOSEN};
 use crate::{
-    command::{Declaration, argument::Argument},
+    command::{
+        Declaration,
+        argument::{Argument, Takes},
+    },
     ns,
     refusal::{Reason, Refusal},
     words::canonical,
@@ -34,6 +37,13 @@ pub fn argv(declaration: &Declaration, form: &DataForm) -> Result<Vec<String>, R
         }
         seen.push(var);
         if field.values.as_slice() == [NOT_CHOSEN] {
+            continue;
+        }
+        if argument.takes == Takes::Lines {
+            let lines = field.values.join("\n");
+            if !lines.trim().is_empty() {
+                words.extend(canonical(argument, &lines)?);
+            }
             continue;
         }
         for value in values(argument, field)? {

@@ -95,14 +95,43 @@ reply! {
     }
 }
 reply! {
+    /// One change of a definition.
+    Redefined {
+        /// What, in words.
+        what: String,
+        /// When it takes effect: now, or at the next start.
+        effective: String,
+    }
+}
+reply! {
+    /// A definition a machine had.
+    DefinitionLine {
+        /// Its number.
+        number: u64,
+        /// Since when it is, or was, the machine's.
+        at: DateTime<Utc>,
+        /// Who made it so.
+        who: String,
+        /// What was changed then.
+        what: String,
+    }
+}
+reply! {
+    /// The definitions a machine had, oldest first; the last is the one it has.
+    DefinitionHistory {
+        /// Its name.
+        name: String,
+        /// The definitions.
+        definitions: Vec<DefinitionLine>,
+    }
+}
+reply! {
     /// The definition of a machine.
     Defined {
         /// Its name.
         name: String,
-        /// What was changed, in words; empty when nothing was.
-        changed: Vec<String>,
-        /// When the changes take effect: now, or at the next start.
-        effective: String,
+        /// What was changed; empty when nothing was.
+        changed: Vec<Redefined>,
         /// The definition as TOML.
         toml: String,
     }
@@ -230,7 +259,23 @@ impl Reply for Defined {
         if self.changed.is_empty() {
             return format!("The definition of {}:\n```\n{}\n```", self.name, self.toml.trim_end());
         }
-        format!("{}: {}. In effect {}.", self.name, self.changed.join(", "), self.effective)
+        let same = self.changed.iter().all(|one| one.effective == self.changed[0].effective);
+        if same {
+            let words: Vec<&str> = self.changed.iter().map(|one| one.what.as_str()).collect();
+            return format!("{}: {}. In effect {}.", self.name, words.join(", "), self.changed[0].effective);
+        }
+        let lines = self.changed.iter().map(|one| format!("\n- {} (in effect {})", one.what, one.effective));
+        format!("{} is changed:{}", self.name, lines.collect::<String>())
+    }
+}
+
+impl Reply for DefinitionHistory {
+    fn text(&self) -> String {
+        let lines = self.definitions.iter().map(|one| {
+            let who = one.who.split('/').next().unwrap_or_default();
+            format!("- {}: {}, {who}: {}", one.number, measure::moment(one.at), safe_line(&one.what, 200))
+        });
+        lines.collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -379,19 +424,34 @@ mod tests {
 
     #[test]
     fn a_definition_is_shown_or_its_changes_are() {
-        let shown = Defined {
-            name: "web1".into(),
-            changed: vec![],
-            effective: "now".into(),
-            toml: "vcpus = 1\n".into(),
-        };
+        let shown = Defined { name: "web1".into(), changed: vec![], toml: "vcpus = 1\n".into() };
         assert_eq!(shown.text(), "The definition of web1:\n```\nvcpus = 1\n```");
-        let changed = Defined {
-            changed: vec!["memory 1 GiB".into(), "2 processors".into()],
-            effective: "at the next start".into(),
+        let change =
+            |what: &str, effective: &str| Redefined { what: what.into(), effective: effective.into() };
+        let next = "at the next start";
+        let changed = vec![change("memory: 512M → 1G", next), change("vcpus: 1 → 2", next)];
+        let changed = Defined { changed, ..shown.clone() };
+        assert_eq!(changed.text(), "web1: memory: 512M → 1G, vcpus: 1 → 2. In effect at the next start.");
+        let mixed = Defined {
+            changed: vec![change("vcpus: 1 → 2", next), change("note: none → \"x\"", "now")],
             ..shown
         };
-        assert_eq!(changed.text(), "web1: memory 1 GiB, 2 processors. In effect at the next start.");
+        assert_eq!(
+            mixed.text(),
+            "web1 is changed:\n- vcpus: 1 → 2 (in effect at the next start)\n- note: none → \"x\" (in effect now)"
+        );
+    }
+
+    #[test]
+    fn the_definitions_it_had_are_numbered() {
+        let definition = DefinitionLine {
+            number: 2,
+            at: at(0),
+            who: "ann@example.org/phone".into(),
+            what: "vcpus: 1 → 2".into(),
+        };
+        let history = DefinitionHistory { name: "web1".into(), definitions: vec![definition] };
+        assert_eq!(history.text(), "- 2: 1970-01-01 00:00 UTC, ann@example.org: vcpus: 1 → 2");
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::{
 
 /// The longest value of an argument, in bytes.
 pub(crate) const VALUE_BYTES_MAX: usize = 4096;
+/// The longest value of one that takes several lines, in bytes.
+const LINES_BYTES_MAX: usize = 64 * 1024;
 
 /// Reads the words after a verb: bare ones in the order of [`Declaration::positional`], `key=value`,
 /// `--key value`, `--key=value`, switches (`--start`, `start=yes`), many-valued arguments given
@@ -232,8 +234,16 @@ fn key_value(word: &str) -> Option<(&str, &str)> {
 pub(crate) fn canonical(argument: &Argument, value: &str) -> Result<Option<String>, Refusal> {
     let refuse = |text: String| Refusal::new(Reason::BadRequest, text).field(&argument.name);
     let name = &argument.name;
-    if value.len() > VALUE_BYTES_MAX {
-        return Err(refuse(format!("{name} is too long: at most {VALUE_BYTES_MAX} bytes.")));
+    let lines = argument.takes == Takes::Lines;
+    let bytes_max = if lines { LINES_BYTES_MAX } else { VALUE_BYTES_MAX };
+    if value.len() > bytes_max {
+        return Err(refuse(format!("{name} is too long: at most {bytes_max} bytes.")));
+    }
+    if lines {
+        if value.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+            return Err(refuse(format!("{name} must be text without control characters.")));
+        }
+        return Ok(Some(format!("--{name}={}", value.replace("\r\n", "\n"))));
     }
     if value.chars().any(char::is_control) {
         return Err(refuse(format!("{name} must be one line without control characters.")));

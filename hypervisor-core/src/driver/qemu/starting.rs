@@ -11,7 +11,7 @@ use tokio::{sync::oneshot, time::timeout};
 use super::{
     Shared, Slot,
     arguments::{self, Accel, CONSOLE, CONSOLE_LOG, CONTROL, disks},
-    console, finding,
+    bridges, console, finding,
     folder::{ERRORS_LOG, Folder, Note},
     process::Process,
     qmp::Client,
@@ -115,6 +115,7 @@ async fn bring_up(
     for disk in launch.definition.disks.iter().filter(|disk| disk.limits.is_some()) {
         qmp.ask("block_set_io_throttle", Some(disks::throttle(disk))).await?;
     }
+    bridges::connect(launch).await?;
     // Until now it was held still, so that those who follow the console miss nothing of it.
     qmp.ask("cont", None).await?;
     let kvm_failed = kvm.then(|| shared.kvm_failed.clone());

@@ -11,6 +11,11 @@ pub(super) fn complaint(errors: &str, words: &[String]) -> Option<String> {
         .lines()
         .map(|line| line.strip_prefix("qemu-system-x86_64: ").unwrap_or(line).trim())
         .find(|line| !line.is_empty() && !line.contains("warning: ") && !line.contains("info: "))?;
+    if line.contains("/dev/net/tun") && line.contains("not permitted") {
+        let why = "a NIC on a bridge takes the right to make network interfaces: the agent has to be root, \
+                   or to have CAP_NET_ADMIN";
+        return Some(why.into());
+    }
     let option = words.windows(2).map(|pair| format!("{} {}: ", pair[0], pair[1]));
     let bare = option.into_iter().find_map(|option| line.strip_prefix(option.as_str())).unwrap_or(line);
     Some(bare.strip_prefix("qemu: ").unwrap_or(bare).to_owned())

@@ -67,8 +67,14 @@ fn model(disk: &Disk) -> &'static str {
 pub(in super::super) fn throttle(disk: &Disk) -> Value {
     let Limits { iops, bytes_per_second } = disk.limits.unwrap_or_default();
     let (iops, bytes) = (iops.unwrap_or(0), bytes_per_second.unwrap_or(0));
+    let device = device(&disk.name);
+    let holder = match disk.bus {
+        // The PCI device is only the outside of it.
+        Bus::Virtio => format!("/machine/peripheral/{device}/virtio-backend"),
+        Bus::Scsi | Bus::Sata => device,
+    };
     json!({
-        "id": device(&disk.name),
+        "id": holder,
         "bps": bytes, "bps_rd": 0, "bps_wr": 0,
         "iops": iops, "iops_rd": 0, "iops_wr": 0,
     })

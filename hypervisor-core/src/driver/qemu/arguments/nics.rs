@@ -8,8 +8,8 @@ use crate::{
 /// Says all NICs of a machine.
 pub(super) fn say(launch: &Launch, say: &mut impl FnMut([&str; 2])) {
     for nic in &launch.definition.nics {
-        let Nic { name, model, network, boot_order, .. } = nic;
-        say(["-netdev", &end(name, network)]);
+        let Nic { name, model, boot_order, .. } = nic;
+        say(["-netdev", &end(nic, launch)]);
         let model = match model {
             NicModel::Virtio => "virtio-net-pci",
             NicModel::E1000e => "e1000e",
@@ -24,13 +24,17 @@ pub(super) fn say(launch: &Launch, say: &mut impl FnMut([&str; 2])) {
 }
 
 /// The host's end of it.
-fn end(name: &str, network: &Network) -> String {
-    match network {
+fn end(nic: &Nic, launch: &Launch) -> String {
+    let name = &nic.name;
+    match &nic.network {
         Network::User { forwards } => {
             let forwards: String = forwards.iter().map(forward).collect();
             format!("user,id=net-{name}{forwards}")
         }
-        Network::Bridge { name: bridge } => format!("bridge,id=net-{name},br={bridge}"),
+        // Which bridge it is put on is not QEMU's business: see bridges.rs.
+        Network::Bridge { .. } => {
+            format!("tap,id=net-{name},ifname={},script=no,downscript=no", nic.interface(launch.id))
+        }
     }
 }
 

@@ -96,7 +96,7 @@ fn nics_are_spelled_with_their_forwards() {
     ];
     let golden = "-netdev user,id=net-net1,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp:0.0.0.0:5353-:53|\
         -device virtio-net-pci,netdev=net-net1,id=nic-net1,mac=52:54:2e:da:ef:29,bootindex=1|\
-        -netdev bridge,id=net-net2,br=br0|\
+        -netdev tap,id=net-net2,ifname=sk2ec512fc,script=no,downscript=no|\
         -device e1000e,netdev=net-net2,id=nic-net2,mac=52:54:00:12:34:56|-kernel ";
     let after = after_ports(named(Definition { nics, ..kernel() }));
     assert!(after.starts_with(golden), "{after}");
@@ -141,7 +141,7 @@ fn disks_of_every_kind_are_spelled() {
 fn limits_are_said_as_qemu_counts_them() {
     let limits = Some(Limits { iops: Some(100), bytes_per_second: None });
     let disk = Disk { name: "a".into(), limits, ..Disk::new("/d/1", DiskFormat::Raw) };
-    let golden = r#"{"id":"dev-a","bps":0,"bps_rd":0,"bps_wr":0,"iops":100,"iops_rd":0,"iops_wr":0}"#;
+    let golden = r#"{"id":"/machine/peripheral/dev-a/virtio-backend","bps":0,"bps_rd":0,"bps_wr":0,"iops":100,"iops_rd":0,"iops_wr":0}"#;
     assert_eq!(disks::throttle(&disk).to_string(), golden);
 }
 

@@ -1,0 +1,101 @@
+//! Which files of the host a definition may name.
+//!
+//! Who may define a machine is not thereby allowed to read the host: a guest reads whatever file is its
+//! disk. So a file that a definition names anew lies in the machine's own folder, belongs to an image of
+//! the configuration, or is below a folder that `[files] allow` names. Where it really lies counts:
+//! links are followed first. What a qcow2 file says of other files counts as named, too.
+
+use std::path::{Path, PathBuf};
+
+use hypervisor_core::{
+    definition::{Boot, Definition, Disk, DiskFormat},
+    driver::{DriverError, disk},
+};
+use skerry_stanzas::refusal::{Reason, Refusal};
+
+use crate::{config::Config, reference};
+
+/// How many files stand behind one another at most.
+const CHAIN_MAX: usize = 16;
+
+/// Looks at all files that the new definition names and the old one did not.
+pub(super) async fn check(
+    config: &Config,
+    folder: &Path,
+    old: &Definition,
+    new: &Definition,
+) -> Result<(), Refusal> {
+    let allowed = Allowed::new(config, folder);
+    let known = plain(old);
+    for (what, path) in plain(new).into_iter().filter(|named| !known.contains(named)) {
+        allowed.admit(what, path).await?;
+    }
+    let same = |disk: &Disk| old.disks.iter().any(|was| was.path == disk.path && was.format == disk.format);
+    for disk in new.disks.iter().filter(|disk| !same(disk)) {
+        let path = allowed.admit("disk", &disk.path).await?;
+        if disk.format == DiskFormat::Qcow2 {
+            allowed.admit_chain(path).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The files that are not disks.
+fn plain(definition: &Definition) -> Vec<(&'static str, &Path)> {
+    match &definition.boot {
+        Boot::Disk => Vec::new(),
+        Boot::Kernel { kernel, initrd, .. } => {
+            let initrd = initrd.iter().map(|initrd| ("initrd", initrd.as_path()));
+            std::iter::once(("kernel", kernel.as_path())).chain(initrd).collect()
+        }
+    }
+}
+
+/// Where files may be.
+struct Allowed {
+    folders: Vec<PathBuf>,
+    files: Vec<PathBuf>,
+}
+
+impl Allowed {
+    fn new(config: &Config, folder: &Path) -> Self {
+        let really = |path: &Path| std::fs::canonicalize(path).ok();
+        let folders = std::iter::once(folder).chain(config.files.allow.iter().map(PathBuf::as_path));
+        let images = config.images.values().flat_map(|image| [&image.kernel, &image.initrd, &image.disk]);
+        Self {
+            folders: folders.filter_map(really).collect(),
+            files: images.flatten().filter_map(|path| really(path)).collect(),
+        }
+    }
+
+    /// Where it really is, if it may be named.
+    async fn admit(&self, what: &'static str, path: &Path) -> Result<PathBuf, Refusal> {
+        let found = tokio::fs::canonicalize(path).await.map_err(|error| {
+            Refusal::new(Reason::NotFound, format!("The {what} {}: {error}.", path.display())).field("toml")
+        })?;
+        if self.files.contains(&found) || self.folders.iter().any(|folder| found.starts_with(folder)) {
+            return Ok(found);
+        }
+        let text = format!("The {what} {} is not where a definition may name files.", path.display());
+        let hint = "The agent's configuration says where: [files] allow = [\"/srv/machines\"].";
+        Err(Refusal::new(Reason::NotAllowed, text).field("toml").hint(hint))
+    }
+
+    /// What stands behind a qcow2 file: its image, the image's image …
+    async fn admit_chain(&self, mut path: PathBuf) -> Result<(), Refusal> {
+        for _ in 0..CHAIN_MAX {
+            let described = disk::describe(&path).await.map_err(|error| match error {
+                DriverError::Unfit(why) => Refusal::new(Reason::Conflict, format!("{why}.")).field("toml"),
+                error => reference::internal("A disk could not be looked at", &error),
+            })?;
+            if described.data_file().is_some() {
+                let text = format!("{} keeps what it holds in another file.", path.display());
+                return Err(Refusal::new(Reason::NotAllowed, text).field("toml"));
+            }
+            let Some(image) = described.image else { return Ok(()) };
+            path = self.admit("image of a disk,", Path::new(&image)).await?;
+        }
+        let text = format!("More than {CHAIN_MAX} images stand behind one another.");
+        Err(Refusal::new(Reason::NotAllowed, text).field("toml"))
+    }
+}

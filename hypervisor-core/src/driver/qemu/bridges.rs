@@ -1,0 +1,53 @@
+//! NICs on bridges of the host.
+//!
+//! QEMU makes the interface at the host's end itself and it goes with QEMU's process, however that ends:
+//! nothing has to be taken away. The agent only puts it on its bridge, while the machine is still held.
+
+use std::{io, process::Stdio, time::Duration};
+
+use tokio::{process::Command, time::timeout};
+
+use crate::{
+    definition::Network,
+    driver::{DriverError, Launch},
+};
+
+/// Putting an interface on a bridge is a matter of milliseconds.
+const IP_MAX: Duration = Duration::from_secs(10);
+
+/// Puts the host's end of each NIC on its bridge.
+pub(super) async fn connect(launch: &Launch) -> Result<(), DriverError> {
+    for nic in &launch.definition.nics {
+        let Network::Bridge { name: bridge } = &nic.network else { continue };
+        let interface = nic.interface(launch.id);
+        ip(&["link", "set", "dev", &interface, "master", bridge, "up"]).await.map_err(
+            |error| match error {
+                DriverError::Unfit(why) if why.contains("Device does not exist") => {
+                    DriverError::Unfit(format!("there is no bridge {bridge} on this host"))
+                }
+                DriverError::Unfit(why) => DriverError::Unfit(format!("the bridge {bridge}: {why}")),
+                error => error,
+            },
+        )?;
+    }
+    Ok(())
+}
+
+async fn ip(words: &[&str]) -> Result<(), DriverError> {
+    let running = Command::new("ip").args(words).stdin(Stdio::null()).kill_on_drop(true).output();
+    let done = timeout(IP_MAX, running)
+        .await
+        .map_err(|_| DriverError::TimedOut { what: "ip", limit: IP_MAX })?
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => {
+                DriverError::Unfit("ip is not installed (Debian package iproute2)".into())
+            }
+            _ => DriverError::system("running ip", source),
+        })?;
+    if done.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&done.stderr);
+    let line = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("ip did not say why");
+    Err(DriverError::Unfit(line.trim_start_matches("Error: ").trim_end_matches('.').to_owned()))
+}

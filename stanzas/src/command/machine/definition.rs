@@ -1,0 +1,58 @@
+//! What a machine is made of: shown, changed, remembered, taken back.
+
+use crate::{
+    command::argument::Lines,
+    reply::{Defined, DefinitionHistory},
+};
+
+declare! {
+    /// Show the definition, or change it
+    Define {
+        /// Memory, such as 512M or 2G
+        #[arg(long, value_name = "SIZE")]
+        pub memory: Option<String>,
+        /// Number of virtual processors
+        #[arg(long, value_name = "N")]
+        pub vcpus: Option<u32>,
+        /// Kernel command line, for a machine that boots a kernel directly
+        #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+        #[arg(num_args = 0..=1, default_missing_value = "")]
+        pub cmdline: Option<String>,
+        /// A note for people; empty takes it away
+        #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+        #[arg(num_args = 0..=1, default_missing_value = "")]
+        pub note: Option<String>,
+        /// A NIC, such as forward=8080:80 or lan,bridge=br0; NAME,off takes it away
+        #[arg(long, value_name = "NIC", num_args = 1..)]
+        pub nic: Vec<String>,
+        /// The whole definition, as it is shown
+        #[arg(long, value_name = "TOML", allow_hyphen_values = true)]
+        pub toml: Option<Lines>,
+    }
+    "define" Machine Change Admin -> Defined,
+    ALIASES = &["edit"],
+    EXAMPLES = &[
+        ("define", "show the definition"),
+        ("define memory=1G vcpus=2", "change it"),
+        ("define nic=forward=8080:80,forward=2222:22", "lead two ports of the host to the guest"),
+    ],
+}
+
+declare! {
+    /// List the definitions the machine had
+    DefinitionList {}
+    "definition-list" Machine Read Admin -> DefinitionHistory,
+    EXAMPLES = &[("definition list", "what was changed, when and by whom")],
+}
+
+declare! {
+    /// Make the machine again of what it was made of before
+    DefinitionRevert {
+        /// Which (see: definition list)
+        #[arg(long, value_name = "N")]
+        pub number: u64,
+    }
+    "definition-revert" Machine Change Admin -> Defined,
+    POSITIONAL = &["number"],
+    EXAMPLES = &[("definition revert 1", "as it was at first")],
+}

@@ -1,0 +1,124 @@
+//! NICs, disks and CDs under QEMU, as a real guest sees them.
+
+use std::{fs, net::TcpListener, process::Command};
+
+use hypervisor_core::{
+    definition::{Bus, Disk, DiskFormat, Forward, Limits, Network, Nic},
+    driver::{DriverError, Launch},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{qemu::QemuBench, story::Story};
+
+async fn story() -> Story {
+    Story::open(Box::new(QemuBench::new())).await
+}
+
+/// A port of the loopback that is free now.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn with_nic(launch: &mut Launch, network: Network) {
+    launch.definition.nics = vec![Nic::new(network)];
+    launch.definition.name_all();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forwarded_port_leads_to_the_guest_and_goes_with_it() {
+    let story = story().await;
+    let mut launch = story.bench.launch();
+    let port = free_port();
+    let forward: Forward = format!("{port}:80").parse().unwrap();
+    with_nic(&mut launch, Network::User { forwards: vec![forward] });
+    story.boot(&launch).await;
+    let serve = b"ifconfig eth0 10.0.2.15 up; mkdir /w; echo hello from the guest >/w/index.html; \
+        httpd -h /w -p 80; cat /sys/class/net/eth0/address; echo serv''ing\n";
+    story.types(launch.id, serve).await;
+    story.shows(&launch, b"serving").await;
+    let mac = launch.definition.nics[0].address(launch.id).to_string();
+    story.shows(&launch, mac.as_bytes()).await;
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).await.unwrap();
+    assert!(page.ends_with("hello from the guest\n"), "{page:?}");
+    story.kill(launch.id).await;
+    assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err(), "the port is still open");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_port_that_is_taken_is_named() {
+    let story = story().await;
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut launch = story.bench.launch();
+    let forward: Forward = format!("{}:80", taken.local_addr().unwrap().port()).parse().unwrap();
+    with_nic(&mut launch, Network::User { forwards: vec![forward] });
+    let Err(DriverError::Unfit(why)) = story.driver().start(&launch).await else { panic!("it started") };
+    assert!(why.contains("Could not set up host forwarding rule"), "{why}");
+    story.is_gone(&launch).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn disks_on_every_bus_are_seen_and_limits_hold_from_the_start() {
+    let story = story().await;
+    let mut launch = story.bench.launch();
+    let raw = |name: &str, bytes: u64| {
+        let path = launch.folder.with_extension(name);
+        fs::File::create(&path).unwrap().set_len(bytes).unwrap();
+        path
+    };
+    let (first, second, third) = (raw("a", 8 << 20), raw("b", 16 << 20), raw("c", 4 << 20));
+    let mut cd = b"cd here\n".to_vec();
+    cd.resize(64 << 10, 0);
+    fs::write(&third, cd).unwrap();
+    let limits = Some(Limits { iops: Some(200), bytes_per_second: Some(1 << 20) });
+    launch.definition.disks = vec![
+        Disk { limits, ..Disk::new(first, DiskFormat::Raw) },
+        Disk { bus: Bus::Scsi, ..Disk::new(second, DiskFormat::Raw) },
+        Disk { bus: Bus::Scsi, ..Disk::cd(third) },
+    ];
+    launch.definition.name_all();
+    story.boot(&launch).await;
+    story.types(launch.id, b"cat /sys/block/vda/size /sys/block/sda/size; head -n1 /dev/sr0\n").await;
+    story.shows(&launch, b"16384\r\n32768\r\ncd here\r\n").await;
+    // Four of the eight MiB: more than QEMU lets through at once, at one a second.
+    let timed = b"a=$(cut -d. -f1 /proc/uptime); dd if=/dev/vda of=/dev/null bs=1M count=4 2>/dev/null; \
+        b=$(cut -d. -f1 /proc/uptime); [ $((b - a)) -ge 2 ] && echo sl''ow\n";
+    story.types(launch.id, timed).await;
+    story.shows(&launch, b"\nslow").await;
+}
+
+/// Runs `ip` where this thread's network is.
+fn ip(line: &str) -> bool {
+    Command::new("ip").args(line.split(' ')).status().unwrap().success()
+}
+
+/// In a network of this thread's own, so that nothing of the host's is touched; it takes rights.
+#[tokio::test]
+async fn a_nic_on_a_bridge_reaches_it_and_leaves_nothing() {
+    if nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).is_err() {
+        eprintln!("skipped: a network of one's own takes root");
+        return;
+    }
+    assert!(
+        ip("link add br7 type bridge") && ip("link set br7 up") && ip("address add 10.77.0.1/24 dev br7")
+    );
+    let story = story().await;
+    let mut launch = story.bench.launch();
+    with_nic(&mut launch, Network::Bridge { name: "nothere".into() });
+    let Err(DriverError::Unfit(why)) = story.driver().start(&launch).await else { panic!("it started") };
+    assert_eq!(why, "there is no bridge nothere on this host");
+    story.is_gone(&launch).await;
+    with_nic(&mut launch, Network::Bridge { name: "br7".into() });
+    story.boot(&launch).await;
+    story.types(launch.id, b"ifconfig eth0 10.77.0.2 up; ping -c 3 10.77.0.1\n").await;
+    story.shows(&launch, b"3 packets received").await;
+    let interface = launch.definition.nics[0].interface(launch.id);
+    assert!(ip(&format!("link show {interface}")));
+    story.kill(launch.id).await;
+    assert!(!ip(&format!("link show {interface}")), "it is left on the bridge");
+}
