@@ -158,7 +158,7 @@ async fn a_machine_that_runs_goes_back_only_to_what_fits() {
 }
 
 #[tokio::test]
-async fn a_clone_has_its_own_identity_and_its_base_goes_with_the_last_that_stands_on_it() {
+async fn a_clone_has_its_own_identity_and_says_what_it_stands_on() {
     let stage = with_disk().await;
     stage.done(ANN, "web1: clone web2").await;
     stage.done(ANN, "web2: clone web3").await;
