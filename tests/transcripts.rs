@@ -54,6 +54,7 @@ transcripts! {
     console,
     disco,
     farewell,
+    guest_exec,
     hostile,
     machine_life,
     metrics,

@@ -8,6 +8,7 @@ mod define;
 mod delete;
 pub(crate) mod disks;
 mod edit;
+mod guest;
 mod host;
 mod life;
 mod rights;

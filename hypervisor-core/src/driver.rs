@@ -10,12 +10,16 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-pub use self::screen::{Picture, Screen};
+pub use self::{
+    guest_agent::GuestAgent,
+    screen::{Picture, Screen},
+};
 use crate::{definition::Definition, lifecycle::Cause, machine::MachineId};
 
 pub mod disk;
 pub mod disks;
 pub mod fake;
+pub mod guest_agent;
 pub mod qcow2;
 pub mod qemu;
 pub mod screen;
@@ -44,6 +48,9 @@ pub enum Capability {
     Disks,
     /// Take snapshots and go back to them.
     Snapshots,
+    /// Something in the guest that does there what is asked from outside.
+    #[serde(rename = "guest-agent")]
+    GuestAgent,
 }
 
 impl Capability {
@@ -57,6 +64,7 @@ impl Capability {
             Capability::Screen => "screen",
             Capability::Disks => "disks",
             Capability::Snapshots => "snapshots",
+            Capability::GuestAgent => "guest-agent",
         }
     }
 }
@@ -272,6 +280,11 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Snapshots, where it can.
     fn snapshots(&self) -> Option<&dyn Snapshots> {
+        None
+    }
+
+    /// What does something inside guests, where a driver can reach it.
+    fn guest_agent(&self) -> Option<&dyn GuestAgent> {
         None
     }
 }

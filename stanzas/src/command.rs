@@ -89,7 +89,8 @@ pub trait Command: clap::Args + serde::Serialize + Send + Sync + 'static {
     /// Arguments (long names) that may be given bare, in this order. The last takes all the rest
     /// when it is a many-valued argument.
     const POSITIONAL: &'static [&'static str] = &[];
-    /// Whether the last of [`Command::POSITIONAL`] takes the rest of the line as one text.
+    /// Whether the last of [`Command::POSITIONAL`] takes the rest of the line: as one text, or word by word
+    /// where it is many-valued.
     const REST: bool = false;
     /// The verb that words were probably meant for which this one has no use for.
     const INSTEAD: Option<&'static str> = None;
@@ -116,7 +117,8 @@ pub struct Declaration {
     pub role: Role,
     /// Arguments that may be given bare.
     pub positional: &'static [&'static str],
-    /// Whether the last of them takes the rest of the line as one text.
+    /// Whether the last of them takes the rest of the line: as one text, or word by word where it is
+    /// many-valued.
     pub rest: bool,
     /// The verb that words were probably meant for which this one has no use for.
     pub instead: Option<&'static str>,
@@ -186,7 +188,7 @@ macro_rules! each_command {
             machine::Pause, machine::Resume, machine::Status, machine::Define,
             machine::DefinitionList, machine::DefinitionRevert, machine::Rename,
             machine::Label, machine::Autostart, machine::Protect, machine::Log, machine::Console,
-            machine::Send, machine::Screenshot, machine::Watch, machine::Type, machine::Key,
+            machine::Send, machine::Screenshot, machine::Watch, machine::Type, machine::Key, machine::Exec,
             machine::DiskList, machine::DiskCreate, machine::DiskAttach,
             machine::DiskDetach, machine::DiskResize, machine::DiskDelete, machine::SnapshotTake,
             machine::SnapshotList, machine::SnapshotTree, machine::SnapshotRevert,

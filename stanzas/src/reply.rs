@@ -24,12 +24,14 @@ macro_rules! reply {
     };
 }
 
+mod guest;
 mod host;
 mod machine;
 pub mod measure;
 mod screen;
 mod storage;
 
+pub use guest::Executed;
 pub use host::{
     DriverLine, DriverList, HostStatus, ImageLine, ImageList, TrashLine, TrashList, Uptime, Verdict, Version,
     Whoami,

@@ -4,6 +4,7 @@ pub mod adopt;
 pub mod console;
 pub mod disks;
 pub mod events;
+pub mod guest_agent;
 pub mod life;
 pub mod pause;
 pub mod reset;

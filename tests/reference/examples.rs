@@ -8,7 +8,7 @@ use skerry_stanzas::{
     each_command,
     reply::{
         Adoption, Changed, ConsoleOutput, Defined, DefinitionHistory, DefinitionLine, DiskLine, DiskList,
-        DriverLine, DriverList, HostStatus, ImageLine, ImageList, LogLine, LogLines, MachineLine,
+        DriverLine, DriverList, Executed, HostStatus, ImageLine, ImageList, LogLine, LogLines, MachineLine,
         MachineList, MachineStatus, PNG, Redefined, Removed, Reply, ScreenPicture, SnapshotLine,
         SnapshotList, SnapshotTree, TrashLine, TrashList, Typed, Uptime, Verdict, Version, Whoami,
     },
@@ -123,6 +123,14 @@ fn of_screens() -> Vec<Example> {
             width: 720,
             height: 400,
             bytes: 6840,
+        }),
+        example(Executed {
+            name: "web1".into(),
+            code: Some(0),
+            signal: None,
+            output: vec!["Linux web1 6.1.0-56-cloud-amd64 x86_64 GNU/Linux".into()],
+            errors: vec![],
+            cut: false,
         }),
         example(Typed { name: "web1".into(), keys: 14 }),
     ]

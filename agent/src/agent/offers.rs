@@ -175,7 +175,12 @@ impl Agent {
 /// Whether it makes sense to ask this of the machine now.
 fn sensible(machine: &Machine, declaration: &Declaration) -> bool {
     let record = machine.record();
-    if declaration.needs == Some("screen") && !(record.definition.graphics && has_guest(&record.state)) {
+    let has = match declaration.needs {
+        Some("screen") => record.definition.graphics && has_guest(&record.state),
+        Some("guest-agent") => record.definition.guest_agent && has_guest(&record.state),
+        _ => true,
+    };
+    if !has {
         return false;
     }
     let Some(request) = handler::request_of(declaration) else {

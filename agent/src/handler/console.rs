@@ -72,7 +72,7 @@ async fn typed(machine: &Arc<Machine>, line: &str) -> Result<Vec<u8>, Refusal> {
 }
 
 /// The last lines, made safe to show.
-fn lines(bytes: &[u8], wanted: u32) -> Vec<String> {
+pub(super) fn lines(bytes: &[u8], wanted: u32) -> Vec<String> {
     let lines_max = usize::try_from(wanted).unwrap_or(LINES_MAX).clamp(1, LINES_MAX);
     let text = String::from_utf8_lossy(bytes);
     let all: Vec<&str> = text.trim_end_matches(['\r', '\n']).split('\n').collect();

@@ -9,7 +9,8 @@
 //!
 //! A fake guest boots at once, writes [`FakeWorld::READY`] to its console, echoes what is typed, and
 //! obeys the lines `halt`, `reboot` and `crash`. Its screen shows the console, a coloured cell for each
-//! byte, and what is typed on its keyboard comes to the console too.
+//! byte, and what is typed on its keyboard comes to the console too. Its
+//! guest agent knows the programs `echo`, `true` and `false`.
 //!
 //! Its kernel command line may have the words `fake.start=fails`, `fake.start=hangs`, `fake.start=2s`,
 //! `fake.deaf` (it ignores shutdown and reboot) and `fake.deaf=2` (it ignores the first two times it is
@@ -19,6 +20,7 @@
 mod disks;
 mod faults;
 mod guest;
+mod guest_agent;
 mod ledger;
 mod screen;
 #[cfg(test)]
@@ -36,14 +38,15 @@ pub use self::{
 };
 use crate::{
     driver::{
-        Adopt, Capability, Console, Disks, Driver, DriverError, DriverEvent, Foreign, Launch, Observed,
-        Pause, Picture, Plea, Probe, Reset, Screen, Snapshots, screen::keys::Chord,
+        Adopt, Capability, Console, Disks, Driver, DriverError, DriverEvent, Foreign, GuestAgent, Launch,
+        Observed, Pause, Picture, Plea, Probe, Reset, Screen, Snapshots, guest_agent::Ran,
+        screen::keys::Chord,
     },
     machine::MachineId,
 };
 
 /// Everything a driver may be able to do.
-const ALL: [Capability; 7] = [
+const ALL: [Capability; 8] = [
     Capability::Reset,
     Capability::Pause,
     Capability::Console,
@@ -51,6 +54,7 @@ const ALL: [Capability; 7] = [
     Capability::Screen,
     Capability::Disks,
     Capability::Snapshots,
+    Capability::GuestAgent,
 ];
 
 /// A driver whose machines are only remembered. See the [module](self).
@@ -205,6 +209,10 @@ impl Driver for Fake {
     fn snapshots(&self) -> Option<&dyn Snapshots> {
         self.can(Capability::Snapshots, self)
     }
+
+    fn guest_agent(&self) -> Option<&dyn GuestAgent> {
+        self.can(Capability::GuestAgent, self)
+    }
 }
 
 #[async_trait]
@@ -257,6 +265,15 @@ impl Screen for Fake {
     async fn press(&self, id: MachineId, chords: &[Chord]) -> Result<(), DriverError> {
         self.slowly().await;
         self.world.console_type(id, &screen::bytes(chords))
+    }
+}
+
+#[async_trait]
+impl GuestAgent for Fake {
+    async fn exec(&self, id: MachineId, command: &[String], _limit: Duration) -> Result<Ran, DriverError> {
+        self.slowly().await;
+        self.world.console_shown(id)?;
+        guest_agent::run(command)
     }
 }
 

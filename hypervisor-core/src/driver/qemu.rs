@@ -18,6 +18,7 @@ mod console;
 mod disks;
 mod finding;
 mod folder;
+mod guest_agent;
 mod process;
 mod qmp;
 mod running;
@@ -45,8 +46,9 @@ use tokio::{
 use self::{arguments::CONSOLE_LOG, folder::Folder, process::Process, running::Running, watching::Teller};
 use crate::{
     driver::{
-        Adopt, Capability, Console, Disks, Driver, DriverError, DriverEvent, Foreign, Launch, Observed,
-        Pause, Picture, Plea, Power, Probe, Reset, Screen, Snapshots, screen::keys::Chord,
+        Adopt, Capability, Console, Disks, Driver, DriverError, DriverEvent, Foreign, GuestAgent, Launch,
+        Observed, Pause, Picture, Plea, Power, Probe, Reset, Screen, Snapshots, guest_agent::Ran,
+        screen::keys::Chord,
     },
     kvm,
     lifecycle::Cause,
@@ -214,6 +216,7 @@ impl Qemu {
                     Capability::Screen,
                     Capability::Disks,
                     Capability::Snapshots,
+                    Capability::GuestAgent,
                 ],
             },
             Err(why) => Probe { usable: false, why, capabilities: Vec::new() },
@@ -372,6 +375,10 @@ impl Driver for Qemu {
     fn snapshots(&self) -> Option<&dyn Snapshots> {
         self.can(self as &dyn Snapshots)
     }
+
+    fn guest_agent(&self) -> Option<&dyn GuestAgent> {
+        self.can(self as &dyn GuestAgent)
+    }
 }
 
 #[async_trait]
@@ -426,6 +433,13 @@ impl Screen for Qemu {
 
     async fn press(&self, id: MachineId, chords: &[Chord]) -> Result<(), DriverError> {
         screen::press(self.running(id)?, chords).await
+    }
+}
+
+#[async_trait]
+impl GuestAgent for Qemu {
+    async fn exec(&self, id: MachineId, command: &[String], limit: Duration) -> Result<Ran, DriverError> {
+        guest_agent::exec(&*self.running(id)?, command, limit).await
     }
 }
 

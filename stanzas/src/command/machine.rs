@@ -2,6 +2,7 @@
 
 mod definition;
 mod disks;
+mod guest;
 mod screen;
 mod snapshots;
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 pub use self::{
     definition::{Define, DefinitionList, DefinitionRevert},
     disks::{Bus, Clone, DiskAttach, DiskCreate, DiskDelete, DiskDetach, DiskList, DiskResize, Format},
+    guest::Exec,
     screen::{Key, Screenshot, Type, Watch},
     snapshots::{SnapshotDelete, SnapshotList, SnapshotRevert, SnapshotTake, SnapshotTree},
 };

@@ -78,7 +78,13 @@ impl<'a> Reader<'a> {
 
     fn all_bare(&mut self, words: &[String]) -> Result<(), Refusal> {
         if self.declaration.rest && self.bare + 1 == self.declaration.positional.len() {
-            return if words.is_empty() { Ok(()) } else { self.take_bare(&words.join(" ")) };
+            let many = self.declaration.positional.last().and_then(|last| self.find(last));
+            return match many.filter(|argument| argument.many) {
+                // Word by word, as they were quoted.
+                Some(argument) => words.iter().try_for_each(|word| self.give(argument, word)),
+                None if words.is_empty() => Ok(()),
+                None => self.take_bare(&words.join(" ")),
+            };
         }
         words.iter().try_for_each(|word| self.take_bare(word))
     }

@@ -14,6 +14,7 @@ pub async fn capabilities_are_what_can_be_reached(story: &mut Story) {
         (Capability::Console, driver.console().is_some()),
         (Capability::Adopt, driver.adopt().is_some()),
         (Capability::Screen, driver.screen().is_some()),
+        (Capability::GuestAgent, driver.guest_agent().is_some()),
     ];
     for (capability, can) in reached {
         assert_eq!(probe.capabilities.contains(&capability), can, "{}", capability.word());

@@ -57,6 +57,8 @@ pub(super) struct Running {
     pub(super) looking: tokio::sync::Mutex<()>,
     /// What QEMU tells of jobs and devices.
     pub(super) told: broadcast::Sender<Event>,
+    /// Held while its guest agent is talked with.
+    pub(super) agent: tokio::sync::Mutex<()>,
     /// How often it was reset.
     pub(super) resets: watch::Sender<u64>,
     /// True when it has ended and nothing of it is left.
@@ -128,6 +130,7 @@ impl Running {
             holding: tokio::sync::Mutex::default(),
             looking: tokio::sync::Mutex::default(),
             told: broadcast::Sender::new(TOLD_MAX),
+            agent: tokio::sync::Mutex::default(),
             resets: watch::Sender::default(),
             gone: watch::Sender::default(),
         }
