@@ -4,6 +4,7 @@ mod check;
 mod difference;
 mod disk;
 mod error;
+mod hardware;
 mod nic;
 mod size;
 #[cfg(test)]
@@ -17,6 +18,7 @@ pub use self::{
     difference::{Difference, Effective, differences},
     disk::{Bus, Cache, Disk, DiskFormat, Limits, Media},
     error::DefinitionError,
+    hardware::{CloudInit, Cpu, Firmware, Watchdog},
     nic::{Forward, ForwardError, Mac, MacError, Network, Nic, NicModel, NicWordError, Protocol, say_nic},
     size::{Size, SizeError},
 };
@@ -30,6 +32,12 @@ pub struct Definition {
     pub vcpus: u32,
     /// Memory in MiB.
     pub memory_mib: u64,
+    /// The processor as the guest sees it.
+    #[serde(default, skip_serializing_if = "Cpu::is_default")]
+    pub cpu: Cpu,
+    /// What starts it.
+    #[serde(default, skip_serializing_if = "Firmware::is_default")]
+    pub firmware: Firmware,
     /// How it starts.
     pub boot: Boot,
     /// Its disks, the first one bootable.
@@ -44,6 +52,12 @@ pub struct Definition {
     /// A port for QEMU's guest agent.
     #[serde(default = "yes")]
     pub guest_agent: bool,
+    /// What is done when the guest hangs; none is no watchdog.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watchdog: Option<Watchdog>,
+    /// What cloud-init in the guest is told at its first start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cloud_init: Option<CloudInit>,
     /// A note for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -74,11 +88,15 @@ impl Definition {
         Self {
             vcpus,
             memory_mib,
+            cpu: Cpu::default(),
+            firmware: Firmware::default(),
             boot,
             disks: Vec::new(),
             nics: Vec::new(),
             graphics: true,
             guest_agent: true,
+            watchdog: None,
+            cloud_init: None,
             note: None,
         }
     }

@@ -3,8 +3,8 @@
 use std::{fs, net::TcpListener, process::Command};
 
 use hypervisor_core::{
-    definition::{Bus, Disk, DiskFormat, Forward, Limits, Network, Nic},
-    driver::{DriverError, Launch},
+    definition::{Bus, CloudInit, Cpu, Disk, DiskFormat, Firmware, Forward, Limits, Network, Nic, Watchdog},
+    driver::{DriverError, Launch, Power},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -121,4 +121,47 @@ async fn a_nic_on_a_bridge_reaches_it_and_leaves_nothing() {
     assert!(ip(&format!("link show {interface}")));
     story.kill(launch.id).await;
     assert!(!ip(&format!("link show {interface}")), "it is left on the bridge");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cloud_init_finds_what_it_is_told_and_nothing_once_it_is_not_wanted() {
+    let story = story().await;
+    let mut launch = story.bench.launch();
+    let user_data = Some("#cloud-config\nhello: there\n".into());
+    launch.definition.cloud_init = Some(CloudInit { user_data, ..CloudInit::default() });
+    launch.definition.cpu = Cpu { model: Some("Nehalem".into()), cores: Some(1), ..Cpu::default() };
+    launch.definition.watchdog = Some(Watchdog::Reset);
+    story.boot(&launch).await;
+    let look = b"mkdir /ci; mount -o ro /dev/vda /ci; ls /ci; cat /ci/*; grep -o Nehalem /proc/cpuinfo\n";
+    story.types(launch.id, look).await;
+    story.shows(&launch, b"meta-data  user-data\r\n").await;
+    story.shows(&launch, format!("\"instance-id\":\"{}\"", launch.id).as_bytes()).await;
+    story.shows(&launch, b"hello: there").await;
+    story.shows(&launch, b"\nNehalem").await;
+    story.kill(launch.id).await;
+    launch.definition.cloud_init = None;
+    story.boot(&launch).await;
+    assert!(!launch.folder.join("cidata.img").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_uefi_is_started_where_the_host_has_one_and_remembers() {
+    let story = story().await;
+    let mut launch = story.bench.launch();
+    for (firmware, variables) in
+        [(Firmware::Uefi, "uefi-vars.fd"), (Firmware::SecureBoot, "uefi-secure-vars.fd")]
+    {
+        launch.definition.firmware = firmware;
+        match story.driver().start(&launch).await {
+            Err(DriverError::Unfit(why)) => {
+                assert!(why.contains("Debian package ovmf"), "{why}");
+                eprintln!("skipped: {why}");
+                return story.is_gone(&launch).await;
+            }
+            started => started.unwrap(),
+        }
+        assert_eq!(story.power(&launch).await, Power::Running);
+        story.kill(launch.id).await;
+        assert!(launch.folder.join(variables).is_file());
+    }
 }

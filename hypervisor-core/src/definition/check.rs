@@ -1,6 +1,7 @@
 //! Checks what a type cannot: ranges, paths, lengths. Looks at no file.
 
 mod devices;
+mod hardware;
 
 use std::path::Path;
 
@@ -18,13 +19,15 @@ impl Definition {
     /// # Errors
     /// The first thing that is wrong.
     pub fn check(&self) -> Result<(), DefinitionError> {
-        let Self { vcpus, memory_mib, boot, disks, nics, graphics: _, guest_agent: _, note } = self;
+        let Self { vcpus, memory_mib, cpu, boot, disks, nics, cloud_init, note, .. } = self;
         if !(1..=VCPUS_MAX).contains(vcpus) {
             return Err(DefinitionError::Vcpus(*vcpus));
         }
         if !(MEMORY_MIB_MIN..=MEMORY_MIB_MAX).contains(memory_mib) {
             return Err(DefinitionError::Memory(*memory_mib));
         }
+        hardware::cpu(cpu, *vcpus)?;
+        cloud_init.as_ref().map_or(Ok(()), hardware::cloud_init)?;
         match boot {
             Boot::Kernel { kernel, initrd, cmdline } => {
                 whole("kernel", kernel)?;

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path};
 
-use super::{Boot, Definition, Disk, Limits, Media, Network, Nic, Size};
+use super::{Boot, CloudInit, Cpu, Definition, Disk, Limits, Media, Network, Nic, Size, Watchdog};
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,8 @@ pub fn differences(old: &Definition, new: &Definition) -> Vec<Difference> {
     let next = Effective::NextStart;
     differ("vcpus", old.vcpus.to_string(), new.vcpus.to_string(), next);
     differ("memory", size(old.memory_mib), size(new.memory_mib), next);
+    differ("processor", cpu(&old.cpu), cpu(&new.cpu), next);
+    differ("firmware", old.firmware.word().into(), new.firmware.word().into(), next);
     differ("boot", from(&old.boot).into(), from(&new.boot).into(), next);
     if let (
         Boot::Kernel { kernel, initrd, cmdline },
@@ -74,6 +76,11 @@ pub fn differences(old: &Definition, new: &Definition) -> Vec<Difference> {
     differ("order of the NICs", was, is, next);
     differ("graphics", on(old.graphics), on(new.graphics), next);
     differ("guest agent", on(old.guest_agent), on(new.guest_agent), next);
+    differ("watchdog", watchdog(old.watchdog), watchdog(new.watchdog), next);
+    let (was, is) = (told(old.cloud_init.as_ref(), parts), told(new.cloud_init.as_ref(), parts));
+    // Texts are not shown: that they changed is.
+    let changed = was == is && old.cloud_init != new.cloud_init;
+    differ("cloud-init", was, if changed { format!("{is} (changed)") } else { is }, next);
     differ("note", text(old.note.as_ref()), text(new.note.as_ref()), Effective::Now);
     found
 }
@@ -95,6 +102,29 @@ fn path(path: Option<&Path>) -> String {
 
 fn text(text: Option<&String>) -> String {
     text.filter(|text| !text.is_empty()).map_or_else(|| "none".into(), |text| format!("{text:?}"))
+}
+
+fn cpu(cpu: &Cpu) -> String {
+    let Cpu { model, sockets, cores, threads } = cpu;
+    let mut words: Vec<String> = model.iter().cloned().collect();
+    for (count, what) in [(sockets, "sockets"), (cores, "cores"), (threads, "threads")] {
+        words.extend(count.map(|count| format!("{count} {what}")));
+    }
+    if words.is_empty() { "as it is".into() } else { words.join(", ") }
+}
+
+fn watchdog(watchdog: Option<Watchdog>) -> String {
+    watchdog.map_or("none", Watchdog::word).into()
+}
+
+/// Which parts of it there are.
+fn parts(cloud_init: &CloudInit) -> String {
+    let CloudInit { ssh_keys, user_data, network } = cloud_init;
+    let mut words = Vec::new();
+    words.extend((!ssh_keys.is_empty()).then(|| format!("{} keys", ssh_keys.len())));
+    words.extend(user_data.as_ref().map(|_| "user data".to_owned()));
+    words.extend(network.as_ref().map(|_| "network".to_owned()));
+    if words.is_empty() { "the names alone".into() } else { words.join(", ") }
 }
 
 fn on(on: bool) -> String {

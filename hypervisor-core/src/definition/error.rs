@@ -108,6 +108,29 @@ pub enum DefinitionError {
     /// Two NICs with one address.
     #[error("two NICs have the address {0}")]
     MacTwice(Mac),
+    /// The name of no processor model.
+    #[error("{0:?} cannot be the name of a processor model: see qemu-system-x86_64 -cpu help")]
+    CpuModel(String),
+    /// Sockets, cores and threads that do not make the number of processors.
+    #[error(
+        "{sockets} sockets of {cores} cores with {threads} threads are not the {vcpus} virtual processors it has"
+    )]
+    Topology {
+        /// Sockets.
+        sockets: u32,
+        /// Cores of each.
+        cores: u32,
+        /// Threads of each of those.
+        threads: u32,
+        /// What it should come to.
+        vcpus: u32,
+    },
+    /// Keys that are none, or too many.
+    #[error("ssh_keys are at most 64 public keys, one line each")]
+    SshKeys,
+    /// More than goes on the disk for cloud-init.
+    #[error("user_data and network have at most 32 KiB each")]
+    CloudInit,
     /// A path from nowhere: the agent's working folder is nobody's business.
     #[error("the {what} {path:?} must be a whole path, beginning with /")]
     Relative {
@@ -166,7 +189,11 @@ impl DefinitionError {
             | DefinitionError::TooLong
             | DefinitionError::Name { .. }
             | DefinitionError::NameTwice { .. }
-            | DefinitionError::BootOrder(_) => None,
+            | DefinitionError::BootOrder(_)
+            | DefinitionError::CpuModel(_)
+            | DefinitionError::Topology { .. }
+            | DefinitionError::SshKeys
+            | DefinitionError::CloudInit => None,
         }
     }
 

@@ -9,6 +9,8 @@
 //! | `vnc.sock`, `agent.sock` | the screen and the guest agent's port, while it runs, where it has them |
 //! | `qemu.json` | which process it is, while it runs |
 //! | `console.log` | what the guest wrote, run after run, bounded ([`console`]) |
+//! | `uefi-vars.fd`, `uefi-secure-vars.fd` | what its UEFI remembers, for its life |
+//! | `cidata.img` | what cloud-init is told, made at each start ([`seed`]) |
 //! | `qemu.log` | what QEMU complained of in the last run |
 
 mod adopting;
@@ -17,12 +19,14 @@ mod bridges;
 mod console;
 mod disks;
 mod finding;
+mod firmware;
 mod folder;
 mod guest_agent;
 mod process;
 mod qmp;
 mod running;
 mod screen;
+mod seed;
 mod snapshots;
 mod starting;
 mod unit;

@@ -131,3 +131,19 @@ fn a_bus_has_so_many_places() {
     assert_eq!((disks(Bus::Scsi, 32), disks(Bus::Sata, 6)), (Ok(()), Ok(())));
     assert_eq!(disks(Bus::Sata, 7), Err(DefinitionError::Sata(7)));
 }
+
+#[test]
+fn processors_keys_and_texts_are_checked() {
+    let with = |more: &str| {
+        Definition::from_toml(&format!("{}\n{DEVICES}", more)).map_err(|error| error.to_string())
+    };
+    let refused = |more: &str| with(more).unwrap_err();
+    assert!(with("cpu = { threads = 1 }\nfirmware = \"secure-boot\"\nwatchdog = \"reset\"").is_ok());
+    assert!(refused("cpu = { cores = 2 }").contains("1 sockets of 2 cores with 1 threads are not the 1"));
+    assert!(refused("cpu = { model = \"max,+x\" }").contains("cannot be the name of a processor model"));
+    assert!(refused("firmware = \"efi\"").contains("is \"uefi\" meant?"));
+    assert!(refused("cloud_init = { ssh_keys = [\"a\\nb\"] }").contains("one line each"));
+    assert!(refused("cloud_init = { userdata = \"x\" }").contains("is \"user_data\" meant?"));
+    let long = format!("cloud_init = {{ user_data = {:?} }}", "x".repeat(40_000));
+    assert!(refused(&long).contains("32 KiB"));
+}

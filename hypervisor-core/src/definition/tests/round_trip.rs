@@ -71,21 +71,36 @@ fn nic() -> impl Strategy<Value = Nic> {
         .prop_map(|(name, mac, model, network, boot_order)| Nic { name, mac, model, network, boot_order })
 }
 
+fn hardware() -> impl Strategy<Value = (Cpu, Firmware, Option<Watchdog>, Option<CloudInit>)> {
+    let cpu = prop_oneof![
+        Just(Cpu::default()),
+        "[A-Za-z0-9.-]{1,12}".prop_map(|model| Cpu {
+            model: Some(model),
+            sockets: Some(1),
+            ..Cpu::default()
+        }),
+    ];
+    let firmware = one_of(&[Firmware::Bios, Firmware::Uefi, Firmware::SecureBoot]);
+    let watchdog = option::of(one_of(&[Watchdog::Reset, Watchdog::Poweroff, Watchdog::Pause]));
+    let text = || option::of("[ -~äß\n\t]{0,80}");
+    let cloud_init = (prop::collection::vec("ssh-[ -~]{1,20}", 0..3), text(), text())
+        .prop_map(|(ssh_keys, user_data, network)| CloudInit { ssh_keys, user_data, network });
+    (cpu, firmware, watchdog, option::of(cloud_init))
+}
+
 fn definitions() -> impl Strategy<Value = Definition> {
     let disks = prop::collection::vec(disk(), 1..5);
     let nics = prop::collection::vec(nic(), 0..4);
     let size = (1u32..=255, 16u64..=16 * 1024 * 1024);
-    (size, boot(), disks, nics, any::<(bool, bool)>(), option::of("[ -~äß\n]{1,80}"))
-        .prop_map(|((vcpus, memory_mib), boot, disks, nics, (graphics, guest_agent), note)| Definition {
-            vcpus,
-            memory_mib,
-            boot,
-            disks,
-            nics,
-            graphics,
-            guest_agent,
-            note,
-        })
+    let made = |(size, boot, disks, nics, sockets, hardware, note)| {
+        let ((vcpus, memory_mib), (graphics, guest_agent)): ((u32, u64), (bool, bool)) = (size, sockets);
+        let (cpu, firmware, watchdog, cloud_init) = hardware;
+        let devices =
+            Definition { disks, nics, graphics, guest_agent, ..Definition::new(vcpus, memory_mib, boot) };
+        Definition { cpu, firmware, watchdog, cloud_init, note, ..devices }
+    };
+    (size, boot(), disks, nics, any::<(bool, bool)>(), hardware(), option::of("[ -~äß\n]{1,80}"))
+        .prop_map(made)
         .prop_filter("what cannot be", |definition| definition.check().is_ok())
 }
 
@@ -99,7 +114,7 @@ proptest! {
     }
 
     #[test]
-    fn each_change_alone_is_said(old in definitions(), other in definitions(), which in 0..8) {
+    fn each_change_alone_is_said(old in definitions(), other in definitions(), which in 0..12) {
         let mut new = old.clone();
         match which {
             0 => new.vcpus = other.vcpus,
@@ -109,6 +124,10 @@ proptest! {
             4 => new.nics = other.nics,
             5 => new.graphics = other.graphics,
             6 => new.guest_agent = other.guest_agent,
+            7 => new.cpu = other.cpu,
+            8 => new.firmware = other.firmware,
+            9 => new.watchdog = other.watchdog,
+            10 => new.cloud_init = other.cloud_init,
             _ => new.note = other.note,
         }
         prop_assert_eq!(differences(&old, &new).is_empty(), old == new, "{:?} {:?}", old, new);

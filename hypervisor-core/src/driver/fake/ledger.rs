@@ -23,6 +23,7 @@ use crate::{driver::DriverError, machine::MachineId};
 const OUTDATED_MAX: usize = 10_000;
 
 /// One change.
+#[expect(clippy::large_enum_variant, reason = "one at a time, written or read at once")]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "what")]
 pub(super) enum Record<'a> {

@@ -231,6 +231,9 @@ fn each_capability_can_be_left_out() {
             Driver::pause(&fake).is_some(),
             Driver::console(&fake).is_some(),
             Driver::adopt(&fake).is_some(),
+            Driver::screen(&fake).is_some(),
+            Driver::disks(&fake).is_some(),
+            Driver::snapshots(&fake).is_some(),
         ];
         assert_eq!(reached.iter().filter(|can| **can).count(), ALL.len() - 1, "{}", capability.word());
     }

@@ -5,9 +5,11 @@
 
 pub(super) mod disks;
 mod nics;
+mod uefi;
 
 use std::path::Path;
 
+use super::{firmware, seed};
 use crate::{
     definition::{Boot, Definition},
     driver::{DriverError, Launch},
@@ -31,6 +33,9 @@ pub(super) const HOT_PLUG_PORTS: usize = 8;
 /// Where the ports are on the bus, one function each: one place for all, that nothing else wants.
 const HOT_PLUG_SLOT: &str = "0x1c";
 
+/// What QEMU calls the disk for cloud-init: no other disk's name is so short of a prefix.
+const SEED_ID: &str = "cidata";
+
 /// Who executes the guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Accel {
@@ -49,11 +54,18 @@ impl Accel {
     }
 }
 
+/// What was made ready in the machine's folder for this start.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ready {
+    /// The files of its UEFI.
+    pub(super) firmware: Option<firmware::Files>,
+}
+
 /// The words after the program's name.
 ///
 /// # Errors
 /// [`DriverError::Unfit`] if the definition cannot be run.
-pub(super) fn arguments(launch: &Launch, accel: Accel) -> Result<Vec<String>, DriverError> {
+pub(super) fn arguments(launch: &Launch, accel: Accel, ready: &Ready) -> Result<Vec<String>, DriverError> {
     let definition = &launch.definition;
     check(definition)?;
     let mut words: Vec<String> = Vec::new();
@@ -63,12 +75,9 @@ pub(super) fn arguments(launch: &Launch, accel: Accel) -> Result<Vec<String>, Dr
     say(["-uuid", &launch.id.to_string()]);
     // What QEMU may do, should a guest ever break into it: no other program, no other rights.
     say(["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]);
-    say(["-machine", "q35"]);
-    let [option, value, option_cpu, cpu] = accel.words();
-    say([option, value]);
-    say([option_cpu, cpu]);
+    uefi::say(definition.firmware, ready.firmware.as_ref(), &mut say)?;
+    processor(definition, accel, &mut say);
     say(["-m", &format!("size={}M", definition.memory_mib)]);
-    say(["-smp", &format!("cpus={}", definition.vcpus)]);
     say(["-rtc", "base=utc"]);
     // The screen is drawn for those who connect to its socket, not here.
     say(["-display", "none"]);
@@ -89,18 +98,9 @@ pub(super) fn arguments(launch: &Launch, accel: Accel) -> Result<Vec<String>, Dr
     say(["-object", "rng-random,id=entropy,filename=/dev/urandom"]);
     say(["-device", "virtio-rng-pci,rng=entropy"]);
 
-    for number in 0..HOT_PLUG_PORTS {
-        let first = if number == 0 { ",multifunction=on" } else { "" };
-        let place = format!("chassis={},addr={HOT_PLUG_SLOT}.{number}{first}", number + 1);
-        say(["-device", &format!("pcie-root-port,id=port{number},{place}")]);
-    }
+    hot_plug_ports(&mut say);
     if definition.graphics {
-        // Any guest and any firmware can draw on it. The keyboard is the q35's own.
-        say(["-device", "VGA,id=screen"]);
-        say(["-vnc", &format!("unix:{SCREEN}")]);
-        say(["-device", "qemu-xhci,id=usb"]);
-        // Says where the pointer is, not how far it went: a viewer's and the guest's are then one.
-        say(["-device", "usb-tablet,id=pointer,bus=usb.0"]);
+        screen(&mut say);
     }
     if definition.guest_agent {
         say(["-device", "virtio-serial-pci,id=serial"]);
@@ -108,7 +108,17 @@ pub(super) fn arguments(launch: &Launch, accel: Accel) -> Result<Vec<String>, Dr
         let name = "name=org.qemu.guest_agent.0";
         say(["-device", &format!("virtserialport,id=agent,bus=serial.0,chardev=skerry-agent,{name}")]);
     }
+    if let Some(watchdog) = definition.watchdog {
+        say(["-device", "i6300esb,id=watchdog"]);
+        say(["-action", &format!("watchdog={}", watchdog.word())]);
+    }
     disks::say(definition, &mut say)?;
+    if definition.cloud_init.is_some() {
+        let node = format!(r#""driver":"raw","node-name":"{SEED_ID}","read-only":true"#);
+        let file = format!(r#""file":{{"driver":"file","filename":"{}"}}"#, seed::SEED);
+        say(["-blockdev", &format!("{{{node},{file}}}")]);
+        say(["-device", &format!("virtio-blk-pci,drive={SEED_ID},id={SEED_ID}")]);
+    }
     nics::say(launch, &mut say);
     if let Boot::Kernel { kernel, initrd, cmdline } = &definition.boot {
         say(["-kernel", path(kernel)?]);
@@ -121,6 +131,37 @@ pub(super) fn arguments(launch: &Launch, accel: Accel) -> Result<Vec<String>, Dr
     let mut all: Vec<String> = ["-no-user-config", "-nodefaults", "-S"].map(String::from).to_vec();
     all.append(&mut words);
     Ok(all)
+}
+
+/// Places for what comes while it runs.
+fn hot_plug_ports(say: &mut impl FnMut([&str; 2])) {
+    for number in 0..HOT_PLUG_PORTS {
+        let first = if number == 0 { ",multifunction=on" } else { "" };
+        let place = format!("chassis={},addr={HOT_PLUG_SLOT}.{number}{first}", number + 1);
+        say(["-device", &format!("pcie-root-port,id=port{number},{place}")]);
+    }
+}
+
+/// A screen, a pointer and what they are reached by.
+fn screen(say: &mut impl FnMut([&str; 2])) {
+    // Any guest and any firmware can draw on it. The keyboard is the q35's own.
+    say(["-device", "VGA,id=screen"]);
+    say(["-vnc", &format!("unix:{SCREEN}")]);
+    say(["-device", "qemu-xhci,id=usb"]);
+    // Says where the pointer is, not how far it went: a viewer's and the guest's are then one.
+    say(["-device", "usb-tablet,id=pointer,bus=usb.0"]);
+}
+
+/// Who executes the guest's instructions, and what they seem to be to it.
+fn processor(definition: &Definition, accel: Accel, say: &mut impl FnMut([&str; 2])) {
+    let [option, value, option_cpu, model] = accel.words();
+    say([option, value]);
+    say([option_cpu, definition.cpu.model.as_deref().unwrap_or(model)]);
+    let topology = definition.cpu.topology(definition.vcpus);
+    let topology = topology.map(|(sockets, cores, threads)| {
+        format!(",sockets={sockets},dies=1,cores={cores},threads={threads},maxcpus={}", definition.vcpus)
+    });
+    say(["-smp", &format!("cpus={}{}", definition.vcpus, topology.unwrap_or_default())]);
 }
 
 /// Refuses what QEMU would misunderstand, with a better sentence than QEMU's.

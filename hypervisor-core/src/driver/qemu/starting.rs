@@ -10,13 +10,13 @@ use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     Shared, Slot,
-    arguments::{self, Accel, CONSOLE, CONSOLE_LOG, CONTROL, disks},
-    bridges, console, finding,
+    arguments::{self, Accel, CONSOLE, CONSOLE_LOG, CONTROL, Ready, disks},
+    bridges, console, finding, firmware,
     folder::{ERRORS_LOG, Folder, Note},
     process::Process,
     qmp::Client,
     running::{Besides, Running},
-    unit, words,
+    seed, unit, words,
 };
 use crate::driver::{DriverError, Launch};
 
@@ -47,7 +47,9 @@ pub(super) async fn start(
 
     let kvm = shared.kvm && !shared.kvm_failed.load(Ordering::Relaxed);
     let accel = if kvm { Accel::Kvm } else { Accel::Tcg };
-    let words = arguments::arguments(launch, accel)?;
+    seed::prepare(launch, &folder)?;
+    let ready = Ready { firmware: firmware::prepare(launch.definition.firmware, &folder)? };
+    let words = arguments::arguments(launch, accel, &ready)?;
     let process = Arc::new(spawn(shared, launch, &words, &folder).await?);
     tracing::info!(machine = %launch.id, pid = process.identity.pid, ?accel, "QEMU is started");
 

@@ -5,7 +5,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    definition::{Bus, Cache, Disk, DiskFormat, Limits, Network, Nic, NicModel},
+    definition::{
+        Bus, Cache, CloudInit, Cpu, Disk, DiskFormat, Firmware, Limits, Network, Nic, NicModel, Watchdog,
+    },
     machine::MachineId,
 };
 
@@ -45,7 +47,7 @@ fn a_kernel_is_booted_directly() {
     let golden = "-no-user-config -nodefaults -S|-name guest=web,, 1,debug-threads=on|\
         -uuid 00000000-0000-0000-0000-000000000007|\
         -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny|\
-        -machine q35|-accel tcg|-cpu max|-m size=256M|-smp cpus=2|-rtc base=utc|-display none|\
+        -machine q35|-accel tcg|-cpu max|-smp cpus=2|-m size=256M|-rtc base=utc|-display none|\
         -chardev socket,id=skerry-control,path=qmp.sock,server=on,wait=off|\
         -mon chardev=skerry-control,mode=control|\
         -chardev socket,id=skerry-console,path=console.sock,server=on,wait=off,\
@@ -54,7 +56,7 @@ fn a_kernel_is_booted_directly() {
         -object rng-random,id=entropy,filename=/dev/urandom|-device virtio-rng-pci,rng=entropy|\
         PORTS|-kernel /k,1/vmlinuz|-initrd /k/initrd.img|-append console=ttyS0 a=\"b c\"";
     assert_eq!(
-        spelled(&arguments(&launch(kernel()), Accel::Tcg).unwrap()),
+        spelled(&arguments(&launch(kernel()), Accel::Tcg, &Ready::default()).unwrap()),
         golden.replace("PORTS", &ports())
     );
 }
@@ -70,7 +72,7 @@ fn ports() -> String {
 
 /// What comes after the ports.
 fn after_ports(definition: Definition) -> String {
-    let spelled = spelled(&arguments(&launch(definition), Accel::Tcg).unwrap());
+    let spelled = spelled(&arguments(&launch(definition), Accel::Tcg, &Ready::default()).unwrap());
     spelled.split_once(&(ports() + "|")).map(|(_, after)| after.to_owned()).unwrap()
 }
 
@@ -147,7 +149,7 @@ fn limits_are_said_as_qemu_counts_them() {
 
 #[test]
 fn disks_are_virtio_and_the_first_one_boots() {
-    let words = arguments(&launch(from_disk()), Accel::Kvm).unwrap();
+    let words = arguments(&launch(from_disk()), Accel::Kvm, &Ready::default()).unwrap();
     let spelled = spelled(&words);
     assert!(spelled.contains("|-accel kvm|-cpu host|"));
     let (_, disks) = spelled.split_once("agent.0|").unwrap();
@@ -167,7 +169,7 @@ fn what_cannot_run_is_refused_in_plain_words() {
     let refusal = |change: fn(&mut Definition)| {
         let mut definition = kernel();
         change(&mut definition);
-        arguments(&launch(definition), Accel::Tcg).unwrap_err().to_string()
+        arguments(&launch(definition), Accel::Tcg, &Ready::default()).unwrap_err().to_string()
     };
     assert_eq!(
         refusal(|d| d.boot = Boot::Disk),
@@ -176,7 +178,43 @@ fn what_cannot_run_is_refused_in_plain_words() {
     assert_eq!(refusal(|d| d.vcpus = 0), "a machine has 1 to 255 virtual processors, not 0");
     let relative = Disk::new("disk.img", DiskFormat::Raw);
     let definition = named(Definition { disks: vec![relative], ..kernel() });
-    let error = arguments(&launch(definition), Accel::Tcg).unwrap_err();
+    let error = arguments(&launch(definition), Accel::Tcg, &Ready::default()).unwrap_err();
     assert_eq!(error.to_string(), "the disk \"disk.img\" must be a whole path, beginning with /");
     assert!(refusal(|d| d.memory_mib = 0).starts_with("a machine has 16M to 16T"));
+}
+
+#[test]
+fn a_uefi_has_two_chips_and_one_that_checks_signatures_is_closed() {
+    let files = Some(firmware::Files { code: "/o/CODE.fd".into(), variables: "/m/vars.fd".into() });
+    let ready = Ready { firmware: files };
+    let words = |firmware: Firmware| {
+        let definition = Definition { firmware, ..kernel() };
+        spelled(&arguments(&launch(definition), Accel::Tcg, &ready).unwrap())
+    };
+    let chips = r#"-blockdev {"driver":"raw","node-name":"uefi","read-only":true,"file":{"driver":"file","filename":"/o/CODE.fd"}}|-blockdev {"driver":"raw","node-name":"uefi-vars","read-only":false,"file":{"driver":"file","filename":"/m/vars.fd"}}|-machine q35,pflash0=uefi,pflash1=uefi-vars"#;
+    assert!(words(Firmware::Uefi).contains(&format!("{chips}|-accel")));
+    let closed =
+        ",smm=on|-global driver=cfi.pflash01,property=secure,value=on|-global ICH9-LPC.disable_s3=1|";
+    assert!(words(Firmware::SecureBoot).contains(&format!("{chips}{closed}")));
+}
+
+#[test]
+fn processor_watchdog_and_cloud_init_are_spelled() {
+    let cpu = Cpu { model: Some("Nehalem".into()), threads: Some(2), ..Cpu::default() };
+    let definition = Definition {
+        cpu,
+        vcpus: 4,
+        watchdog: Some(Watchdog::Poweroff),
+        cloud_init: Some(CloudInit::default()),
+        ..kernel()
+    };
+    let all = spelled(&arguments(&launch(definition), Accel::Kvm, &Ready::default()).unwrap());
+    let parts = [
+        "|-accel kvm|-cpu Nehalem|-smp cpus=4,sockets=1,dies=1,cores=2,threads=2,maxcpus=4|-m size=256M|",
+        "|-device i6300esb,id=watchdog|-action watchdog=poweroff|",
+        r#"|-blockdev {"driver":"raw","node-name":"cidata","read-only":true,"file":{"driver":"file","filename":"cidata.img"}}|-device virtio-blk-pci,drive=cidata,id=cidata|-kernel "#,
+    ];
+    for part in parts {
+        assert!(all.contains(part), "{all}");
+    }
 }
