@@ -27,9 +27,10 @@ use crate::{
     config::{Config, ConfigError},
     confirm::Confirmations,
     console::Keyboards,
-    dispatch::{Limits, Repeats},
+    dispatch::{Jobs, Limits, Repeats},
     drivers::Drivers,
     folders::Folders,
+    images::Library,
     journal::Outcome,
     machine::publisher::Publisher,
     machines::Machines,
@@ -55,11 +56,14 @@ pub(crate) struct Inner {
     addresses: Addresses,
     pub(crate) drivers: Drivers,
     pub(crate) folders: Folders,
+    pub(crate) images: Library,
     pub(crate) store: Store,
     pub(crate) machines: Arc<Machines>,
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) confirmations: Confirmations,
     pub(crate) repeats: Repeats,
+    /// What is under way.
+    pub(crate) going: Jobs,
     /// What changes something.
     pub(crate) jobs: Limits,
     /// What only looks.
@@ -290,7 +294,13 @@ impl Agent {
         let roles = new.roles()?;
         let old = self.config();
         let waits = old.differs(&new);
-        let live = Config { roles: new.roles, images: new.images, trash: new.trash, ..Config::clone(&old) };
+        let live = Config {
+            roles: new.roles,
+            images: new.images,
+            trash: new.trash,
+            files: new.files,
+            ..Config::clone(&old)
+        };
         *self.inner.roles.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(roles);
         *self.inner.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
         tracing::info!("the configuration was read again");

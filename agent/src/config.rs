@@ -59,7 +59,7 @@ pub struct Config {
     /// What machines are made from, by name.
     #[serde(default)]
     pub images: BTreeMap<String, Image>,
-    /// Which files definitions may name.
+    /// Which files of this host its commands may name.
     #[serde(default)]
     pub files: FilesSection,
     /// How to log.
@@ -162,6 +162,10 @@ impl Default for TrashSection {
 pub struct FilesSection {
     /// Folders with files that a definition may name: disks, CDs, kernels.
     pub allow: Vec<PathBuf>,
+    /// Where `image import` finds files; `<state>/import` when there is none.
+    pub import: Vec<PathBuf>,
+    /// Where `image export` writes them; `<state>/export` when left out.
+    pub export: Option<PathBuf>,
 }
 
 /// `[images.NAME]`: a kernel, booted directly, or a disk, of which a machine gets an overlay.
@@ -285,6 +289,7 @@ impl Config {
         {
             return Err(self.wrong("files.allow", format!("there is no folder {}", missing.display())));
         }
+        self.check_files()?;
         self.images.iter().try_for_each(|(name, image)| self.check_image(name, image))
     }
 
@@ -310,6 +315,18 @@ impl Config {
             return Err(self.wrong("link.ca", format!("there is no file {}", ca.display())));
         }
         self.secret().map(drop)
+    }
+
+    fn check_files(&self) -> Result<(), ConfigError> {
+        let named = self.files.import.iter().map(|folder| ("files.import", folder));
+        let named = named.chain(self.files.export.iter().map(|folder| ("files.export", folder)));
+        for (key, folder) in named {
+            if !folder.is_absolute() {
+                let what = format!("{} must begin with a slash", folder.display());
+                return Err(self.wrong(key, what));
+            }
+        }
+        Ok(())
     }
 
     fn check_image(&self, name: &str, image: &Image) -> Result<(), ConfigError> {

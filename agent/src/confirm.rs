@@ -65,7 +65,7 @@ impl Confirmations {
         if pending.len() >= PER_PERSON_MAX {
             return Err(too_many());
         }
-        let code = fresh_code(pending);
+        let code = fresh_code(|code| pending.iter().any(|one| one.confirmation.code == code));
         let confirmation = Confirmation { code, sentence, deadline: now + DEADLINE };
         pending.push(Pending { asked, confirmation: confirmation.clone() });
         Ok(confirmation)
@@ -129,11 +129,12 @@ fn same_words(one: &Asked, other: &Asked) -> bool {
         && one.declaration.permission() == other.declaration.permission()
 }
 
-fn fresh_code(pending: &[Pending]) -> String {
+/// Four characters a person can type.
+pub(crate) fn fresh_code(taken: impl Fn(&str) -> bool) -> String {
     let mut rng = rand::rng();
     loop {
         let code: String = (0..4).map(|_| char::from(LETTERS[rng.random_range(0..LETTERS.len())])).collect();
-        if pending.iter().all(|one| one.confirmation.code != code) {
+        if !taken(&code) {
             return code;
         }
     }

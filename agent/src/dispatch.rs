@@ -1,6 +1,7 @@
 //! The one way of a command: permit → parse → what it is about → confirmation → journal → handler →
 //! journal → answer.
 
+mod jobs;
 mod limits;
 mod repeats;
 mod runner;
@@ -12,19 +13,24 @@ use hypervisor_core::lifecycle::Request;
 use skerry_stanzas::{
     command::{COMMANDS, Declaration, Effect, Object},
     refusal::{Reason, Refusal},
-    reply::{Reply as _, UNDER_WAY},
+    reply::{JOB, PERCENT, Reply as _, UNDER_WAY},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tracing::Instrument;
 use uuid::Uuid;
 use xmpp_parsers::jid::Jid;
 
+use self::{
+    jobs::Going,
+    repeats::{Claim, Running},
+    runner::Runner,
+};
 pub(crate) use self::{
+    jobs::Jobs,
     limits::{Limits, Slot},
     repeats::Repeats,
     runner::Ready,
 };
-use self::{repeats::Claim, runner::Runner};
 use crate::{
     agent::Agent,
     asked::{Answer, Asked, Target},
@@ -39,6 +45,9 @@ use crate::{
     roles::Permit,
 };
 
+/// How long a command that says how far it is may take before who asked is told so.
+const LONG: Duration = Duration::from_secs(2);
+
 /// A command that is carried out: who may, under which number, on what.
 pub(crate) struct Job {
     /// The right to it.
@@ -47,6 +56,7 @@ pub(crate) struct Job {
     pub(crate) id: Uuid,
     machine: Option<Arc<Machine>>,
     progress: Option<mpsc::Sender<String>>,
+    going: Arc<Going>,
 }
 
 impl Job {
@@ -68,9 +78,32 @@ impl Job {
 
     /// Tells whoever waits how it goes. Who does not read misses it.
     pub(crate) fn say(&self, text: String) {
+        self.going.say(&text);
         if let Some(progress) = &self.progress {
             let _ = progress.try_send(text);
         }
+    }
+
+    /// Tells how much of it is done, when that has changed by a whole percent: `doing: 45 %`.
+    pub(crate) fn reach(&self, doing: &str, done: u64, of: u64) {
+        let percent = u128::from(done.min(of)) * 100 / u128::from(of.max(1));
+        let percent = u8::try_from(percent).unwrap_or(100);
+        let sentence = format!("{doing}: {percent} %");
+        if self.going.reach(percent, &sentence) {
+            self.say(sentence);
+        }
+    }
+
+    /// Does work that leaves nothing when it is dropped, and can be called off meanwhile
+    /// (`job cancel`). After it the job goes to its end.
+    ///
+    /// # Errors
+    /// Those of the work; or that it was called off.
+    pub(crate) async fn unless_called_off<T>(
+        &self,
+        work: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        self.going.unless_called_off(work).await
     }
 }
 
@@ -86,7 +119,9 @@ impl Agent {
         let permit = self.roles().permit(&asked.caller, declaration, &asked.target)?;
         let ready = Runner::of(declaration)?.parse(&asked.argv)?;
         let patience = asked.patience;
-        let mut job = Job { permit, id: Uuid::now_v7(), machine: None, progress };
+        let id = Uuid::now_v7();
+        let going = self.going_on(id, declaration, &asked);
+        let mut job = Job { permit, id, machine: None, progress, going: Arc::clone(&going) };
         if declaration.effect == Effect::Read {
             let slot = self.inner.reads.take(&asked.person())?;
             job.machine = self.subject(declaration, &asked.target)?;
@@ -94,9 +129,9 @@ impl Agent {
         }
         let slot = self.inner.jobs.take(&asked.person())?;
         let mut accepted = accepted(&asked, &job, ready.as_ref());
-        let claim = match self.inner.repeats.claim(&accepted) {
+        let claim = match self.inner.repeats.claim(&accepted, &going) {
             Ok(claim) => claim,
-            Err(running) => return Ok(wait(running, going_on_still, patience).await),
+            Err(running) => return Ok(wait_on(running, patience).await),
         };
         // Before it is looked for: what was deleted is not there any more, and had its answer.
         if let Some(answer) = self.answered_before(&accepted).await? {
@@ -105,6 +140,7 @@ impl Agent {
         job.machine = self.subject(declaration, &asked.target)?;
         accepted.machine = accepted.machine.or(job.machine.as_ref().map(|machine| machine.card.id.0));
         if declaration.effect == Effect::Destroy && self.needs_yes(&job)? && !confirmed {
+            ready.obstacle(self, &job).await?;
             let sentence = ready.warning(self, &job);
             let confirmation = self.inner.confirmations.put(asked, sentence, chrono::Utc::now())?;
             return Ok(Answer::Confirm(confirmation));
@@ -112,8 +148,27 @@ impl Agent {
         self.accept(job.id, accepted).await?;
         let running = claim.running();
         let waiting = self.under_way(&job);
+        let hears = job.progress.is_some();
         self.start_job(ready, job, slot, claim);
-        Ok(wait(running, waiting, patience).await)
+        // Who hears nothing meanwhile is told how far it is, if it says so, and asks again.
+        let news = async {
+            match hears {
+                true => std::future::pending().await,
+                false => {
+                    tokio::time::sleep(LONG).await;
+                    going.farther(None).await;
+                }
+            }
+        };
+        Ok(wait(running, waiting, patience, news).await)
+    }
+
+    fn going_on(&self, id: Uuid, declaration: &Declaration, asked: &Asked) -> Arc<Going> {
+        let machine = match &asked.target {
+            Target::Machine(name) => Some(name.to_string()),
+            Target::Host => None,
+        };
+        Arc::new(self.inner.going.begin(id, declaration, machine, asked.person()))
     }
 
     /// The machine a command is about, once it is sure that it can be asked of it.
@@ -147,7 +202,8 @@ impl Agent {
     /// Whether a destroying command would take anything away. What cannot be done at all is refused
     /// before anybody is asked whether it is meant.
     fn needs_yes(&self, job: &Job) -> Result<bool, Refusal> {
-        let record = job.machine()?.record();
+        let Some(machine) = &job.machine else { return Ok(true) };
+        let record = machine.record();
         if record.protected {
             return Err(task::protected(&record));
         }
@@ -168,7 +224,7 @@ impl Agent {
     ) -> Option<Answer> {
         let (caller, key) = (caller.to_string(), key?);
         if let Some(running) = self.inner.repeats.of_key(&caller, &key) {
-            return Some(wait(running, going_on_still, patience).await);
+            return Some(wait_on(running, patience).await);
         }
         let destroys = |earlier: &Accepted| {
             COMMANDS.iter().any(|d| d.effect == Effect::Destroy && d.permission() == earlier.permission)
@@ -200,6 +256,7 @@ impl Agent {
         let id = job.id;
         let span = span(&job);
         let permission = job.permit.declaration().permission();
+        let listed = self.inner.going.list(Arc::clone(&job.going));
         let work = async move {
             let outcome = agent.run_caught(ready, job).await;
             agent.count(&permission, &outcome);
@@ -212,7 +269,7 @@ impl Agent {
             }
             crash::point("closed");
             claim.ended(outcome);
-            drop(slot);
+            drop((slot, listed));
         };
         tokio::spawn(work.instrument(span));
     }
@@ -253,37 +310,48 @@ impl Agent {
     /// [`UNDER_WAY`], and ask again with the same key to wait for the end.
     fn under_way(&self, job: &Job) -> impl FnOnce() -> Answer + use<> {
         let agent = self.clone();
-        let (machine, id, verb) = (job.machine.clone(), job.id, job.permit.declaration().spoken());
+        let (machine, going) = (job.machine.clone(), Arc::clone(&job.going));
         move || match machine {
             Some(machine) => {
                 let record = machine.record();
                 let sentence =
-                    format!("{} \"{verb}\" is under way.", wording::is(&record.name, &record.state));
+                    format!("{} \"{}\" is under way.", wording::is(&record.name, &record.state), going.what);
                 let changed = agent.changed(&record, sentence);
-                going_on(changed.text(), serde_json::json!(changed))
+                going_on(changed.text(), serde_json::json!(changed), &going)
             }
-            None => {
-                let sentence = format!("\"{verb}\" is under way.");
-                going_on(sentence.clone(), serde_json::json!({ "job": id, "sentence": sentence }))
-            }
+            None => going_on_still(&going),
         }
     }
 }
 
 /// Waits for the end of a job, as long as the caller waits. The job goes on regardless.
 async fn wait(
-    mut running: watch::Receiver<Option<Outcome>>,
+    mut running: Running,
     under_way: impl FnOnce() -> Answer,
     patience: Duration,
+    news: impl Future<Output = ()>,
 ) -> Answer {
-    let ended = tokio::time::timeout(patience, running.wait_for(Option::is_some)).await;
-    match ended {
-        Ok(Ok(outcome)) => outcome.clone().map_or_else(under_way, Outcome::answer),
+    let end = async {
+        tokio::select! {
+            biased;
+            ended = running.outcome.wait_for(Option::is_some) => Ok(ended.map(|outcome| outcome.clone())),
+            () = news => Err(()),
+        }
+    };
+    match tokio::time::timeout(patience, end).await.unwrap_or(Err(())) {
+        Ok(Ok(outcome)) => outcome.map_or_else(under_way, Outcome::answer),
         Ok(Err(_)) => Answer::Refused(
             Refusal::new(Reason::Unavailable, "That was given up.").hint("Try again in a moment."),
         ),
-        Err(_) => under_way(),
+        Err(()) => under_way(),
     }
+}
+
+/// The same for what somebody asked for before.
+async fn wait_on(running: Running, patience: Duration) -> Answer {
+    let going = Arc::clone(&running.going);
+    let (_, percent) = going.told();
+    wait(running, || going_on_still(&going), patience, going.farther(percent)).await
 }
 
 /// The first answer again.
@@ -296,16 +364,28 @@ fn before(repeated: Repeated) -> Answer {
     }
 }
 
-/// Not yet done: the same answer as ever, and marked.
-fn going_on(text: String, mut json: serde_json::Value) -> Answer {
+/// Not yet done: the same answer as ever, and marked, with how far it is when that is known.
+fn going_on(text: String, mut json: serde_json::Value, going: &Going) -> Answer {
     if let Some(object) = json.as_object_mut() {
         object.insert(UNDER_WAY.into(), true.into());
+        if !going.code.is_empty() {
+            object.insert(JOB.into(), going.code.clone().into());
+        }
+        if let (_, Some(percent)) = going.told() {
+            object.insert(PERCENT.into(), percent.into());
+        }
     }
     Answer::Done { text, json }
 }
 
-fn going_on_still() -> Answer {
-    going_on("That is under way.".into(), serde_json::json!({}))
+/// The newest it said itself, when it did.
+fn going_on_still(going: &Going) -> Answer {
+    let (said, _) = going.told();
+    let sentence = match said.is_empty() {
+        true => format!("\"{}\" is under way.", going.what),
+        false => said,
+    };
+    going_on(sentence.clone(), serde_json::json!({ "sentence": sentence }), going)
 }
 
 fn accepted(asked: &Asked, job: &Job, ready: &dyn Ready) -> Accepted {

@@ -10,6 +10,8 @@ pub(crate) mod disks;
 mod edit;
 mod guest;
 mod host;
+mod image;
+mod jobs;
 mod life;
 mod rights;
 mod screen;
@@ -32,9 +34,10 @@ pub(crate) use self::{
     adopt::unadopt,
     clone::unclone,
     console::said as console_error,
-    create::{image_lines, unbuild},
+    create::unbuild,
     define::asked as asked_of,
     host::{host_memory_mib, load},
+    image::tidy_exports,
     show::observe,
     trash::{empty_trash, house},
 };
@@ -48,6 +51,12 @@ use crate::{
 pub(crate) trait Handle<C: Command> {
     /// Does it, and answers when it is done.
     fn handle(&self, job: &Job, command: C) -> impl Future<Output = Result<C::Reply, Refusal>> + Send;
+
+    /// What stands in its way, before anybody is asked whether it is meant: what takes something away,
+    /// and cannot be done at all, is not worth a question.
+    fn obstacle(&self, _job: &Job, _command: &C) -> impl Future<Output = Result<(), Refusal>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// What exactly it will do, for the question whether it is meant.
     fn warning(&self, job: &Job, _command: &C) -> String {

@@ -21,6 +21,7 @@ mod drivers;
 pub mod face;
 mod folders;
 mod handler;
+mod images;
 mod journal;
 mod machine;
 mod machines;

@@ -4,6 +4,8 @@
 //! a file, as real guests live in processes of their own.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "crash/images.rs"]
+mod images;
 mod stage;
 
 use std::{path::Path, process::Command, sync::Arc};
@@ -24,6 +26,7 @@ const LINE: &str = "SKERRY_TEST_LINE";
 const KEY: &str = "the-one";
 
 async fn open(folder: &Path) -> Agent {
+    stage::disk(folder, "debian.qcow2");
     let world = folder.join("world");
     let is_new = !world.exists();
     let fake = Fake::persistent(&world).unwrap();
@@ -41,7 +44,8 @@ async fn give(agent: &Agent, line: &str, key: &str) -> Answer {
     let mut ask = asked(ANN, line);
     ask.key = Some(key.into());
     let target = ask.target.clone();
-    match agent.ask(ask, None).await {
+    let (hears, _) = tokio::sync::mpsc::channel(1);
+    match agent.ask(ask, Some(hears)).await {
         Answer::Confirm(question) => {
             let key = Some(key.to_owned());
             agent.confirm(&jid(ANN), &target, Some(&question.code), Door::Chat, key, None).await

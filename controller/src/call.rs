@@ -15,7 +15,7 @@ use skerry_stanzas::{
     command::Declaration,
     form,
     refusal::{Reason, Refusal},
-    reply::UNDER_WAY,
+    reply::{PERCENT, UNDER_WAY},
     safe::safe_text,
 };
 use tokio::time::Instant;
@@ -46,6 +46,11 @@ impl Reply {
     /// Whether the command goes on, and this is not its outcome yet.
     pub fn is_under_way(&self) -> bool {
         self.json.get(UNDER_WAY) == Some(&Value::Bool(true))
+    }
+
+    /// How much of it is done, 0 to 100, when the host says so.
+    pub fn percent(&self) -> Option<u64> {
+        self.json.get(PERCENT)?.as_u64().map(|percent| percent.min(100))
     }
 }
 

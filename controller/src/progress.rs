@@ -14,6 +14,8 @@ use crate::plan::Planned;
 
 /// The line of one target.
 const LINE: &str = "{spinner} {msg} {elapsed}";
+/// The same once it is known how much of it is done.
+const PART: &str = "{bar:20} {pos:>3} % {msg} {elapsed}";
 /// The bar of them all.
 const BAR: &str = "{bar:20} {pos} of {len} done {elapsed}";
 /// The most targets that get a line each; with more there is the bar alone.
@@ -57,9 +59,14 @@ impl Progress {
         self.lines().insert(key(planned), line);
     }
 
-    /// What is known now.
-    pub fn tell(&self, planned: &Planned, sentence: &str) {
+    /// What is known now; with the part of it that is done, in percent, the line becomes a bar.
+    pub fn tell(&self, planned: &Planned, sentence: &str, percent: Option<u64>) {
         if let Some(line) = self.lines().get(&key(planned)) {
+            if let Some(percent) = percent {
+                line.set_length(100);
+                line.set_position(percent);
+                line.set_style(style(PART));
+            }
             line.set_message(sentence.to_owned());
         }
     }
@@ -86,11 +93,13 @@ impl Progress {
 
 /// A line or bar that moves by itself.
 fn moving(bar: ProgressBar, template: &'static str) -> ProgressBar {
-    let style =
-        ProgressStyle::with_template(template).expect("invariant: the template is a constant and tested");
-    bar.set_style(style);
+    bar.set_style(style(template));
     bar.enable_steady_tick(TICK);
     bar
+}
+
+fn style(template: &'static str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("invariant: the template is a constant and tested")
 }
 
 fn key(planned: &Planned) -> String {
@@ -103,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_templates_are_right() {
-        for template in [LINE, BAR] {
+        for template in [LINE, PART, BAR] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
     }

@@ -39,10 +39,10 @@ pub async fn until_ended(
             Some(reply) => {
                 sent.reply = reply;
                 seen = Instant::now();
-                progress.tell(planned, &sent.reply.text);
+                progress.tell(planned, &sent.reply.text, sent.reply.percent());
             }
             None if seen.elapsed() > AWAY_MAX => return Err(given_up(planned, "its host is gone")),
-            None => progress.tell(planned, &format!("{}: waiting for its host", planned.who)),
+            None => progress.tell(planned, &format!("{}: waiting for its host", planned.who), None),
         }
         if !sent.reply.is_under_way() {
             break;

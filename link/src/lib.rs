@@ -38,4 +38,4 @@ mod wire;
 
 pub use config::{LinkConfig, Login, ServerAddress, Tls};
 pub use handle::{Ask, Link, LinkEvent, LinkHandle, LoginError, SendError};
-pub use tls::https;
+pub use tls::{https, web};

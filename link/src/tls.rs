@@ -41,10 +41,27 @@ pub(crate) async fn secure(
 /// # Errors
 /// Why there are none, in words.
 pub fn https(ca: Option<&Path>) -> Result<ClientConfig, String> {
-    roots(ca).and_then(trusting).map_err(|setback| match setback {
+    roots(ca).and_then(trusting).map_err(in_words)
+}
+
+/// What secures HTTPS to any server of the web: the system's authorities are trusted. Where there are none,
+/// every server is refused, but http still goes. Reads them from the disk.
+///
+/// # Errors
+/// Why TLS cannot be spoken at all, in words.
+pub fn web() -> Result<ClientConfig, String> {
+    let roots = roots(None).unwrap_or_else(|_| {
+        tracing::warn!("this system has no certificate authorities: no https server is trusted");
+        RootCertStore::empty()
+    });
+    trusting(roots).map_err(in_words)
+}
+
+fn in_words(setback: Setback) -> String {
+    match setback {
         Setback::Refused(error) => error.to_string(),
         Setback::Broken(why) | Setback::Elsewhere(why) => why,
-    })
+    }
 }
 
 fn trusting(roots: RootCertStore) -> Result<ClientConfig, Setback> {

@@ -193,8 +193,10 @@ macro_rules! each_command {
             machine::DiskDetach, machine::DiskResize, machine::DiskDelete, machine::SnapshotTake,
             machine::SnapshotList, machine::SnapshotTree, machine::SnapshotRevert,
             machine::SnapshotDelete, machine::Clone, machine::Delete,
-            host::List, host::Create, host::Status, host::Drivers, host::ImageList, host::Trash,
-            host::Undelete, host::Adopt, host::Version, host::Uptime, host::Whoami, host::May
+            host::List, host::Create, host::Status, host::Drivers, host::ImageList, host::ImageShow,
+            host::ImageImport, host::ImagePublish, host::ImageExport, host::ImageRename,
+            host::ImageDelete, host::Trash, host::Undelete, host::Adopt, host::Version, host::Uptime,
+            host::Whoami, host::May, host::JobList, host::JobCancel
         }
     };
 }

@@ -181,7 +181,7 @@ mod tests {
     fn usage_shows_what_may_be_left_out() {
         assert_eq!(
             usage(&Declaration::of::<host::Create>()),
-            "create NAME IMAGE [memory=SIZE] [vcpus=N] [driver=DRIVER] [--start]"
+            "create NAME IMAGE [memory=SIZE] [vcpus=N] [driver=DRIVER] [--full] [--start]"
         );
         assert_eq!(usage(&Declaration::of::<machine::Label>()), "label [LABEL …] [remove=LABEL]");
     }

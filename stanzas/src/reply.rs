@@ -16,6 +16,12 @@ pub trait Reply: Serialize + DeserializeOwned + Send + 'static {
 /// The same request again, with the same id, waits for the end and is answered with it.
 pub const UNDER_WAY: &str = "under_way";
 
+/// Beside [`UNDER_WAY`]: what `job cancel` calls it by.
+pub const JOB: &str = "job";
+
+/// Beside [`UNDER_WAY`], when it is known: how much is done, 0 to 100.
+pub const PERCENT: &str = "percent";
+
 macro_rules! reply {
     ($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident: $type:ty),* $(,)? }) => {
         $(#[$doc])*
@@ -26,16 +32,17 @@ macro_rules! reply {
 
 mod guest;
 mod host;
+mod images;
+mod jobs;
 mod machine;
 pub mod measure;
 mod screen;
 mod storage;
 
 pub use guest::Executed;
-pub use host::{
-    DriverLine, DriverList, HostStatus, ImageLine, ImageList, TrashLine, TrashList, Uptime, Verdict, Version,
-    Whoami,
-};
+pub use host::{DriverLine, DriverList, HostStatus, TrashLine, TrashList, Uptime, Verdict, Version, Whoami};
+pub use images::{ImageChanged, ImageDetails, ImageExported, ImageKept, ImageLine, ImageList};
+pub use jobs::{Cancelled, JobLine, JobList};
 pub use machine::{
     Adoption, Changed, ConsoleOutput, Defined, DefinitionHistory, DefinitionLine, LogLine, LogLines,
     MachineLine, MachineList, MachineStatus, Redefined, Removed,

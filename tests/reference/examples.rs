@@ -7,10 +7,11 @@ use skerry_stanzas::{
     command::{COMMANDS, Command, Declaration, host, machine},
     each_command,
     reply::{
-        Adoption, Changed, ConsoleOutput, Defined, DefinitionHistory, DefinitionLine, DiskLine, DiskList,
-        DriverLine, DriverList, Executed, HostStatus, ImageLine, ImageList, LogLine, LogLines, MachineLine,
-        MachineList, MachineStatus, PNG, Redefined, Removed, Reply, ScreenPicture, SnapshotLine,
-        SnapshotList, SnapshotTree, TrashLine, TrashList, Typed, Uptime, Verdict, Version, Whoami,
+        Adoption, Cancelled, Changed, ConsoleOutput, Defined, DefinitionHistory, DefinitionLine, DiskLine,
+        DiskList, DriverLine, DriverList, Executed, HostStatus, ImageChanged, ImageDetails, ImageExported,
+        ImageKept, ImageLine, ImageList, JobLine, JobList, LogLine, LogLines, MachineLine, MachineList,
+        MachineStatus, PNG, Redefined, Removed, Reply, ScreenPicture, SnapshotLine, SnapshotList,
+        SnapshotTree, TrashLine, TrashList, Typed, Uptime, Verdict, Version, Whoami,
     },
 };
 
@@ -54,7 +55,7 @@ pub fn changed() -> Changed {
 
 /// Every kind of reply, once.
 pub fn replies() -> Vec<Example> {
-    let all = [of_machines(), of_screens(), of_storage(), of_hosts()];
+    let all = [of_machines(), of_screens(), of_storage(), of_hosts(), of_images(), of_jobs()];
     let all: Vec<Example> = all.into_iter().flatten().collect();
     let shown: usize = all.iter().map(|example| example.commands.len()).sum();
     assert_eq!(shown, COMMANDS.len(), "a reply is missing, or is there twice");
@@ -195,6 +196,8 @@ fn of_hosts() -> Vec<Example> {
                 name: "linux".into(),
                 kind: "kernel".into(),
                 size_mib: 30,
+                format: None,
+                used_by: vec![],
                 about: "a small Linux".into(),
             }],
         }),
@@ -219,6 +222,66 @@ fn of_hosts() -> Vec<Example> {
             machine: Some("web1".into()),
             allowed: true,
             rule: "[roles] admin names ann@example.org".into(),
+        }),
+    ]
+}
+
+fn of_images() -> Vec<Example> {
+    let at = "2026-11-22T20:31:00Z".parse().unwrap();
+    let sha256 = "b1946ac92492d2347c6235b4d2611184ec6d3f2e4ab0e7e6b3a6cf5a0ab1bd25".to_owned();
+    vec![
+        example(ImageDetails {
+            name: "debian-12".into(),
+            kind: "disk".into(),
+            size_mib: 2048,
+            file_mib: 420,
+            format: Some("qcow2".into()),
+            sha256: Some(sha256.clone()),
+            source: "https://example.org/debian-12.qcow2".into(),
+            made_at: Some(at),
+            made_by: Some("ann@example.org".into()),
+            used_by: vec!["web1".into(), "old (in the trash)".into()],
+            about: "Debian 12".into(),
+        }),
+        example(ImageKept {
+            name: "debian-12".into(),
+            kind: "disk".into(),
+            size_mib: 2048,
+            format: "qcow2".into(),
+            sha256,
+            pinned: true,
+            already: false,
+            sentence: "The image debian-12 is here: a disk of 2 GiB.".into(),
+        }),
+        example(ImageChanged {
+            name: "debian-12".into(),
+            sentence: "The image debian-12 was deleted.".into(),
+        }),
+        example(ImageExported {
+            name: "debian-12".into(),
+            file: "/var/lib/skerry/export/debian-12.qcow2".into(),
+            sentence: "debian-12 is written to /var/lib/skerry/export/debian-12.qcow2 on this host.".into(),
+        }),
+    ]
+}
+
+fn of_jobs() -> Vec<Example> {
+    vec![
+        example(JobList {
+            jobs: vec![JobLine {
+                id: "66jf".into(),
+                what: "image import".into(),
+                machine: None,
+                by: "ann@example.org".into(),
+                started_at: "2026-11-22T20:31:00Z".parse().unwrap(),
+                percent: Some(45),
+                sentence: "debian-12 is being fetched: 45 %".into(),
+                can_be_cancelled: true,
+            }],
+        }),
+        example(Cancelled {
+            id: "66jf".into(),
+            sentence: "\"image import\" (66jf) was cancelled: nothing of it is left.".into(),
         }),
     ]
 }

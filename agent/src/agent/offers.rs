@@ -11,6 +11,7 @@ use super::Agent;
 use crate::{
     asked::Target,
     handler,
+    images::Places,
     machine::{Card, Machine, Record, wording::STATE_WORDS},
 };
 
@@ -70,7 +71,13 @@ impl Agent {
         target: &Target,
     ) -> Vec<String> {
         match (declaration.object, declaration.verb, argument) {
-            (Object::Host, "create", "image") => self.config().images.keys().cloned().collect(),
+            (Object::Host, "create", "image") | (Object::Host, "image-info", "name") => {
+                self.image_names().await
+            }
+            (Object::Host, "image-rename" | "image-delete" | "image-export", "name") => {
+                self.kept_image_names().await
+            }
+            (Object::Host, "image-import", "source") => Places::of(&self.config()).offered(),
             (Object::Host, "create", "driver") => {
                 let usable = self.inner.drivers.enabled().iter().filter(|driver| driver.probe().usable);
                 usable.map(|driver| driver.name().to_owned()).collect()
@@ -81,6 +88,9 @@ impl Agent {
             }
             (Object::Host, "undelete", "name") => self.trash_names().await,
             (Object::Host, "adopt", "name") => self.foreign_names().await,
+            (Object::Host, "job-cancel", "id") => {
+                self.inner.going.all().iter().map(|going| going.code.clone()).collect()
+            }
             (Object::Host, "may", "machine") | (_, _, "machine") => self.inner.machines.names(),
             (Object::Host, "may", "what") => {
                 let mut verbs: Vec<String> = COMMANDS.iter().map(|d| d.verb.to_owned()).collect();

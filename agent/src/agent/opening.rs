@@ -21,10 +21,11 @@ use crate::{
     config::{Config, ConfigError},
     confirm::Confirmations,
     console::Keyboards,
-    dispatch::{Limits, Repeats},
+    dispatch::{Jobs, Limits, Repeats},
     drivers::Drivers,
     folders::Folders,
-    handler::{empty_trash, house},
+    handler::{empty_trash, house, tidy_exports},
+    images::{Library, Places},
     journal::{self, resolve},
     machine::{
         Do, Machine, Order, Record,
@@ -91,20 +92,24 @@ impl Agent {
     pub async fn open(config: Config, drivers: Vec<Arc<dyn Driver>>) -> Result<Self, OpenError> {
         let roles = config.roles()?;
         let folder = config.state.display().to_string();
-        let folders = Folders::open(&config.state).map_err(|source| OpenError::Folder { folder, source })?;
+        let unusable = |source| OpenError::Folder { folder: folder.clone(), source };
+        let folders = Folders::open(&config.state).map_err(unusable)?;
         let file = config.state.join("state.db");
         let broken = |source| OpenError::Store { file: file.display().to_string(), source };
         let store = Store::open(&file).map_err(broken)?;
         store.run(|connection| journal::verify(connection, VERIFY_ROWS)).await.map_err(broken)?;
+        let images = Library::open(&config.state, store.clone()).map_err(unusable)?;
         let machines = Arc::new(Machines::default());
         let inner = Arc::new(Inner {
             addresses: Addresses::new(&config.link),
             drivers: Drivers::new(drivers, config.drivers.preferred.clone()),
             folders,
+            images,
             publisher: Arc::new(Publisher::new(store.clone(), Arc::clone(&machines))),
             machines,
             confirmations: Confirmations::default(),
             repeats: Repeats::default(),
+            going: Jobs::default(),
             jobs: Limits::new(JOBS_PER_PERSON, JOBS_ALL),
             reads: Limits::new(READS_PER_PERSON, READS_ALL),
             tallies: Mutex::new(BTreeMap::new()),
@@ -135,6 +140,8 @@ impl Agent {
             .buffer_unordered(AT_ONCE)
             .collect::<()>()
             .await;
+        inner.images.tidy().await?;
+        tidy_exports(&Places::of(&self.config()));
         resolve::settle(self).await?;
         self.listen_to_drivers();
         self.start_with_host().await?;

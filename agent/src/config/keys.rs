@@ -9,7 +9,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("roles", &["admin", "operator", "viewer"]),
     ("drivers", &["enabled", "default"]),
     ("trash", &["keep"]),
-    ("files", &["allow"]),
+    ("files", &["allow", "import", "export"]),
     ("log", &["format"]),
 ];
 

@@ -7,9 +7,16 @@ use std::{
 
 use tokio::sync::watch;
 
+use super::jobs::Going;
 use crate::journal::{Accepted, Outcome};
 
-pub(crate) type Running = watch::Receiver<Option<Outcome>>;
+/// What to wait for: the outcome, and meanwhile how it goes.
+#[derive(Clone)]
+pub(crate) struct Running {
+    pub(super) outcome: watch::Receiver<Option<Outcome>>,
+    pub(super) going: Arc<Going>,
+}
+
 type Table = Arc<Mutex<HashMap<Same, Running>>>;
 
 /// What makes two requests the same one.
@@ -32,12 +39,14 @@ pub(crate) struct Claim {
     table: Table,
     same: Option<Same>,
     outcome: watch::Sender<Option<Outcome>>,
+    going: Arc<Going>,
 }
 
 impl Repeats {
     /// The claim to a request; or, when it is under way, what to wait for.
-    pub(crate) fn claim(&self, accepted: &Accepted) -> Result<Claim, Running> {
+    pub(crate) fn claim(&self, accepted: &Accepted, going: &Arc<Going>) -> Result<Claim, Running> {
         let (outcome, running) = watch::channel(None);
+        let running = Running { outcome: running, going: Arc::clone(going) };
         let same = accepted.key.as_ref().map(|key| Same {
             caller: accepted.caller.clone(),
             key: key.clone(),
@@ -50,7 +59,7 @@ impl Repeats {
             }
             table.insert(same.clone(), running);
         }
-        Ok(Claim { table: Arc::clone(&self.running), same, outcome })
+        Ok(Claim { table: Arc::clone(&self.running), same, outcome, going: Arc::clone(going) })
     }
 }
 
@@ -66,7 +75,7 @@ impl Repeats {
 impl Claim {
     /// What to wait for.
     pub(crate) fn running(&self) -> Running {
-        self.outcome.subscribe()
+        Running { outcome: self.outcome.subscribe(), going: Arc::clone(&self.going) }
     }
 
     /// It has ended so.

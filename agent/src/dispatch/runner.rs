@@ -14,9 +14,11 @@ use super::Job;
 use crate::{agent::Agent, handler::Handle};
 
 /// A parsed command, ready to run.
-pub(crate) trait Ready: Send {
+pub(crate) trait Ready: Send + Sync {
     /// Its arguments, for the journal.
     fn args(&self) -> serde_json::Value;
+    /// What stands in its way, before anybody is asked whether it is meant.
+    fn obstacle<'a>(&'a self, agent: &'a Agent, job: &'a Job) -> BoxFuture<'a, Result<(), Refusal>>;
     /// What exactly it will do, for the question whether it is meant.
     fn warning(&self, agent: &Agent, job: &Job) -> String;
     /// Carries it out: the answer for people, and for programs.
@@ -35,6 +37,10 @@ where
 {
     fn args(&self) -> serde_json::Value {
         serde_json::to_value(&self.0).unwrap_or_default()
+    }
+
+    fn obstacle<'a>(&'a self, agent: &'a Agent, job: &'a Job) -> BoxFuture<'a, Result<(), Refusal>> {
+        Box::pin(agent.obstacle(job, &self.0))
     }
 
     fn warning(&self, agent: &Agent, job: &Job) -> String {

@@ -1,24 +1,25 @@
 //! Create: a machine from an image, in phases, each with its undo.
 
+mod origin;
+
 use std::{path::Path, sync::Arc};
 
 use hypervisor_core::{
-    definition::{Boot, Definition, Disk, DiskFormat, Network, Nic},
-    driver::{Driver, DriverError, disk},
+    definition::{Definition, Disk, DiskFormat, Network, Nic},
+    driver::{Driver, DriverError},
     lifecycle::{Exit, State, Wanted},
     machine::{MachineId, MachineName},
 };
 use skerry_stanzas::{
     command::host,
     refusal::{Reason, Refusal},
-    reply::{Changed, ImageLine},
-    words::nearest,
+    reply::Changed,
 };
 
+use self::origin::Origin;
 use super::{Handle, define::memory_mib};
 use crate::{
     agent::{Agent, Inner},
-    config::{Config, Image},
     crash,
     dispatch::Job,
     machine::{Card, Do, Machine, Order, Record, publisher::Change, task},
@@ -34,15 +35,17 @@ impl Handle<host::Create> for Agent {
         let name = super::name(&command.name, "name")?;
         self.free(&name, "name").await?;
         let driver = self.inner.drivers.choose(command.driver.as_deref())?;
-        let config = self.config();
-        let image = image(&config, &command.image)?;
+        // Until it stands on its image, no image goes.
+        let held = self.inner.images.hold().await;
+        let origin = self.origin(&command.image, command.full).await?;
         let memory_mib = memory_mib(&command.memory)?;
         let id = MachineId(job.id);
-        let definition = define(image, memory_mib, command.vcpus, &self.inner.folders.machine(id));
+        let definition = define(&origin, memory_mib, command.vcpus, &self.inner.folders.machine(id));
         super::define::checked(&definition)?;
         job.say(format!("{name} is being made."));
         let planned = Planned { agent: self, id, name, definition, driver };
-        let machine = planned.house().await?.furnish(image).await?.welcome(&job.by()).await?;
+        let machine = planned.house().await?.furnish(job, &origin).await?.welcome(&job.by()).await?;
+        drop(held);
         if command.start {
             return self.start_new(job, &machine).await;
         }
@@ -101,14 +104,14 @@ impl<'a> Planned<'a> {
 }
 
 impl<'a> Housed<'a> {
-    /// A disk of its own: an overlay, so that the image stays as it is.
-    async fn furnish(self, image: &Image) -> Result<Furnished<'a>, Refusal> {
+    /// A disk of its own, so that the image stays as it is.
+    async fn furnish(self, job: &Job, origin: &Origin) -> Result<Furnished<'a>, Refusal> {
         let Self(planned) = self;
-        if let (Some(base), Some(disk)) = (&image.disk, planned.definition.disks.first())
-            && let Err(error) = disk::overlay(base, &disk.path).await
+        if let Some(disk) = planned.definition.disks.first()
+            && let Err(refusal) = origin.make_disk(job, &planned.name, &disk.path).await
         {
             planned.unmake().await;
-            return Err(no_disk(&planned.name, error));
+            return Err(refusal);
         }
         crash::point("disk-made");
         Ok(Furnished(planned))
@@ -174,53 +177,14 @@ pub(crate) async fn unbuild(inner: &Inner, id: MachineId) -> bool {
     inner.folders.unmake(id).await
 }
 
-fn image<'a>(config: &'a Config, name: &str) -> Result<&'a Image, Refusal> {
-    config.images.get(name).ok_or_else(|| {
-        let refusal = Refusal::new(Reason::NotFound, format!("There is no image {name:?} on this host."))
-            .field("image");
-        let names: Vec<&str> = config.images.keys().map(String::as_str).collect();
-        match nearest(name, names.iter().copied()) {
-            Some(near) => refusal.hint(format!("Did you mean {near}?")),
-            None if names.is_empty() => {
-                refusal.hint("It has none: add [images.NAME] to the agent's configuration.")
-            }
-            None => refusal.hint(format!("There is: {}.", names.join(", "))),
-        }
-    })
-}
-
-fn define(image: &Image, memory_mib: u64, vcpus: u32, folder: &Path) -> Definition {
-    let boot = match &image.kernel {
-        Some(kernel) => Boot::Kernel {
-            kernel: kernel.clone(),
-            initrd: image.initrd.clone(),
-            cmdline: image.cmdline.clone(),
-        },
-        None => Boot::Disk,
-    };
+fn define(origin: &Origin, memory_mib: u64, vcpus: u32, folder: &Path) -> Definition {
     let overlay = || Disk::new(folder.join(OVERLAY), DiskFormat::Qcow2);
-    let disks = image.disk.iter().map(|_| overlay()).collect();
+    let disks = origin.disk.iter().map(|_| overlay()).collect();
     let nics = vec![Nic::new(Network::default())];
-    let mut definition = Definition { disks, nics, ..Definition::new(vcpus, memory_mib, boot) };
+    let mut definition =
+        Definition { disks, nics, ..Definition::new(vcpus, memory_mib, origin.boot.clone()) };
     definition.name_all();
     definition
-}
-
-/// The images, for a list.
-pub(crate) fn image_lines(config: &Config) -> Vec<ImageLine> {
-    let mib = |path: &Option<std::path::PathBuf>| {
-        path.as_ref().and_then(|path| path.metadata().ok()).map_or(0, |file| file.len())
-    };
-    config
-        .images
-        .iter()
-        .map(|(name, image)| ImageLine {
-            name: name.clone(),
-            kind: if image.kernel.is_some() { "kernel" } else { "disk" }.into(),
-            size_mib: (mib(&image.kernel) + mib(&image.initrd) + mib(&image.disk)).div_ceil(1 << 20),
-            about: image.about.clone(),
-        })
-        .collect()
 }
 
 fn no_disk(name: &MachineName, error: DriverError) -> Refusal {

@@ -1,4 +1,4 @@
-//! List, status, drivers, images, version, uptime: how the host is.
+//! List, status, drivers, version, uptime: how the host is.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use nix::sys::statvfs::statvfs;
 use skerry_stanzas::{
     command::host,
     refusal::{Reason, Refusal},
-    reply::{DriverLine, DriverList, HostStatus, ImageList, MachineLine, MachineList, Uptime, Version},
+    reply::{DriverLine, DriverList, HostStatus, MachineLine, MachineList, Uptime, Version},
 };
 
 use super::Handle;
@@ -87,12 +87,6 @@ impl Handle<host::Drivers> for Agent {
             }
         });
         Ok(DriverList { drivers: lines.collect() })
-    }
-}
-
-impl Handle<host::ImageList> for Agent {
-    async fn handle(&self, _job: &Job, _command: host::ImageList) -> Result<ImageList, Refusal> {
-        Ok(ImageList { images: super::image_lines(&self.config()) })
     }
 }
 

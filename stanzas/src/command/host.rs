@@ -1,5 +1,12 @@
 //! The commands of a host.
 
+mod images;
+mod jobs;
+
+pub use self::{
+    images::{ImageDelete, ImageExport, ImageImport, ImageList, ImagePublish, ImageRename, ImageShow},
+    jobs::{JobCancel, JobList},
+};
 use crate::reply::{self, Changed, DriverList, HostStatus, MachineList, TrashList, Verdict};
 
 declare! {
@@ -35,6 +42,9 @@ declare! {
         /// The driver that runs it; chosen by the host when not given (see: drivers)
         #[arg(long, value_name = "DRIVER")]
         pub driver: Option<String>,
+        /// Copy the image whole, instead of keeping only what differs from it
+        #[arg(long)]
+        pub full: bool,
         /// Start it at once
         #[arg(long)]
         pub start: bool,
@@ -61,14 +71,6 @@ declare! {
     Drivers {}
     "drivers" Host Read Viewer -> DriverList,
     EXAMPLES = &[("drivers", "what can run machines here")],
-}
-
-declare! {
-    /// List the images machines can be made from
-    ImageList {}
-    "image-list" Host Read Viewer -> reply::ImageList,
-    ALIASES = &["images"],
-    EXAMPLES = &[("image list", "what machines can be made from")],
 }
 
 declare! {

@@ -142,7 +142,8 @@ fn what_takes_away_is_confirmed() {
             "machine.disk-delete",
             "machine.snapshot-revert",
             "machine.snapshot-delete",
-            "machine.delete"
+            "machine.delete",
+            "host.image-delete"
         ]
     );
     for declaration in COMMANDS.iter().filter(|declaration| declaration.effect == Effect::Destroy) {

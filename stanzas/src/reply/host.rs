@@ -52,26 +52,6 @@ reply! {
     }
 }
 reply! {
-    /// One image.
-    ImageLine {
-        /// Its name.
-        name: String,
-        /// kernel or disk.
-        kind: String,
-        /// Size in MiB.
-        size_mib: u64,
-        /// What it is.
-        about: String,
-    }
-}
-reply! {
-    /// The images of a host.
-    ImageList {
-        /// One line an image.
-        images: Vec<ImageLine>,
-    }
-}
-reply! {
     /// One deleted machine.
     TrashLine {
         /// Its name.
@@ -176,20 +156,6 @@ impl Reply for DriverList {
     }
 }
 
-impl Reply for ImageList {
-    fn text(&self) -> String {
-        if self.images.is_empty() {
-            return "No images yet. Add one to the configuration of this host: [images.NAME]".into();
-        }
-        let lines = self.images.iter().map(|line| {
-            let about = if line.about.is_empty() { String::new() } else { format!(": {}", line.about) };
-            format!("- {} ({}, {}){about}", line.name, line.kind, measure::size(line.size_mib))
-        });
-        let lines: Vec<String> = lines.collect();
-        format!("Machines can be made from:\n{}", lines.join("\n"))
-    }
-}
-
 impl Reply for TrashList {
     fn text(&self) -> String {
         let Some(first) = self.machines.first() else { return "The trash is empty.".into() };
@@ -288,15 +254,11 @@ mod tests {
     #[test]
     fn empty_lists_say_what_to_do_next() {
         assert!(DriverList { drivers: vec![] }.text().contains("[drivers]"));
-        assert!(ImageList { images: vec![] }.text().contains("[images.NAME]"));
         assert_eq!(TrashList { machines: vec![] }.text(), "The trash is empty.");
     }
 
     #[test]
     fn lists_need_no_table() {
-        let image =
-            ImageLine { name: "linux".into(), kind: "kernel".into(), size_mib: 30, about: "small".into() };
-        assert!(ImageList { images: vec![image] }.text().ends_with("\n- linux (kernel, 30 MiB): small"));
         let trash = TrashList {
             machines: vec![TrashLine {
                 name: "web1".into(),

@@ -129,7 +129,7 @@ mod tests {
             &[],
             Some("name"),
             "create needs name and image. Write create NAME IMAGE \
-             [memory=SIZE] [vcpus=N] [driver=DRIVER] [--start].",
+             [memory=SIZE] [vcpus=N] [driver=DRIVER] [--full] [--start].",
         );
         refused::<host::Create>(
             &["--name=a", "--image=b", "--vcpus=two"],

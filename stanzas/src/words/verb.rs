@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn a_topic_alone_is_asked_back() {
         let Verb::Ambiguous(question) = find_verb(&of(Object::Host), "Image") else { panic!() };
-        assert_eq!(question, "image what? There is: image list.");
+        assert!(question.starts_with("image what? There is: image list, "), "{question}");
     }
 
     #[track_caller]
