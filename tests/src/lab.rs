@@ -224,7 +224,8 @@ impl Lab {
         skerry(&["lab", "down", "--dir", &self.dir().display().to_string()]).await
     }
 
-    /// The lab's processes that run: every one has the lab's mark in its environment.
+    /// The lab's processes that run: every one has the lab's mark in its environment, or works in its
+    /// folder should the mark have been lost.
     pub fn processes(&self) -> Vec<i32> {
         let id = std::fs::read_to_string(self.dir().join("lab.id")).unwrap_or_default();
         let mark = format!("SKERRY_LAB={}", id.trim());
@@ -232,7 +233,9 @@ impl Lab {
         let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
         let ours = |pid: &i32| {
             let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let at = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
             environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+                || at.starts_with(self.dir())
         };
         pids.filter(ours).collect()
     }

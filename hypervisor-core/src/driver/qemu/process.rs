@@ -117,6 +117,8 @@ impl Process {
             .current_dir(folder)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| PATH.into()))
+            // By which a lab finds the guests that an agent of its left behind.
+            .envs(std::env::var_os("SKERRY_LAB").map(|lab| ("SKERRY_LAB", lab)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(errors)
