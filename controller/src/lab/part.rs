@@ -101,6 +101,15 @@ pub(super) fn runs(pid: i32, lab: &str) -> bool {
     environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
 }
 
+/// Whether a process has given its memory back, and with it its environment, and not yet its files: its
+/// locks are still held then. One that only has not been waited for holds nothing.
+fn is_ending(pid: i32) -> bool {
+    let environment = std::fs::read(format!("/proc/{pid}/environ"));
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+    environment.is_ok_and(|environment| environment.is_empty()) && !matches!(state, None | Some('Z' | 'X'))
+}
+
 /// Every process of the lab.
 pub(super) fn all(lab: &str) -> Vec<i32> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
@@ -153,7 +162,7 @@ pub(super) async fn end(pids: &[i32], lab: &str, patience: Duration) -> Result<(
 /// Waits until none of the processes runs, at most as long as `patience`.
 pub(super) async fn gone(pids: &[i32], lab: &str, patience: Duration) -> bool {
     let deadline = Instant::now() + patience;
-    while pids.iter().any(|pid| runs(*pid, lab)) {
+    while pids.iter().any(|pid| runs(*pid, lab) || is_ending(*pid)) {
         if Instant::now() >= deadline {
             return false;
         }
