@@ -47,7 +47,10 @@ async fn what_is_shown_can_be_given_back_changed() {
     let said = done(define(&stage, &more).await);
     assert!(said.contains("vcpus: 1 → 3") && said.contains("user, forwards 8080:80"), "{said}");
     assert!(said.ends_with("In effect now."), "it does not run: {said}");
-    let line = format!("web1: define toml='{}' memory=1G vcpus=3", toml(&stage).await.replace("vcpus = 3", "vcpus = 2"));
+    let line = format!(
+        "web1: define toml='{}' memory=1G vcpus=3",
+        toml(&stage).await.replace("vcpus = 3", "vcpus = 2")
+    );
     let said = stage.done(ANN, &line).await;
     assert!(said.contains("memory: 512M → 1G") && said.contains("vcpus: 3 → 2"), "{said}");
 }
