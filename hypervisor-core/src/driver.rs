@@ -54,6 +54,18 @@ pub enum Capability {
 }
 
 impl Capability {
+    /// Every one.
+    pub const ALL: [Self; 8] = [
+        Capability::Reset,
+        Capability::Pause,
+        Capability::Console,
+        Capability::Adopt,
+        Capability::Screen,
+        Capability::Disks,
+        Capability::Snapshots,
+        Capability::GuestAgent,
+    ];
+
     /// The word used in declarations and answers.
     pub const fn word(self) -> &'static str {
         match self {

@@ -45,18 +45,6 @@ use crate::{
     machine::MachineId,
 };
 
-/// Everything a driver may be able to do.
-const ALL: [Capability; 8] = [
-    Capability::Reset,
-    Capability::Pause,
-    Capability::Console,
-    Capability::Adopt,
-    Capability::Screen,
-    Capability::Disks,
-    Capability::Snapshots,
-    Capability::GuestAgent,
-];
-
 /// A driver whose machines are only remembered. See the [module](self).
 #[derive(Debug)]
 pub struct Fake {
@@ -81,7 +69,7 @@ impl Fake {
             probe: Probe {
                 usable: true,
                 why: "Machines are only remembered, nothing runs: for tests.".into(),
-                capabilities: ALL.to_vec(),
+                capabilities: Capability::ALL.to_vec(),
             },
             events: Mutex::new(Some(events)),
         }

@@ -212,16 +212,7 @@ impl Qemu {
             Ok(version) => Probe {
                 usable: true,
                 why: format!("QEMU {version}. {how}."),
-                capabilities: vec![
-                    Capability::Reset,
-                    Capability::Pause,
-                    Capability::Console,
-                    Capability::Adopt,
-                    Capability::Screen,
-                    Capability::Disks,
-                    Capability::Snapshots,
-                    Capability::GuestAgent,
-                ],
+                capabilities: Capability::ALL.into(),
             },
             Err(why) => Probe { usable: false, why, capabilities: Vec::new() },
         };

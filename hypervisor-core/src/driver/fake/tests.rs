@@ -222,10 +222,10 @@ async fn a_later_driver_tells_only_what_it_looked_at() {
 
 #[test]
 fn each_capability_can_be_left_out() {
-    for capability in ALL {
+    for capability in Capability::ALL {
         let fake = Fake::new().without(capability);
         assert!(!fake.probe().capabilities.contains(&capability));
-        assert_eq!(fake.probe().capabilities.len(), ALL.len() - 1);
+        assert_eq!(fake.probe().capabilities.len(), Capability::ALL.len() - 1);
         let reached = [
             Driver::reset(&fake).is_some(),
             Driver::pause(&fake).is_some(),
@@ -236,7 +236,12 @@ fn each_capability_can_be_left_out() {
             Driver::snapshots(&fake).is_some(),
             Driver::guest_agent(&fake).is_some(),
         ];
-        assert_eq!(reached.iter().filter(|can| **can).count(), ALL.len() - 1, "{}", capability.word());
+        assert_eq!(
+            reached.iter().filter(|can| **can).count(),
+            Capability::ALL.len() - 1,
+            "{}",
+            capability.word()
+        );
     }
 }
 
