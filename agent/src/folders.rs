@@ -51,13 +51,14 @@ impl Folders {
     }
 
     /// Every base there is.
-    pub(crate) fn bases(&self) -> Vec<PathBuf> {
+    pub(crate) fn bases(&self) -> io::Result<Vec<PathBuf>> {
         inside(&self.bases)
     }
 
-    /// The folders of all machines, those in the trash among them.
-    pub(crate) fn every_machine(&self) -> Vec<PathBuf> {
-        [inside(&self.machines), inside(&self.trash)].concat()
+    /// The folders of all machines, those in the trash among them. One that is moved between the two
+    /// meanwhile is in both.
+    pub(crate) fn every_machine(&self) -> io::Result<Vec<PathBuf>> {
+        Ok([inside(&self.machines)?, inside(&self.trash)?, inside(&self.machines)?].concat())
     }
 
     /// Held while a base may be there without anything that stands on it.
@@ -95,8 +96,8 @@ impl Folders {
     }
 }
 
-fn inside(folder: &Path) -> Vec<PathBuf> {
-    folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+fn inside(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    folder.read_dir()?.map(|entry| Ok(entry?.path())).collect()
 }
 
 async fn shift(from: &Path, to: &Path) -> io::Result<()> {

@@ -47,6 +47,31 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// Of a machine that is new here.
+    pub(crate) fn new(
+        id: MachineId,
+        name: MachineName,
+        definition: Definition,
+        driver: &'static str,
+        state: State,
+        created_by: String,
+    ) -> Self {
+        Self {
+            id,
+            name,
+            definition,
+            driver,
+            wanted: if state == State::Running { Wanted::Running } else { Wanted::Stopped },
+            state,
+            generation: 1,
+            labels: vec![],
+            autostart: false,
+            protected: false,
+            created_at: Utc::now(),
+            created_by,
+        }
+    }
+
     /// As the faces see it.
     pub(crate) fn seen(&self) -> Seen {
         Seen {

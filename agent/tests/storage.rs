@@ -8,6 +8,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use skerry_agent::asked::Answer;
 use skerry_stanzas::refusal::Reason;
 use stage::{ANN, OTTO, Stage, VERA, asked, done, question, stage};
+use tokio::sync::mpsc;
 
 async fn with_disk() -> Stage {
     let stage = stage().await;
@@ -202,4 +203,34 @@ async fn nothing_starts_while_its_disks_are_worked_on() {
     tokio::time::resume();
     done(cloning.await.unwrap());
     stage.done(ANN, "web1: start").await;
+}
+
+#[tokio::test]
+async fn a_clone_that_is_called_off_leaves_the_machine_as_it_was() {
+    let stage = with_disk().await;
+    let disk = own(&stage, "web1").join("disks/data.qcow2");
+    let before = fs::read(&disk).unwrap();
+    stage.faults().slow(Duration::from_secs(3600));
+    let (progress, mut told) = mpsc::channel(16);
+    let cloning = tokio::spawn({
+        let (agent, asked) = (stage.agent.clone(), asked(ANN, "web1: clone web2 --full"));
+        async move { agent.ask(asked, Some(progress)).await }
+    });
+    assert_eq!(told.recv().await.unwrap(), "web2 is being made from web1.");
+    let id = loop {
+        let list = stage.done(ANN, "job list").await;
+        let last = list.lines().last().unwrap_or_default();
+        if let Some(id) = last.strip_prefix("To call one off: job cancel ") {
+            break id.to_owned();
+        }
+        tokio::task::yield_now().await;
+    };
+    stage.done(ANN, &format!("job cancel {id}")).await;
+    let refusal = stage::refused(cloning.await.unwrap());
+    assert!(refusal.text.contains("was cancelled by ann@example.org"), "{refusal:?}");
+    assert_eq!(fs::read(&disk).unwrap(), before);
+    let machines = fs::read_dir(stage.folder.path().join("state/machines")).unwrap();
+    assert_eq!(machines.count(), 1, "a folder without a machine");
+    stage.faults().slow(Duration::ZERO);
+    stage.done(ANN, "web1: clone web2").await;
 }

@@ -7,6 +7,7 @@ use stage::{ANN, OTTO, event, reason, stage};
 
 use crate::{
     agent::Agent,
+    handler::{disks::files, empty_trash},
     store::{StoreError, schema},
 };
 
@@ -124,4 +125,40 @@ async fn the_trash_is_emptied_of_what_was_kept_long_enough_and_of_nothing_else()
     assert!(text.contains("new") && !text.contains("old"), "{text}");
     assert_eq!(reason(stage.ask(ANN, "undelete old").await), Reason::NotFound);
     stage.done(ANN, "undelete new").await;
+}
+
+#[tokio::test]
+async fn a_base_goes_with_the_last_disk_that_stands_on_it_and_no_sooner() {
+    let stage = stage().await;
+    let inner = &stage.agent.inner;
+    for line in ["create web1 linux", "web1: disk create data 1G", "web1: clone web2"] {
+        stage.done(ANN, line).await;
+    }
+    let bases = || inner.folders.bases().unwrap().len();
+    let folders = inner.folders.every_machine().unwrap();
+    let mut copies: Vec<std::path::PathBuf> =
+        folders.iter().flat_map(|folder| files::all(folder).unwrap()).collect();
+    copies.sort();
+    copies.dedup();
+    assert_eq!(copies.len(), 2, "a machine's each");
+    assert_eq!(bases(), 1);
+    empty_trash(inner).await;
+    assert_eq!(bases(), 1, "it is in use");
+
+    let kept = std::fs::read(&copies[0]).unwrap();
+    for copy in &copies {
+        std::fs::write(copy, "cannot be read").unwrap();
+    }
+    empty_trash(inner).await;
+    assert_eq!(bases(), 1, "what stands on it is not known");
+
+    for copy in &copies {
+        std::fs::remove_file(copy).unwrap();
+    }
+    std::fs::write(&copies[0], kept).unwrap();
+    empty_trash(inner).await;
+    assert_eq!(bases(), 1, "one still stands on it");
+    std::fs::remove_file(&copies[0]).unwrap();
+    empty_trash(inner).await;
+    assert_eq!(bases(), 0);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hypervisor_core::{
     driver::{Driver, DriverError, Foreign, Launch},
-    lifecycle::{Exit, State, Wanted},
+    lifecycle::{Exit, State},
     machine::MachineId,
 };
 use skerry_stanzas::{
@@ -98,20 +98,7 @@ impl Agent {
                 return Err(failed(&format!("{name} could not be taken over"), &error));
             }
         };
-        let record = Record {
-            id,
-            name: name.clone(),
-            definition: foreign.definition,
-            driver: driver.name(),
-            wanted: if state == State::Running { Wanted::Running } else { Wanted::Stopped },
-            state,
-            generation: 1,
-            labels: vec![],
-            autostart: false,
-            protected: false,
-            created_at: chrono::Utc::now(),
-            created_by: job.by(),
-        };
+        let record = Record::new(id, name.clone(), foreign.definition, driver.name(), state, job.by());
         let change = Change {
             what: "machine.adopted",
             sentence: format!("{name} was taken over as it was."),

@@ -1,12 +1,13 @@
 //! Clone: a machine like another, with an identity of its own. Linked, both stand on what the disks of
 //! the first held; full, all of it is copied.
 
+mod bases;
+
 use std::path::{Path, PathBuf};
 
 use hypervisor_core::{
     definition::{Definition, Disk, DiskFormat, Network},
-    driver::{Disks, DriverError},
-    lifecycle::{Exit, State, Wanted},
+    lifecycle::{Exit, State},
     machine::{MachineId, MachineName},
 };
 use skerry_stanzas::{
@@ -15,6 +16,7 @@ use skerry_stanzas::{
     reply::Changed,
 };
 
+pub(crate) use self::bases::sweep_bases;
 use super::{
     Handle,
     disks::files,
@@ -59,7 +61,9 @@ impl Handle<machine::Clone> for Agent {
         }
         let planned = self.plan(&held, MachineId(job.id), name, command.full).await?;
         job.say(format!("{} is being made from {}.", planned.name, held.name()));
-        if let Err(refusal) = self.furnish(job, &held, &planned).await {
+        // It may be dropped anywhere: what it left is undone as after a crash.
+        let furnished = job.unless_called_off(self.furnish(job, &held, &planned)).await;
+        if let Err(refusal) = furnished {
             unclone(&self.inner, &held, planned.id).await;
             return Err(refusal);
         }
@@ -149,15 +153,15 @@ impl Agent {
             match share {
                 Share::Same => {}
                 Share::Whole(path) => {
-                    let name = disk.name.clone();
-                    let say = |percent: u8| job.say(format!("Copying {name}: {percent} %."));
-                    disks.copy(disk, path, &say).await.map_err(|error| held.said(error))?;
+                    let doing = format!("{} is being copied", disk.name);
+                    let progress = |percent: u8| job.reach(&doing, percent.into(), 100);
+                    disks.copy(disk, path, &progress).await.map_err(|error| held.said(error))?;
                 }
                 Share::Thin(path) => {
                     // While the sweep is kept out, a base may be without a thin copy.
                     let _linking = self.inner.folders.linking().await;
                     let base = self.inner.folders.base(planned.id, &disk.name);
-                    link(disks, disk, &base).await.map_err(|error| held.said(error))?;
+                    bases::link(disks, disk, &base).await.map_err(|error| held.said(error))?;
                     disks.overlay(&base, path).await.map_err(|error| held.said(error))?;
                 }
             }
@@ -185,41 +189,9 @@ impl Agent {
                 forwards.clear();
             }
         }
-        Record {
-            id: planned.id,
-            name: planned.name.clone(),
-            definition,
-            driver: held.card.driver.name(),
-            wanted: Wanted::Stopped,
-            state: State::Stopped(Exit::Never),
-            generation: 1,
-            labels: vec![],
-            autostart: false,
-            protected: false,
-            created_at: chrono::Utc::now(),
-            created_by: by,
-        }
+        let state = State::Stopped(Exit::Never);
+        Record::new(planned.id, planned.name.clone(), definition, held.card.driver.name(), state, by)
     }
-}
-
-/// Makes what a disk holds a base, and the disk a thin copy of it. At each step the disk's own path
-/// leads to all that it holds.
-async fn link(disks: &dyn Disks, disk: &Disk, base: &Path) -> Result<(), DriverError> {
-    let failed = |source| DriverError::system("making a base of a disk", source);
-    tokio::fs::hard_link(&disk.path, base).await.map_err(failed)?;
-    crash::point("base-made");
-    let thin = thin(&disk.path);
-    disks.overlay(base, &thin).await?;
-    tokio::fs::rename(&thin, &disk.path).await.map_err(failed)?;
-    crash::point("base-linked");
-    let mut closed = tokio::fs::metadata(base).await.map_err(failed)?.permissions();
-    closed.set_readonly(true);
-    tokio::fs::set_permissions(base, closed).await.map_err(failed)
-}
-
-/// Where a thin copy is made before it takes the disk's place.
-fn thin(path: &Path) -> PathBuf {
-    path.with_extension("thin")
 }
 
 /// Takes away what a clone left that was not finished. The machine it is of must not have run since.
@@ -228,55 +200,9 @@ pub(crate) async fn unclone(inner: &Inner, held: &Held, id: MachineId) {
     let Ok(disks) = held.disks() else { return };
     let _linking = inner.folders.linking().await;
     for disk in &held.record.definition.disks {
-        let _ = tokio::fs::remove_file(thin(&disk.path)).await;
         let base = inner.folders.base(id, &disk.name);
-        if !base.exists() {
-            continue;
-        }
-        // A thin copy of it that nothing was written to: the base is the same, and takes its place back.
-        let undone = match disks.backing(&disk.path).as_deref() == Some(base.as_path()) {
-            true => restore(&base, &disk.path).await,
-            false => tokio::fs::remove_file(&base).await,
-        };
-        if let Err(error) = undone {
-            tracing::warn!(base = %base.display(), %error, "a base that is not needed stays");
-        }
-    }
-}
-
-async fn restore(base: &Path, path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    tokio::fs::set_permissions(base, std::fs::Permissions::from_mode(0o600)).await?;
-    tokio::fs::rename(base, path).await
-}
-
-/// Removes the bases that no disk of any machine, in the trash or not, is a thin copy of.
-pub(crate) async fn sweep_bases(inner: &Inner) {
-    let _linking = inner.folders.linking().await;
-    let backing = |path: &Path| {
-        let mut drivers = inner.drivers.enabled().iter().filter_map(|driver| driver.disks());
-        drivers.find_map(|disks| disks.backing(path))
-    };
-    loop {
-        let bases = inner.folders.bases();
-        let copies = inner
-            .folders
-            .every_machine()
-            .into_iter()
-            .flat_map(|folder| files::all(&folder).collect::<Vec<_>>());
-        let used: Vec<PathBuf> =
-            copies.chain(bases.iter().cloned()).filter_map(|path| backing(&path)).collect();
-        let unused: Vec<&PathBuf> = bases.iter().filter(|base| !used.contains(base)).collect();
-        let mut removed = false;
-        for base in unused {
-            match tokio::fs::remove_file(base).await {
-                Ok(()) => removed = true,
-                Err(error) => tracing::warn!(base = %base.display(), %error, "could not be removed"),
-            }
-        }
-        // One that is gone may have been all that stood on another.
-        if !removed {
-            return;
+        if let Err(error) = bases::unlink(disks, disk, &base).await {
+            tracing::warn!(base = %base.display(), %error, "a base that may not be needed stays");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{path::Path, sync::Arc};
 use hypervisor_core::{
     definition::{Definition, Disk, DiskFormat, Network, Nic},
     driver::{Driver, DriverError},
-    lifecycle::{Exit, State, Wanted},
+    lifecycle::{Exit, State},
     machine::{MachineId, MachineName},
 };
 use skerry_stanzas::{
@@ -123,20 +123,9 @@ impl Furnished<'_> {
     async fn welcome(self, by: &str) -> Result<Arc<Machine>, Refusal> {
         let Self(planned) = &self;
         let agent = planned.agent;
-        let record = Record {
-            id: planned.id,
-            name: planned.name.clone(),
-            definition: planned.definition.clone(),
-            driver: planned.driver.name(),
-            wanted: Wanted::Stopped,
-            state: State::Stopped(Exit::Never),
-            generation: 1,
-            labels: vec![],
-            autostart: false,
-            protected: false,
-            created_at: chrono::Utc::now(),
-            created_by: by.into(),
-        };
+        let (definition, state) = (planned.definition.clone(), State::Stopped(Exit::Never));
+        let driver = planned.driver.name();
+        let record = Record::new(planned.id, planned.name.clone(), definition, driver, state, by.into());
         let change = Change {
             what: "machine.created",
             sentence: format!("{} was created.", record.name),

@@ -5,7 +5,7 @@ mod attaching;
 pub(crate) mod files;
 
 use hypervisor_core::{
-    definition::{Boot, Bus, Definition, Disk, DiskFormat},
+    definition::{Boot, Bus, Definition, Disk},
     driver::DriverError,
 };
 use skerry_stanzas::{
@@ -266,9 +266,4 @@ impl Handle<machine::DiskResize> for Agent {
         self.tell(job, &held.record, "machine.disk-resized", &sentence).await;
         Ok(self.changed(&held.record, sentence))
     }
-}
-
-impl Agent {
-    /// Every format a file of a disk may end with.
-    pub(crate) const FORMATS: [DiskFormat; 2] = [DiskFormat::Qcow2, DiskFormat::Raw];
 }

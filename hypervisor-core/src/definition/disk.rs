@@ -193,6 +193,9 @@ pub enum DiskFormat {
 }
 
 impl DiskFormat {
+    /// Every one.
+    pub const ALL: [Self; 2] = [DiskFormat::Qcow2, DiskFormat::Raw];
+
     /// The word for it.
     pub const fn word(self) -> &'static str {
         match self {

@@ -70,6 +70,8 @@ pub trait Disks: Send + Sync {
     /// them.
     fn stands_alone(&self, path: &Path, format: DiskFormat) -> Result<(), DriverError>;
 
-    /// The file that this one is a thin copy of. Reads no more than its beginning, and follows nothing.
-    fn backing(&self, path: &Path) -> Option<PathBuf>;
+    /// The file that this one is a thin copy of, if it is one. Reads no more than its beginning, and follows
+    /// nothing. What cannot be read, or is no disk of this driver's, is [`DriverError::Unfit`]: it may be a
+    /// thin copy of anything.
+    fn backing(&self, path: &Path) -> Result<Option<PathBuf>, DriverError>;
 }

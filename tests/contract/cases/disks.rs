@@ -125,13 +125,14 @@ pub async fn copies_are_thin_or_whole(story: &mut Story) {
     let can = driver.disks().unwrap();
     let (thin, whole) = (launch.folder.join("thin.qcow2"), launch.folder.join("whole.qcow2"));
     story.goes_well("overlay", can.overlay(&base.path, &thin)).await;
-    assert_eq!(can.backing(&thin).as_deref(), Some(base.path.as_path()));
+    assert_eq!(can.backing(&thin).unwrap().as_deref(), Some(base.path.as_path()));
     assert!(can.stands_alone(&thin, DiskFormat::Qcow2).is_err(), "a stranger's would lead to another");
     let heard = Mutex::new(Vec::new());
     let disk = Disk::new(&thin, DiskFormat::Qcow2);
     story.goes_well("copy", can.copy(&disk, &whole, &|percent| heard.lock().unwrap().push(percent))).await;
     assert_eq!(heard.lock().unwrap().last(), Some(&100));
-    assert_eq!(can.backing(&whole), None);
+    assert_eq!(can.backing(&whole).unwrap(), None);
+    assert!(can.backing(&whole.with_extension("not-there")).is_err(), "not known is not none");
     story.goes_well("stands alone", async { can.stands_alone(&whole, DiskFormat::Qcow2) }).await;
     let file = story.goes_well("file", can.file(&whole, DiskFormat::Qcow2)).await;
     assert_eq!((file.size_bytes, file.backing), (8 * MIB, None));

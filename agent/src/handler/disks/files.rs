@@ -8,8 +8,6 @@ use std::{
 use hypervisor_core::definition::{Definition, DiskFormat};
 use uuid::Uuid;
 
-use crate::agent::Agent;
-
 /// A file of ours that is a disk of the machine no more.
 pub(crate) struct Detached {
     pub(crate) name: String,
@@ -20,10 +18,11 @@ pub(crate) struct Detached {
 /// The detached ones, by name.
 pub(crate) fn detached(folder: &Path, definition: &Definition) -> Vec<Detached> {
     let mut found: Vec<Detached> = all(folder)
+        .unwrap_or_default()
+        .into_iter()
         .filter(|path| definition.disks.iter().all(|disk| disk.path != *path))
         .filter_map(|path| {
-            let end = path.extension()?.to_str()?.to_owned();
-            let format = Agent::FORMATS.into_iter().find(|format| format.word() == end)?;
+            let format = format_of(&path)?;
             Some(Detached { name: called(&path), path, format })
         })
         .collect();
@@ -32,13 +31,30 @@ pub(crate) fn detached(folder: &Path, definition: &Definition) -> Vec<Detached> 
 }
 
 /// Every file in it that may be one of a disk.
-pub(crate) fn all(folder: &Path) -> impl Iterator<Item = PathBuf> {
-    let entries = [folder.to_owned(), folder.join("disks")].into_iter().filter_map(|at| at.read_dir().ok());
-    let paths = entries.flatten().flatten().map(|entry| entry.path());
-    paths.filter(|path| {
-        let end = path.extension().and_then(|end| end.to_str());
-        end.is_some_and(|end| Agent::FORMATS.iter().any(|format| format.word() == end))
-    })
+///
+/// # Errors
+/// The folder cannot be read; that there is none is none.
+pub(crate) fn all(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for folder in [folder, &folder.join("disks")] {
+        let entries = match folder.read_dir() {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                continue;
+            }
+            entries => entries?,
+        };
+        for entry in entries {
+            found.push(entry?.path());
+        }
+    }
+    found.retain(|path| format_of(path).is_some());
+    Ok(found)
+}
+
+/// How a disk's file is written: ours end with the word for it.
+pub(crate) fn format_of(path: &Path) -> Option<DiskFormat> {
+    let end = path.extension()?.to_str()?;
+    DiskFormat::ALL.into_iter().find(|format| format.word() == end)
 }
 
 /// What a detached disk is called: as its file, without the end.

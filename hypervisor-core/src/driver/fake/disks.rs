@@ -146,8 +146,8 @@ impl Disks for Fake {
         }
     }
 
-    fn backing(&self, path: &Path) -> Option<PathBuf> {
-        Written::read(path).ok()?.backing
+    fn backing(&self, path: &Path) -> Result<Option<PathBuf>, DriverError> {
+        Ok(Written::read(path)?.backing)
     }
 }
 

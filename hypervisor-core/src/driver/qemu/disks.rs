@@ -256,7 +256,7 @@ impl Disks for Qemu {
         }
     }
 
-    fn backing(&self, path: &Path) -> Option<PathBuf> {
-        qcow2::outside(path).ok()?.backing
+    fn backing(&self, path: &Path) -> Result<Option<PathBuf>, DriverError> {
+        Ok(qcow2::outside(path)?.backing)
     }
 }
