@@ -35,13 +35,15 @@ impl Host {
         self.resident().is_ok()
     }
 
-    /// The memory of its agent that is in use (RSS), in KiB.
+    /// The memory that its agent made for itself and has in use (RssAnon of proc_pid_status(5)), in KiB. What
+    /// it reads of its own program is not counted: a debug build has a hundred megabytes of that, and how
+    /// much of it the kernel maps at a fault is the kernel's choice.
     ///
     /// # Errors
     /// It does not run.
     pub fn resident(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
         let size = line.and_then(|line| line.trim().strip_suffix(" kB")).context("it has ended")?;
         Ok(size.trim().parse()?)
     }
