@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 pub use self::{
     guest_agent::GuestAgent,
+    numbers::{Numbers, Reading},
     screen::{Picture, Screen},
 };
 use crate::{definition::Definition, lifecycle::Cause, machine::MachineId};
@@ -20,6 +21,7 @@ pub mod disk;
 pub mod disks;
 pub mod fake;
 pub mod guest_agent;
+pub mod numbers;
 pub mod qcow2;
 pub mod qemu;
 pub mod screen;
@@ -51,11 +53,13 @@ pub enum Capability {
     /// Something in the guest that does there what is asked from outside.
     #[serde(rename = "guest-agent")]
     GuestAgent,
+    /// Say what machines use.
+    Numbers,
 }
 
 impl Capability {
     /// Every one.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Capability::Reset,
         Capability::Pause,
         Capability::Console,
@@ -64,6 +68,7 @@ impl Capability {
         Capability::Disks,
         Capability::Snapshots,
         Capability::GuestAgent,
+        Capability::Numbers,
     ];
 
     /// The word used in declarations and answers.
@@ -77,6 +82,7 @@ impl Capability {
             Capability::Disks => "disks",
             Capability::Snapshots => "snapshots",
             Capability::GuestAgent => "guest-agent",
+            Capability::Numbers => "numbers",
         }
     }
 }
@@ -297,6 +303,11 @@ pub trait Driver: Send + Sync + 'static {
 
     /// What does something inside guests, where a driver can reach it.
     fn guest_agent(&self) -> Option<&dyn GuestAgent> {
+        None
+    }
+
+    /// What machines use, where it can say.
+    fn numbers(&self) -> Option<&dyn Numbers> {
         None
     }
 }

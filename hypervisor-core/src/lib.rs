@@ -5,6 +5,7 @@
 
 pub mod definition;
 pub mod driver;
+pub mod host;
 pub mod image;
 pub mod kvm;
 pub mod lifecycle;

@@ -13,6 +13,7 @@ mod fake;
 mod qemu;
 mod qemu_only;
 mod story;
+mod used;
 
 use hypervisor_core::driver::Capability;
 
@@ -94,6 +95,10 @@ macro_rules! contract {
             guest_agent::runs_commands_without_a_shell (GuestAgent),
             guest_agent::says_when_there_is_no_such_program (GuestAgent),
             guest_agent::of_one_that_is_off_does_nothing (GuestAgent),
+            numbers::grow_while_a_guest_works (Numbers),
+            numbers::are_found_again_by_the_next_driver (Numbers),
+            numbers::of_a_new_run_begin_anew (Numbers),
+            numbers::of_one_that_is_off_there_are_none (Numbers),
             adopt::a_machine_of_others_becomes_ours (Adopt),
             adopt::a_name_unknown_is_unfit (Adopt),
             adopt::one_that_runs_takes_nobodys_place (Adopt),

@@ -14,7 +14,8 @@
 //!
 //! Its kernel command line may have the words `fake.start=fails`, `fake.start=hangs`, `fake.start=2s`,
 //! `fake.deaf` (it ignores shutdown and reboot) and `fake.deaf=2` (it ignores the first two times it is
-//! asked): faults that can be ordered through an agent; within the process there is [`Faults`]. Time is
+//! asked): faults that can be ordered through an agent. `fake.busy=70` makes it as busy (in percent; a
+//! tenth otherwise), and what it reads, writes, hears and says is in proportion; within the process there is [`Faults`]. Time is
 //! tokio's, so that a test can pause it.
 
 mod disks;
@@ -22,6 +23,7 @@ mod faults;
 mod guest;
 mod guest_agent;
 mod ledger;
+mod numbers;
 mod screen;
 #[cfg(test)]
 mod tests;
@@ -39,7 +41,7 @@ pub use self::{
 use crate::{
     driver::{
         Adopt, Capability, Console, Disks, Driver, DriverError, DriverEvent, Foreign, GuestAgent, Launch,
-        Observed, Pause, Picture, Plea, Probe, Reset, Screen, Snapshots, guest_agent::Ran,
+        Numbers, Observed, Pause, Picture, Plea, Probe, Reading, Reset, Screen, Snapshots, guest_agent::Ran,
         screen::keys::Chord,
     },
     machine::MachineId,
@@ -201,6 +203,10 @@ impl Driver for Fake {
     fn guest_agent(&self) -> Option<&dyn GuestAgent> {
         self.can(Capability::GuestAgent, self)
     }
+
+    fn numbers(&self) -> Option<&dyn Numbers> {
+        self.can(Capability::Numbers, self)
+    }
 }
 
 #[async_trait]
@@ -262,6 +268,14 @@ impl GuestAgent for Fake {
         self.slowly().await;
         self.world.console_shown(id)?;
         guest_agent::run(command)
+    }
+}
+
+#[async_trait]
+impl Numbers for Fake {
+    async fn read(&self, launch: &Launch) -> Result<Reading, DriverError> {
+        self.slowly().await;
+        self.world.read_numbers(launch)
     }
 }
 

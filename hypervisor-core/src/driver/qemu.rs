@@ -22,6 +22,7 @@ mod finding;
 mod firmware;
 mod folder;
 mod guest_agent;
+mod numbers;
 mod process;
 mod qmp;
 mod running;
@@ -51,8 +52,8 @@ use self::{arguments::CONSOLE_LOG, folder::Folder, process::Process, running::Ru
 use crate::{
     driver::{
         Adopt, Capability, Console, Disks, Driver, DriverError, DriverEvent, Foreign, GuestAgent, Launch,
-        Observed, Pause, Picture, Plea, Power, Probe, Reset, Screen, Snapshots, guest_agent::Ran,
-        screen::keys::Chord,
+        Numbers, Observed, Pause, Picture, Plea, Power, Probe, Reading, Reset, Screen, Snapshots,
+        guest_agent::Ran, screen::keys::Chord,
     },
     kvm,
     lifecycle::Cause,
@@ -374,6 +375,10 @@ impl Driver for Qemu {
     fn guest_agent(&self) -> Option<&dyn GuestAgent> {
         self.can(self as &dyn GuestAgent)
     }
+
+    fn numbers(&self) -> Option<&dyn Numbers> {
+        self.can(self as &dyn Numbers)
+    }
 }
 
 #[async_trait]
@@ -435,6 +440,13 @@ impl Screen for Qemu {
 impl GuestAgent for Qemu {
     async fn exec(&self, id: MachineId, command: &[String], limit: Duration) -> Result<Ran, DriverError> {
         guest_agent::exec(&*self.running(id)?, command, limit).await
+    }
+}
+
+#[async_trait]
+impl Numbers for Qemu {
+    async fn read(&self, launch: &Launch) -> Result<Reading, DriverError> {
+        self.running(launch.id)?.read(launch).await
     }
 }
 

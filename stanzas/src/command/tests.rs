@@ -162,7 +162,8 @@ fn who_may_only_look_cannot_change() {
 #[test]
 fn capabilities_are_those_drivers_have() {
     for needs in COMMANDS.iter().filter_map(|declaration| declaration.needs) {
-        let known = ["reset", "pause", "console", "adopt", "screen", "disks", "snapshots", "guest-agent"];
+        let known =
+            ["reset", "pause", "console", "adopt", "screen", "disks", "snapshots", "guest-agent", "numbers"];
         assert!(known.contains(&needs), "{needs}");
     }
 }

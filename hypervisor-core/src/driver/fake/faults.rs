@@ -52,6 +52,12 @@ pub(super) fn born_deaf(definition: &Definition) -> u32 {
         .unwrap_or(0)
 }
 
+/// How busy it is from the beginning, in percent, by its kernel command line: `fake.busy=70`.
+pub(super) fn born_busy(definition: &Definition) -> Option<u32> {
+    let percent: u32 = words(definition).find_map(|word| word.strip_prefix("fake.busy="))?.parse().ok()?;
+    Some(percent.min(100))
+}
+
 /// So often that it is always.
 pub(super) const ALWAYS: u32 = u32::MAX;
 
@@ -171,6 +177,11 @@ impl Faults {
     /// The guest writes to its console. False if it does not run.
     pub fn write(&self, id: MachineId, bytes: &[u8]) -> bool {
         self.0.console_write(id, bytes)
+    }
+
+    /// How busy the guest is from now on, in percent of its processors.
+    pub fn busy(&self, id: MachineId, percent: u32) {
+        self.0.set_busy(id, percent);
     }
 
     /// Somebody else starts a machine, which can be adopted.

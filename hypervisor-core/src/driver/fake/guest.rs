@@ -27,6 +27,9 @@ pub(super) struct Guest {
     /// The names of the disks it has.
     #[serde(default)]
     pub(super) disks: Vec<String>,
+    /// How busy it is and was, in this process's time.
+    #[serde(skip)]
+    pub(super) work: super::numbers::Work,
     /// What it was asked to do and has not done.
     #[serde(skip)]
     pub(super) asked: Option<Plea>,

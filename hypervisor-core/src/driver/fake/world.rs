@@ -17,6 +17,7 @@ use super::{
     faults::{Faults, Orders, born_deaf, unheard},
     guest::{Guest, Life, Told},
     ledger::{Ledger, Record},
+    numbers::Work,
 };
 use crate::{
     definition::Definition,
@@ -363,7 +364,7 @@ const OFF: Observed = Observed { power: Power::Off, running_for: None, cpu_time:
 
 impl Inside {
     /// A guest that runs or is paused.
-    fn on(&mut self, id: MachineId) -> Result<&mut Guest, DriverError> {
+    pub(super) fn on(&mut self, id: MachineId) -> Result<&mut Guest, DriverError> {
         self.guests.get_mut(&id).filter(|guest| guest.life.on()).ok_or(DriverError::NotRunning)
     }
 
@@ -429,6 +430,7 @@ impl Starting {
         guest.life = Life::Running;
         guest.born_ms = self.world.0.clock.now_ms();
         guest.memory_mib = launch.definition.memory_mib;
+        guest.work = Work::begun(&launch.definition);
         guest.deaf_for = born_deaf(&launch.definition);
         guest.disks = names(&launch.definition);
         inside.keep(self.id);

@@ -33,6 +33,11 @@ pub(super) const HOT_PLUG_PORTS: usize = 8;
 /// Where the ports are on the bus, one function each: one place for all, that nothing else wants.
 const HOT_PLUG_SLOT: &str = "0x1c";
 
+/// What QEMU calls the balloon, by which a guest says how much of its memory it uses.
+pub(super) const BALLOON: &str = "balloon";
+/// Where it is on the bus: one place for all machines, so that nothing else moves for it.
+const BALLOON_SLOT: &str = "0x1b";
+
 /// What QEMU calls the disk for cloud-init: no other disk's name is so short of a prefix.
 const SEED_ID: &str = "cidata";
 
@@ -98,6 +103,7 @@ pub(super) fn arguments(launch: &Launch, accel: Accel, ready: &Ready) -> Result<
     say(["-object", "rng-random,id=entropy,filename=/dev/urandom"]);
     say(["-device", "virtio-rng-pci,rng=entropy"]);
 
+    say(["-device", &format!("virtio-balloon-pci,id={BALLOON},addr={BALLOON_SLOT}")]);
     hot_plug_ports(&mut say);
     if definition.graphics {
         screen(&mut say);

@@ -59,6 +59,8 @@ pub(super) struct Running {
     pub(super) told: broadcast::Sender<Event>,
     /// Held while its guest agent is talked with.
     pub(super) agent: tokio::sync::Mutex<()>,
+    /// Its guest is asked for its memory now and then.
+    pub(super) memory_asked: AtomicBool,
     /// How often it was reset.
     pub(super) resets: watch::Sender<u64>,
     /// True when it has ended and nothing of it is left.
@@ -131,6 +133,7 @@ impl Running {
             looking: tokio::sync::Mutex::default(),
             told: broadcast::Sender::new(TOLD_MAX),
             agent: tokio::sync::Mutex::default(),
+            memory_asked: AtomicBool::default(),
             resets: watch::Sender::default(),
             gone: watch::Sender::default(),
         }

@@ -54,7 +54,7 @@ fn a_kernel_is_booted_directly() {
         logfile=console.log,logappend=on|\
         -device isa-serial,chardev=skerry-console|-device pvpanic|\
         -object rng-random,id=entropy,filename=/dev/urandom|-device virtio-rng-pci,rng=entropy|\
-        PORTS|-kernel /k,1/vmlinuz|-initrd /k/initrd.img|-append console=ttyS0 a=\"b c\"";
+        -device virtio-balloon-pci,id=balloon,addr=0x1b|PORTS|-kernel /k,1/vmlinuz|-initrd /k/initrd.img|-append console=ttyS0 a=\"b c\"";
     assert_eq!(
         spelled(&arguments(&launch(kernel()), Accel::Tcg, &Ready::default()).unwrap()),
         golden.replace("PORTS", &ports())
