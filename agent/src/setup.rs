@@ -86,6 +86,12 @@ impl Setup {
     /// Does it.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let asks = std::io::stdin().is_terminal();
+        if self.config.exists() && !self.force {
+            bail!(
+                "{} is there already. --force writes over it; skerry-agent check --login tries it",
+                self.config.display()
+            );
+        }
         let kind = self
             .server_kind
             .map_or_else(|| ask::choice("Which XMPP server is it", asks, "--server-kind"), Ok)?;
@@ -111,30 +117,32 @@ impl Setup {
         };
         let folder = self.config.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        if self.config.exists() && !self.force {
-            bail!("{} is there already; --force writes over it", self.config.display());
-        }
         let (secret_file, secret) = self.secret(folder)?;
         let snippet = Snippet { kind, link, jid: &jid, server: server.as_deref(), secret: &secret };
         let toml = snippet::agent_toml(&snippet, &self, &secret_file, &admins);
         write_private(&self.config, &toml, self.force)?;
         let config = Config::load(&self.config)?;
-        println!("Wrote {} and {}.\n", self.config.display(), secret_file.display());
+        println!("Wrote {}; the secret is in {}.\n", self.config.display(), secret_file.display());
         println!("{}", snippet.text(&secret_file));
         self.try_it(&config, asks)
     }
 
-    /// The secret: a given one, or a new one in a file of its own.
+    /// The secret: a given one, that of an earlier setup, which the server may know already, or a new one in
+    /// a file of its own.
     fn secret(&self, folder: &Path) -> anyhow::Result<(PathBuf, String)> {
-        if let Some(file) = &self.secret_file {
+        let file = self.secret_file.clone().unwrap_or_else(|| folder.join("secret"));
+        let file = std::path::absolute(file)?;
+        if self.secret_file.is_some() || file.exists() {
             let text =
-                std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-            let file = std::path::absolute(file)?;
-            return Ok((file, text.lines().next().unwrap_or_default().trim_end().to_owned()));
+                std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let secret = text.lines().next().unwrap_or_default().trim_end().to_owned();
+            if secret.is_empty() {
+                bail!("the first line of {} is empty, and the secret is to be there", file.display());
+            }
+            return Ok((file, secret));
         }
         let secret = URL_SAFE_NO_PAD.encode(rand::rng().random::<[u8; 24]>());
-        let file = std::path::absolute(folder.join("secret"))?;
-        write_private(&file, &format!("{secret}\n"), self.force)?;
+        write_private(&file, &format!("{secret}\n"), false)?;
         Ok((file, secret))
     }
 
@@ -145,7 +153,7 @@ impl Setup {
                 println!("When the server knows of it, see whether it works with:\n  {again}");
                 return Ok(());
             }
-            ask::wait("Press Enter when the server has been told and reloaded; I log in then.")?;
+            ask::wait("Press Enter when that is done; I log in then.")?;
             while let Err(error) = check(config, true) {
                 println!("\nNot yet: {error:#}\nTo try later:  {again}\n");
                 ask::wait("Press Enter to try again, or Ctrl-C to leave it for now.")?;
@@ -210,11 +218,36 @@ fn advice(error: &LoginError) -> &'static str {
     match error {
         LoginError::Credentials => "Is the secret in the server's configuration the one in link.secret_file?",
         LoginError::Component { .. } => {
-            "Is the domain in the server's configuration, was it reloaded, and does no other agent use it?"
+            "Is the domain in the server's configuration, has the server read that (Prosody: restart it), and does no other agent use it?"
         }
         LoginError::NoMechanism { .. } => "Let the server offer SCRAM-SHA-1 or SCRAM-SHA-256.",
         LoginError::NoTls => "Give the server a certificate.",
         LoginError::Certificate { .. } => "If it is signed by an authority of your own, name it in link.ca.",
         _ => "The server's log may tell more.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Wrapped {
+        #[command(flatten)]
+        setup: Setup,
+    }
+
+    #[test]
+    fn a_second_setup_keeps_the_secret_that_the_server_knows() {
+        let folder = tempfile::tempdir().unwrap();
+        let setup = Wrapped::parse_from(["setup", "--force"]).setup;
+        let (file, first) = setup.secret(folder.path()).unwrap();
+        assert_eq!(first.len(), 32);
+        assert_eq!(setup.secret(folder.path()).unwrap(), (file.clone(), first));
+        std::fs::write(&file, "\n").unwrap();
+        assert!(setup.secret(folder.path()).unwrap_err().to_string().contains("empty"));
     }
 }

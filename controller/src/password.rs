@@ -7,7 +7,7 @@ use std::{
     process::Stdio,
 };
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use secret_service::{EncryptionType, SecretService};
 use tokio::io::AsyncReadExt as _;
 use xmpp_parsers::jid::BareJid;
@@ -91,14 +91,35 @@ async fn from_command(words: &[String]) -> Outcome<SecretString> {
     first_line(text, || format!("password_command: {program} printed nothing"))
 }
 
+fn keyring_failed(error: secret_service::Error) -> Failure {
+    Failure::usage(format!("the keyring does not answer: {error}"))
+        .hint("Where there is no desktop, use password_file or password_command.")
+}
+
+/// How a password of ours is found in a keyring.
+fn attributes(jid: &str) -> HashMap<&str, &str> {
+    HashMap::from([("service", "skerry"), ("jid", jid)])
+}
+
+/// Puts the password of `jid` into the keyring, in place of an older one.
+///
+/// # Errors
+/// There is no keyring, or it stays locked.
+pub async fn into_keyring(jid: &BareJid, password: &SecretString) -> Outcome<()> {
+    let jid = jid.to_string();
+    let service = SecretService::connect(EncryptionType::Dh).await.map_err(keyring_failed)?;
+    let collection = service.get_default_collection().await.map_err(keyring_failed)?;
+    collection.ensure_unlocked().await.map_err(keyring_failed)?;
+    let (label, secret) = (format!("Skerry {jid}"), password.expose_secret().as_bytes());
+    let made = collection.create_item(&label, attributes(&jid), secret, true, "text/plain").await;
+    made.map(drop).map_err(keyring_failed)
+}
+
 async fn from_keyring(jid: &BareJid) -> Outcome<SecretString> {
     let jid = jid.to_string();
-    let wrong = |error: secret_service::Error| {
-        Failure::usage(format!("the keyring does not answer: {error}"))
-            .hint("Where there is no desktop, use password_file or password_command.")
-    };
+    let wrong = keyring_failed;
     let service = SecretService::connect(EncryptionType::Dh).await.map_err(wrong)?;
-    let wanted = HashMap::from([("service", "skerry"), ("jid", jid.as_str())]);
+    let wanted = attributes(&jid);
     let found = service.search_items(wanted).await.map_err(wrong)?;
     let item = match (found.unlocked.first(), found.locked.first()) {
         (Some(item), _) => item,

@@ -20,6 +20,7 @@ use crate::{
     config::{Config, usual_path},
     failure::{Failure, Kind, Outcome},
     fleet::Fleet,
+    password::{self, Keeper},
     session::Session,
 };
 
@@ -39,9 +40,13 @@ pub async fn run(args: SetupArgs, named: Option<&Path>) -> Outcome<()> {
     let path = named.map(Path::to_owned).or_else(usual_path).ok_or_else(|| {
         Failure::usage("there is no home folder to write the configuration to").hint("Name it: --config FILE")
     })?;
+    let again = match named {
+        Some(named) => format!("skerry setup --replace --config {}", named.display()),
+        None => "skerry setup --replace".to_owned(),
+    };
     if path.exists() && !args.replace {
         return Err(Failure::usage(format!("there is a configuration at {} already", path.display()))
-            .hint("Edit it, or write a new one with: skerry setup --replace"));
+            .hint(format!("Edit it, or write a new one with: {again}")));
     }
     let asked = tokio::task::spawn_blocking({
         let path = path.clone();
@@ -50,9 +55,12 @@ pub async fn run(args: SetupArgs, named: Option<&Path>) -> Outcome<()> {
     asked.await.map_err(|_| Failure::new(Kind::Internal, "the questions broke off"))??;
     eprintln!("Written: {}", path.display());
     let config = Config::load(Some(&path))?;
+    if config.keeper == Keeper::Keyring && is_asked() {
+        fill_keyring(&config.jid).await?;
+    }
     let session = Session::open(&config, false).await.map_err(|failure| {
         let hint = failure.hint.clone().map(|hint| format!("{hint}\n")).unwrap_or_default();
-        failure.hint(format!("{hint}Edit {}, or answer again: skerry setup --replace", path.display()))
+        failure.hint(format!("{hint}Edit {}, or answer again: {again}", path.display()))
     })?;
     let session = session.deaf();
     eprintln!("Logged in as {}.", session.jid());
@@ -71,6 +79,17 @@ pub async fn run(args: SetupArgs, named: Option<&Path>) -> Outcome<()> {
     Ok(())
 }
 
+/// Puts the password into the keyring, unless it is there already.
+async fn fill_keyring(jid: &BareJid) -> Outcome<()> {
+    let asked = || hidden("Password for the keyring (empty: it is in there already): ");
+    let asked = tokio::task::spawn_blocking(asked).await;
+    let password = asked.map_err(|_| Failure::new(Kind::Internal, "the question broke off"))??;
+    match password.expose_secret() {
+        "" => Ok(()),
+        _ => password::into_keyring(jid, &password).await,
+    }
+}
+
 fn write(args: &SetupArgs, path: &Path) -> Outcome<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error: io::Error| Failure::usage(format!("{} cannot be written: {error}", path.display()));
@@ -85,14 +104,15 @@ fn write(args: &SetupArgs, path: &Path) -> Outcome<()> {
         None if is_asked() => Some(ask("Server (HOST:PORT; empty: as DNS says): ", "--server")?),
         None => None,
     };
-    let text = text(&jid, &kept, server.as_deref().filter(|server| !server.is_empty()));
+    let ca = args.ca.as_deref().map(absolute);
+    let text = text(&jid, &kept, server.as_deref().filter(|server| !server.is_empty()), ca.as_deref());
     // Read before it is written: a wrong address is told now.
     Config::read(&text, folder)?;
     private_file(path, text.as_bytes()).map_err(failed)
 }
 
 /// The file.
-fn text(jid: &str, kept: &Kept, server: Option<&str>) -> String {
+fn text(jid: &str, kept: &Kept, server: Option<&str>, ca: Option<&str>) -> String {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let mut text = format!("jid = {}\n", quoted(jid));
     text.push_str(&match kept {
@@ -102,6 +122,9 @@ fn text(jid: &str, kept: &Kept, server: Option<&str>) -> String {
     });
     if let Some(server) = server {
         text.push_str(&format!("server = {}\n", quoted(server)));
+    }
+    if let Some(ca) = ca {
+        text.push_str(&format!("ca = {}\n", quoted(ca)));
     }
     text
 }
@@ -224,7 +247,6 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::password::Keeper;
 
     fn args(jid: &str) -> SetupArgs {
         SetupArgs {
@@ -233,6 +255,7 @@ mod tests {
             password_command: Some("pass show 'my \"xmpp\"'".into()),
             keyring: false,
             server: Some("127.0.0.1:5222".into()),
+            ca: Some("/etc/ssl/ours.crt".into()),
             replace: false,
         }
     }
@@ -262,7 +285,8 @@ mod tests {
         let path = folder.path().join("config.toml");
         fs::write(&path, "mine").unwrap();
         let failure = run(args("ann@example.org"), Some(&path)).await.unwrap_err();
-        assert!(failure.hint.unwrap().contains("--replace"));
+        let again = format!("skerry setup --replace --config {}", path.display());
+        assert!(failure.hint.unwrap().ends_with(&again));
         assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
     }
 }

@@ -23,15 +23,19 @@ pub(super) fn wait(what: &str) -> anyhow::Result<()> {
     line(what).map(drop)
 }
 
-/// One of a few words.
+/// One of a few words, each of which is explained where its name says too little.
 pub(super) fn choice<T: ValueEnum>(question: &str, asks: bool, flag: &str) -> anyhow::Result<T> {
-    let words: Vec<String> = T::value_variants()
-        .iter()
-        .filter_map(|one| one.to_possible_value().map(|value| value.get_name().to_owned()))
-        .collect();
+    let values: Vec<_> = T::value_variants().iter().filter_map(ValueEnum::to_possible_value).collect();
+    let words: Vec<&str> = values.iter().map(|value| value.get_name()).collect();
     let words = words.join(" or ");
     if !asks {
         bail!("{flag} is missing: {words}");
+    }
+    for value in &values {
+        let about = value.get_help().map(ToString::to_string).unwrap_or_default();
+        if !about.eq_ignore_ascii_case(value.get_name()) {
+            println!("  {:<10} {about}", value.get_name());
+        }
     }
     loop {
         match T::from_str(&line(&format!("{question} ({words}):"))?, true) {
@@ -52,7 +56,11 @@ pub(super) fn jid(
         bail!("{flag} is missing: an address");
     }
     loop {
-        match BareJid::new(&line(&format!("{question}:"))?) {
+        let answer = line(&format!("{question}:"))?;
+        if answer.is_empty() {
+            continue;
+        }
+        match BareJid::new(&answer) {
             Ok(jid) => match fits(&jid) {
                 Ok(()) => return Ok(jid),
                 Err(why) => println!("That does not fit: {why}. Try again, please."),

@@ -145,6 +145,9 @@ pub struct SetupArgs {
     /// The server, when DNS does not say
     #[arg(long, value_name = "HOST:PORT")]
     pub server: Option<String>,
+    /// A file with certificate authorities to trust instead of the system's
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<String>,
     /// Replace the configuration that is there
     #[arg(long)]
     pub replace: bool,

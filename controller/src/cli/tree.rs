@@ -1,6 +1,6 @@
 //! The tree of sub-commands that clap parses, completes and documents.
 
-use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, Subcommand as _};
+use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, Subcommand as _, ValueHint};
 use skerry_stanzas::command::{COMMANDS, Declaration, Effect, Object};
 
 use super::own::{ConsoleArgs, Global, Own, PictureArgs};
@@ -169,7 +169,9 @@ fn words(declarations: &[&'static Declaration]) -> Arg {
         [_] => ("HOST", "The host: kvm1 or kvm1.example.org"),
         _ => ("NAME", "A machine or a host"),
     };
-    Arg::new("words").value_name(name).num_args(0..).help(format!("{help}; then the words of the command"))
+    // The hint keeps shells from offering files, or their own commands, for the name of a machine.
+    let words = Arg::new("words").value_name(name).num_args(0..).value_hint(ValueHint::Other);
+    words.help(format!("{help}; then the words of the command"))
 }
 
 fn about(declarations: &[&'static Declaration]) -> String {
@@ -231,22 +233,21 @@ pub(super) fn example(declaration: &Declaration, line: &str) -> String {
 /// The help of the whole, the commands grouped by what they act on.
 fn template() -> String {
     let mut text = String::from("{about}\n\n{usage-heading} skerry [OPTIONS] COMMAND …\n");
+    let width = COMMANDS.iter().map(|declaration| declaration.spoken().len()).max().unwrap_or_default();
     for (heading, object) in [("Machines", Object::Machine), ("Hosts", Object::Host)] {
         text.push_str(&format!("\n{heading}:\n"));
         for declaration in COMMANDS.iter().filter(|declaration| declaration.object == object) {
-            text.push_str(&format!("  {:<12} {}\n", declaration.spoken(), declaration.about()));
+            text.push_str(&format!("  {:<width$}  {}\n", declaration.spoken(), declaration.about()));
         }
     }
     text.push_str("\nMore:\n");
     let own = Own::augment_subcommands(Command::new("own"));
     for command in own.get_subcommands() {
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-        text.push_str(&format!("  {:<12} {about}\n", command.get_name()));
+        text.push_str(&format!("  {:<width$}  {about}\n", command.get_name()));
     }
-    text.push_str(
-        "  help         More about one command: skerry help start\n\nOptions:\n{options}{after-help}",
-    );
-    text
+    text.push_str(&format!("  {:<width$}  More about one command: skerry help start\n", "help"));
+    text + "\nOptions:\n{options}{after-help}"
 }
 
 #[cfg(test)]

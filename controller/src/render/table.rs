@@ -30,7 +30,10 @@ const FIRST: &[&str] = &[
 /// Columns that are left out of a table when all of it is the same empty value.
 const LEFT_OUT_WHEN_EMPTY: &[&str] = &["labels", "about"];
 
-/// The width of the terminal, when there is one.
+/// Below this a table would be columns of single letters: then lines are left to the terminal to fold.
+const NARROWEST: u16 = 40;
+
+/// The width of the terminal, when there is one that says it (some say 0) and a table fits into it.
 pub(super) fn width() -> Option<u16> {
     use std::io::IsTerminal as _;
     std::io::stdout()
@@ -38,6 +41,7 @@ pub(super) fn width() -> Option<u16> {
         .then(|| crossterm::terminal::size().ok())
         .flatten()
         .map(|(width, _)| width)
+        .filter(|width| *width >= NARROWEST)
 }
 
 /// Shows rows as a table, at most `width` columns wide.
