@@ -117,6 +117,12 @@ need_guest() {
     "$root/scripts/guest" || fail 'there is no guest to run (see above)'
 }
 
+need_debian() {
+    have mmdebstrap || packages 'to make a small Debian as a guest' mmdebstrap
+    have mke2fs || packages 'to make a file system for it' e2fsprogs
+    "$root/scripts/debian" || fail 'there is no Debian to run as a guest (see above)'
+}
+
 # A virtual environment of Python's under build/, for tools and for the clients nobody here wrote.
 need_python() {
     python3 -c 'import venv, ensurepip' 2>/dev/null || packages 'for test clients written in Python' python3-venv

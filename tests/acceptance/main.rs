@@ -6,6 +6,7 @@
 
 mod agent_dies;
 mod cli;
+mod debian;
 mod flood;
 mod following;
 mod full_disk;
