@@ -49,6 +49,7 @@ transcripts! {
     chat_ignored,
     chat_not_now,
     chat_progress,
+    chat_restart,
     chat_stranger,
     chat_watch,
     console,

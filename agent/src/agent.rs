@@ -2,6 +2,7 @@
 
 mod offers;
 mod opening;
+mod startup;
 
 use std::{
     collections::BTreeMap,

@@ -18,6 +18,7 @@ pub const STEPS: &[&str] = &[
     "disk-removed",
     "snapshot-noted",
     "state-stored",
+    "turn-taken",
     "row-trashed",
     "row-restored",
     "image-staged",

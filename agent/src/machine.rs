@@ -4,6 +4,7 @@
 pub(crate) mod publisher;
 pub(crate) mod queue;
 mod reboots;
+pub(crate) mod restarts;
 pub(crate) mod start;
 pub(crate) mod task;
 pub(crate) mod wording;
@@ -24,6 +25,7 @@ use hypervisor_core::{
 use skerry_stanzas::refusal::{Reason, Refusal};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use self::restarts::Restarts;
 use crate::agent::Seen;
 
 /// Orders that may wait for one machine.
@@ -42,6 +44,8 @@ pub(crate) struct Record {
     pub(crate) labels: Vec<String>,
     pub(crate) autostart: bool,
     pub(crate) protected: bool,
+    /// How often it was started again lately by its policy.
+    pub(crate) restarts: Restarts,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) created_by: String,
 }
@@ -67,8 +71,18 @@ impl Record {
             labels: vec![],
             autostart: false,
             protected: false,
+            restarts: Restarts::default(),
             created_at: Utc::now(),
             created_by,
+        }
+    }
+
+    /// The state in a short plain sentence, and what follows from it by itself.
+    pub(crate) fn sentence(&self) -> String {
+        let state = self.state.sentence();
+        match self.restarts.sentence() {
+            Some(again) => format!("{state}; {again}"),
+            None => state,
         }
     }
 
@@ -78,7 +92,7 @@ impl Record {
             id: self.id,
             name: self.name.clone(),
             state: self.state.clone(),
-            sentence: self.state.sentence(),
+            sentence: self.sentence(),
             wanted: self.wanted,
             generation: self.generation,
             driver: self.driver,
@@ -165,6 +179,8 @@ pub(crate) enum Order {
         /// The answer.
         reply: Reply,
     },
+    /// The agent has begun: what is to be started again by its policy is waited for from now on.
+    Resume,
     /// To put the machine into the trash and end.
     Retire {
         /// Who asked.

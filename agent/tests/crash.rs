@@ -6,6 +6,8 @@
 
 #[path = "crash/images.rs"]
 mod images;
+#[path = "crash/restarts.rs"]
+mod restarts;
 mod stage;
 
 use std::{path::Path, process::Command, sync::Arc};

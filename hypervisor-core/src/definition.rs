@@ -6,6 +6,7 @@ mod disk;
 mod error;
 mod hardware;
 mod nic;
+mod policy;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ pub use self::{
     error::DefinitionError,
     hardware::{CloudInit, Cpu, Firmware, Watchdog},
     nic::{Forward, ForwardError, Mac, MacError, Network, Nic, NicModel, NicWordError, Protocol, say_nic},
+    policy::{Restart, Startup},
     size::{Size, SizeError},
 };
 
@@ -58,6 +60,12 @@ pub struct Definition {
     /// What cloud-init in the guest is told at its first start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloud_init: Option<CloudInit>,
+    /// Whether it is started again when it ended without being asked to.
+    #[serde(default, skip_serializing_if = "Restart::is_default")]
+    pub restart: Restart,
+    /// Its turn when the host starts.
+    #[serde(default, skip_serializing_if = "Startup::is_default")]
+    pub startup: Startup,
     /// A note for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -97,6 +105,8 @@ impl Definition {
             guest_agent: true,
             watchdog: None,
             cloud_init: None,
+            restart: Restart::default(),
+            startup: Startup::default(),
             note: None,
         }
     }

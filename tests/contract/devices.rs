@@ -4,7 +4,8 @@ use std::{fs, net::TcpListener, process::Command};
 
 use hypervisor_core::{
     definition::{Bus, CloudInit, Cpu, Disk, DiskFormat, Firmware, Forward, Limits, Network, Nic, Watchdog},
-    driver::{DriverError, Launch, Power},
+    driver::{DriverError, GuestEvent, Launch, Power},
+    lifecycle::Cause,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -142,6 +143,33 @@ async fn cloud_init_finds_what_it_is_told_and_nothing_once_it_is_not_wanted() {
     launch.definition.cloud_init = None;
     story.boot(&launch).await;
     assert!(!launch.folder.join("cidata.img").exists());
+}
+
+/// Typed into the guest: arms the watchdog by its registers, as a driver would, and feeds it no more.
+const HANG: &str = "d=$(grep -l 0x25ab /sys/bus/pci/devices/*/device); d=${d%/device}; echo 1 >$d/enable; \
+    b=$(head -n1 $d/resource | cut -d' ' -f1); \
+    set_to() { devmem $((b + 12)) 32 0x80; devmem $((b + 12)) 32 0x86; devmem $((b + $1)) 32 $2; }; \
+    set_to 0 500; set_to 4 500; printf '\\002' | dd of=$d/config bs=1 seek=104 conv=notrunc 2>/dev/null\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_hangs_is_seen_to_by_its_watchdog() {
+    let mut story = story().await;
+    let mut launch = story.bench.launch();
+    for (watchdog, told) in [
+        (Watchdog::Reset, GuestEvent::Rebooted),
+        (Watchdog::Pause, GuestEvent::Paused),
+        (
+            Watchdog::Poweroff,
+            GuestEvent::Crashed(Cause("the guest hung, and its watchdog cut the power".into())),
+        ),
+    ] {
+        launch.definition.watchdog = Some(watchdog);
+        story.boot(&launch).await;
+        story.types(launch.id, HANG.as_bytes()).await;
+        assert_eq!(story.event(launch.id).await, told);
+        story.kill(launch.id).await;
+    }
+    story.leaves_nothing(&launch).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

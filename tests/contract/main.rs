@@ -75,6 +75,7 @@ macro_rules! contract {
             restart::a_running_guest_is_found_again,
             restart::a_stopped_machine_is_found_stopped,
             restart::a_paused_guest_is_found_paused (Pause),
+            restart::one_that_crashed_meanwhile_is_not_taken_for_one_that_was_shut_down,
             events::are_taken_once,
             events::say_whose_they_are,
             pause::holds_and_resumes_silently (Pause),

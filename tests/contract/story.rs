@@ -39,7 +39,13 @@ impl Story {
 
     /// The agent is restarted: the driver goes, and a new one comes, over the same guests.
     pub async fn restart(&mut self) {
+        self.restart_after(async |_| {}).await;
+    }
+
+    /// As [`Story::restart`], with something that happens while there is no driver.
+    pub async fn restart_after(&mut self, meanwhile: impl AsyncFnOnce(&dyn Bench)) {
         self.driver = None;
+        meanwhile(&*self.bench).await;
         let driver = self.bench.driver().await;
         self.events = driver.events().expect("a new driver's events can be taken");
         self.earlier.clear();

@@ -133,6 +133,12 @@ impl Agent {
             ("define", "memory") => Some(format!("{}M", record.definition.memory_mib)),
             ("define", "vcpus") => Some(record.definition.vcpus.to_string()),
             ("define", "note") => record.definition.note.clone(),
+            ("define", "restart") => Some(record.definition.restart.word().into()),
+            ("define", "order") => {
+                let order = record.definition.startup.order;
+                Some(order.map_or_else(|| "last".into(), |order| order.to_string()))
+            }
+            ("define", "delay") => Some(format!("{}s", record.definition.startup.delay_seconds)),
             ("define", "toml") => Some(record.definition.to_toml()),
             ("define", "cmdline") => match &record.definition.boot {
                 Boot::Kernel { cmdline, .. } => Some(cmdline.clone()),

@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     sync::{Arc, Mutex, RwLock, Weak},
     time::{Duration, Instant},
 };
@@ -13,7 +12,7 @@ use hypervisor_core::{
     driver::{Driver, DriverEvent},
     lifecycle::{Cause, Event, State, next},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::{Agent, Inner};
 use crate::{
@@ -28,13 +27,13 @@ use crate::{
     images::{Library, Places},
     journal::{self, resolve},
     machine::{
-        Do, Machine, Order, Record,
+        Machine, Order, Record,
         publisher::{Change, Publisher},
-        task, wording,
+        restarts, task, wording,
     },
     machines::Machines,
     pictures::Pictures,
-    store::{Store, StoreError, machines as rows, schema},
+    store::{Store, StoreError, machines as rows},
 };
 
 /// Commands of one person that may be under way.
@@ -53,8 +52,6 @@ const LOOK_MAX: Duration = Duration::from_secs(20);
 const TRASH_EVERY: Duration = Duration::from_secs(600);
 /// Journal entries whose chain is checked when the agent starts.
 const VERIFY_ROWS: u64 = 10_000;
-/// Under which name the boot last seen is remembered.
-const BOOT: &str = "boot";
 
 /// Why an agent cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -130,11 +127,12 @@ impl Agent {
     async fn begin(&self) -> Result<(), StoreError> {
         let inner = &self.inner;
         self.tidy_folders().await?;
+        let same_boot = self.note_boot().await?;
         let stored = inner.store.run(rows::all).await?;
         stream::iter(stored)
             .map(|stored| async {
                 let machine = Arc::new(house(inner, stored));
-                observe(inner, &machine).await;
+                observe(inner, &machine, same_boot).await;
                 inner.machines.insert(machine);
             })
             .buffer_unordered(AT_ONCE)
@@ -145,12 +143,13 @@ impl Agent {
         resolve::settle(self).await?;
         self.listen_to_drivers();
         self.start_with_host().await?;
+        inner.machines.all().iter().for_each(|machine| machine.send(Order::Resume));
         self.keep(purge(Arc::downgrade(inner)));
         Ok(())
     }
 
     /// Runs something until the agent ends.
-    fn keep(&self, work: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn keep(&self, work: impl Future<Output = ()> + Send + 'static) {
         let task = tokio::spawn(work).abort_handle();
         self.inner.background.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(task);
     }
@@ -175,27 +174,10 @@ impl Agent {
         }
         Ok(())
     }
-
-    /// Starts what starts with its host, if the host was started since the agent last saw it.
-    async fn start_with_host(&self) -> Result<(), StoreError> {
-        let boot =
-            fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
-        let seen = self.inner.store.run(|connection| schema::fact(connection, BOOT)).await?;
-        if seen.as_deref() == Some(boot.as_str()) {
-            return Ok(());
-        }
-        if seen.is_some() {
-            for machine in self.inner.machines.all().iter().filter(|machine| machine.record().autostart) {
-                let (reply, _) = oneshot::channel();
-                machine.send(Order::Do(Do::start(None, reply)));
-            }
-        }
-        self.inner.store.run(move |connection| schema::set_fact(connection, BOOT, &boot)).await
-    }
 }
 
 /// Looks at a machine and takes it as it is.
-async fn observe(inner: &Inner, machine: &Machine) {
+async fn observe(inner: &Inner, machine: &Machine, same_boot: bool) {
     let before = machine.record();
     let launch = machine.card.launch();
     let looked = tokio::time::timeout(LOOK_MAX, machine.card.driver.observe(&launch)).await;
@@ -211,8 +193,14 @@ async fn observe(inner: &Inner, machine: &Machine) {
     }
     let event = Event::Observed(Box::new(state));
     let Ok(state) = next(&before.state, &event) else { return };
-    let (what, sentence) = wording::happened(&before.name, &event, &state);
-    let record = Record { state, ..Record::clone(&before) };
+    let (what, mut sentence) = wording::happened(&before.name, &event, &state);
+    let mut record = Record { state, ..Record::clone(&before) };
+    // With its host everything stops: what comes back then is another rule's business.
+    if same_boot {
+        let at = chrono::Utc::now();
+        record.restarts = restarts::after(&before, &event, false, &record, at);
+        sentence.extend(restarts::told(&before, &record, at).map(|told| format!(" {told}")));
+    }
     let change = Change { what, sentence, by: None };
     if let Err(error) = inner.publisher.publish(&machine.card, record, change).await {
         tracing::error!(machine = %before.name, %error, "what was seen could not be stored");

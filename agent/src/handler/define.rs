@@ -1,6 +1,7 @@
 //! Define: show what a machine is made of, change it, or make it again of what it was made of before.
 
 mod files;
+mod policy;
 
 use hypervisor_core::{
     definition::{
@@ -87,7 +88,7 @@ async fn define(job: &Job, record: &Record, definition: Definition) -> Result<De
 /// What it is to be made of: first the whole of it, where that is given, then each thing alone. What is
 /// given as it is now says nothing: a form is sent back with all its fields, also those nobody touched.
 pub(crate) fn asked(now: &Definition, command: &machine::Define) -> Result<Definition, Refusal> {
-    let machine::Define { memory, vcpus, cmdline, note, nic, toml } = command;
+    let machine::Define { memory, vcpus, cmdline, note, restart, order, delay, nic, toml } = command;
     let mut asked = match toml {
         Some(toml) => Definition::from_toml(&toml.0).map_err(|error| wrong(&error).field("toml"))?,
         None => now.clone(),
@@ -116,6 +117,7 @@ pub(crate) fn asked(now: &Definition, command: &machine::Define) -> Result<Defin
             }
         }
     }
+    policy::say(&mut asked, now, *restart, order.as_deref(), delay.as_deref())?;
     for word in nic {
         say_nic(&mut asked.nics, word).map_err(|error| {
             Refusal::new(Reason::BadRequest, format!("nic: {error}."))

@@ -28,7 +28,7 @@ impl Handle<machine::Status> for Agent {
             jid: self.addresses().machine(&record.name).to_string(),
             host: self.addresses().host().to_string(),
             state: record.state.word().into(),
-            sentence: record.state.sentence(),
+            sentence: record.sentence(),
             wanted: record.wanted.word().into(),
             generation: record.generation,
             driver: record.driver.into(),

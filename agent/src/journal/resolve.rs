@@ -21,7 +21,7 @@ use crate::{
     agent::Agent,
     handler::{asked_of, unadopt, unbuild},
     images::Places,
-    machine::{Record, wording},
+    machine::{Record, publisher::Change, restarts::Restarts, wording},
     store::{StoreError, definitions, events::Happening},
 };
 
@@ -45,6 +45,9 @@ pub(crate) async fn settle(agent: &Agent) -> Result<(), StoreError> {
             Some(found) => found,
             None => found(agent, entry, &accepted, record.as_deref()).await?,
         };
+        if let Some(id) = id.filter(|_| matches!(found, Found::Finished)) {
+            stays_off(agent, id, &accepted).await?;
+        }
         // Settling may have changed it.
         let record = id.and_then(|id| agent.inner.machines.get(id)).map(|machine| machine.record());
         if matches!(found, Found::Undone)
@@ -73,6 +76,22 @@ pub(crate) async fn settle(agent: &Agent) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// A machine that was killed, or shut down, is not to be started again because nobody was there to note
+/// by whom.
+async fn stays_off(agent: &Agent, id: MachineId, accepted: &Accepted) -> Result<(), StoreError> {
+    let off = matches!(accepted.permission.as_str(), "machine.shutdown" | "machine.kill");
+    let Some(machine) = agent.inner.machines.get(id).filter(|_| off) else { return Ok(()) };
+    let before = machine.record();
+    let restarts = Restarts::default();
+    let record = Record { wanted: Wanted::Stopped, restarts, ..Record::clone(&before) };
+    if record == *before {
+        return Ok(());
+    }
+    let sentence = wording::is(&record.name, &record.state);
+    let change = Change { what: "machine.observed", sentence, by: Some(accepted.caller.clone()) };
+    agent.inner.publisher.publish(&machine.card, record, change).await
+}
+
 fn is_making(accepted: &Accepted) -> bool {
     matches!(accepted.permission.as_str(), "host.create" | "host.adopt")
 }
@@ -99,7 +118,9 @@ async fn found(
     let state = &record.state;
     Ok(match accepted.permission.as_str() {
         "machine.start" => seen(matches!(state, State::Running | State::Paused)),
-        "machine.shutdown" | "machine.kill" => seen(matches!(state, State::Stopped(_))),
+        "machine.shutdown" => seen(matches!(state, State::Stopped(_))),
+        // A process that was cut off may be taken for one that crashed.
+        "machine.kill" => seen(matches!(state, State::Stopped(_) | State::Failed(_))),
         "machine.pause" => seen(*state == State::Paused),
         "machine.resume" => seen(*state == State::Running),
         "machine.rename" => {
@@ -177,6 +198,9 @@ fn is_defined(args: &Value, record: &Record) -> bool {
         vcpus,
         cmdline: text("cmdline"),
         note: text("note"),
+        restart: args.get("restart").and_then(|word| serde_json::from_value(word.clone()).ok()),
+        order: text("order"),
+        delay: text("delay"),
         nic: nic.unwrap_or_default(),
         toml: None,
     };

@@ -7,6 +7,7 @@
 mod asking;
 mod doing;
 mod edits;
+mod restarting;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -28,7 +29,7 @@ use super::{
     publisher::{Change, Publisher},
     queue::{self, Verdict},
     reboots::Reboots,
-    wording,
+    restarts, wording,
 };
 use crate::{crash, handler::storage::busy, reference, store::StoreError};
 
@@ -43,6 +44,8 @@ pub(crate) struct Task {
     guest: mpsc::Receiver<GuestEvent>,
     doing: Option<Box<Doing>>,
     reboots: Reboots,
+    /// When it is started again by its policy.
+    restart_at: Option<Instant>,
 }
 
 /// Whether the task goes on.
@@ -63,6 +66,7 @@ pub(crate) fn spawn(card: Arc<Card>, publisher: Arc<Publisher>) -> Machine {
         guest: guest_queue,
         doing: None,
         reboots: Reboots::default(),
+        restart_at: None,
     };
     tokio::spawn(task.run());
     Machine { card, orders, guest }
@@ -84,7 +88,7 @@ impl Task {
         let request = self.doing.as_ref().map(|doing| doing.request);
         let hears = !request.is_some_and(queue::is_deaf);
         let takes_orders = !request.is_some_and(queue::is_exclusive);
-        let due = self.reboots.due();
+        let (due, restart_at) = (self.reboots.due(), self.restart_at);
         tokio::select! {
             biased;
             Some(event) = self.guest.recv(), if hears => Box::pin(self.guest_did(event)).await,
@@ -98,6 +102,7 @@ impl Task {
                 None => return Flow::End,
             },
             () = quiet_until(due), if due.is_some() => Box::pin(self.tell_reboots()).await,
+            () = quiet_until(restart_at), if restart_at.is_some() => Box::pin(self.start_again()).await,
         }
         Flow::On
     }
@@ -106,6 +111,7 @@ impl Task {
         match order {
             Order::Do(ask) => self.asked(ask).await,
             Order::Edit { edit, by, reply } => self.edit(edit, by, reply).await,
+            Order::Resume => self.wait_for_restart(),
             Order::Retire { by, reply } => return self.retire(by, reply).await,
         }
         Flow::On
@@ -113,6 +119,7 @@ impl Task {
 
     /// The queue's answer to a request, and what follows from it.
     async fn asked(&mut self, ask: Do) {
+        self.restart_called_off(&ask).await;
         let record = self.card.record();
         let doing = self.doing.as_ref().map(|doing| doing.request);
         match queue::verdict(&record.state, doing, ask.request) {
@@ -317,17 +324,24 @@ impl Task {
                 return Ok(());
             }
         };
-        let (what, sentence) = wording::happened(&record.name, &event, &state);
+        let (what, mut sentence) = wording::happened(&record.name, &event, &state);
         let wanted = wanted.unwrap_or(match &event {
-            // A guest that shuts itself down is not to be brought back.
-            Event::GuestHalted => Wanted::Stopped,
+            // A guest that shuts itself down is not to be brought back, unless its policy says so.
+            Event::GuestHalted if !restarts::brings_back(&record) => Wanted::Stopped,
             _ => record.wanted,
         });
-        let changed = Record { state, wanted, ..Record::clone(&record) };
+        let mut changed = Record { state, wanted, ..Record::clone(&record) };
+        let at = chrono::Utc::now();
+        changed.restarts = restarts::after(&record, &event, by.is_some(), &changed, at);
         if changed == *record && event != Event::GuestRebooted {
             return Ok(());
         }
-        self.publish(changed, Change { what, sentence, by }).await.map_err(|error| {
+        if let Some(told) = restarts::told(&record, &changed, at) {
+            sentence = format!("{sentence} {told}");
+        }
+        let stored = self.publish(changed, Change { what, sentence, by }).await;
+        self.wait_for_restart();
+        stored.map_err(|error| {
             tracing::error!(machine = %record.name, what, %error, "could not be stored");
             Refusal::from(error)
         })

@@ -10,7 +10,7 @@ use super::{StoreError, definitions};
 use crate::machine::Record;
 
 const COLUMNS: &str = "id, name, definition, driver, wanted, state, generation, labels, autostart, protected, \
-                       created_at, created_by";
+                       restarts, created_at, created_by";
 
 /// A machine as it stands in the store, with its driver by name.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +50,7 @@ fn columns(record: &Record) -> Result<Vec<(&'static str, Value)>, StoreError> {
         (":labels", json(&record.labels)?.into()),
         (":autostart", record.autostart.into()),
         (":protected", record.protected.into()),
+        (":restarts", json(&record.restarts)?.into()),
     ])
 }
 
@@ -68,9 +69,9 @@ pub(crate) fn insert(connection: &Connection, record: &Record) -> Result<(), Sto
     connection
         .prepare_cached(
             "INSERT INTO machines (id, name, skeleton, definition, driver, wanted, state, generation, labels,
-                 autostart, protected, created_at, created_by)
+                 autostart, protected, restarts, created_at, created_by)
              VALUES (:id, :name, :skeleton, :definition, :driver, :wanted, :state, :generation, :labels,
-                 :autostart, :protected, :created_at, :created_by)",
+                 :autostart, :protected, :restarts, :created_at, :created_by)",
         )?
         .execute(&*named(&columns))?;
     definitions::append(connection, record.id, &record.created_by, "created", &record.definition)
@@ -82,7 +83,7 @@ pub(crate) fn update(connection: &Connection, record: &Record) -> Result<(), Sto
         .prepare_cached(
             "UPDATE machines SET name = :name, skeleton = :skeleton, definition = :definition,
                  wanted = :wanted, state = :state, generation = :generation, labels = :labels,
-                 autostart = :autostart, protected = :protected
+                 autostart = :autostart, protected = :protected, restarts = :restarts
              WHERE id = :id AND deleted_at IS NULL",
         )?
         .execute(&*named(&columns(record)?))?;
@@ -166,6 +167,7 @@ fn stored(row: &Row<'_>) -> Result<Stored, StoreError> {
         labels: read(&text("labels")?)?,
         autostart: row.get("autostart")?,
         protected: row.get("protected")?,
+        restarts: read(&text("restarts")?)?,
         created_at: read(&text("created_at")?)?,
         created_by: text("created_by")?,
     };

@@ -99,6 +99,7 @@ const STEPS: &[&str] = &[
          digest TEXT NOT NULL,
          at TEXT NOT NULL
      ) STRICT, WITHOUT ROWID;",
+    "ALTER TABLE machines ADD COLUMN restarts TEXT NOT NULL DEFAULT '{}';",
 ];
 
 /// Opens the file, checks it, and brings it to the newest version.

@@ -6,7 +6,7 @@ mod hardware;
 use std::path::Path;
 
 use super::{
-    Boot, Definition, DefinitionError,
+    Boot, Definition, DefinitionError, Startup,
     error::{CMDLINE_BYTES_MAX, MEMORY_MIB_MAX, MEMORY_MIB_MIN, NOTE_BYTES_MAX, VCPUS_MAX},
 };
 
@@ -19,12 +19,15 @@ impl Definition {
     /// # Errors
     /// The first thing that is wrong.
     pub fn check(&self) -> Result<(), DefinitionError> {
-        let Self { vcpus, memory_mib, cpu, boot, disks, nics, cloud_init, note, .. } = self;
+        let Self { vcpus, memory_mib, cpu, boot, disks, nics, cloud_init, startup, note, .. } = self;
         if !(1..=VCPUS_MAX).contains(vcpus) {
             return Err(DefinitionError::Vcpus(*vcpus));
         }
         if !(MEMORY_MIB_MIN..=MEMORY_MIB_MAX).contains(memory_mib) {
             return Err(DefinitionError::Memory(*memory_mib));
+        }
+        if startup.delay_seconds > Startup::DELAY_SECONDS_MAX {
+            return Err(DefinitionError::Delay(startup.delay_seconds));
         }
         hardware::cpu(cpu, *vcpus)?;
         cloud_init.as_ref().map_or(Ok(()), hardware::cloud_init)?;

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path};
 
-use super::{Boot, CloudInit, Cpu, Definition, Disk, Limits, Media, Network, Nic, Size, Watchdog};
+use super::{Boot, CloudInit, Cpu, Definition, Disk, Limits, Media, Network, Nic, Size, Startup, Watchdog};
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +81,10 @@ pub fn differences(old: &Definition, new: &Definition) -> Vec<Difference> {
     // Texts are not shown: that they changed is.
     let changed = was == is && old.cloud_init != new.cloud_init;
     differ("cloud-init", was, if changed { format!("{is} (changed)") } else { is }, next);
+    // The agent's own business, which the guest has nothing to do with.
+    differ("restart", old.restart.word().into(), new.restart.word().into(), Effective::Now);
+    let (was, is) = (turn(old.startup), turn(new.startup));
+    differ("turn when the host starts", was, is, Effective::Now);
     differ("note", text(old.note.as_ref()), text(new.note.as_ref()), Effective::Now);
     found
 }
@@ -111,6 +115,14 @@ fn cpu(cpu: &Cpu) -> String {
         words.extend(count.map(|count| format!("{count} {what}")));
     }
     if words.is_empty() { "as it is".into() } else { words.join(", ") }
+}
+
+fn turn(startup: Startup) -> String {
+    let order = startup.order.map_or_else(|| "last".to_owned(), |order| order.to_string());
+    match startup.delay_seconds {
+        0 => order,
+        seconds => format!("{order}, then {seconds} s"),
+    }
 }
 
 fn watchdog(watchdog: Option<Watchdog>) -> String {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Definition, Forward, Mac, Size};
+use super::{Definition, Forward, Mac, Size, Startup};
 
 /// The least memory, in MiB.
 pub(super) const MEMORY_MIB_MIN: u64 = 16;
@@ -131,6 +131,9 @@ pub enum DefinitionError {
     /// More than goes on the disk for cloud-init.
     #[error("user_data and network have at most 32 KiB each")]
     CloudInit,
+    /// A wait that is too long, in seconds.
+    #[error("delay_seconds is at most {max}, not {0}", max = Startup::DELAY_SECONDS_MAX)]
+    Delay(u32),
     /// A path from nowhere: the agent's working folder is nobody's business.
     #[error("the {what} {path:?} must be a whole path, beginning with /")]
     Relative {
@@ -193,6 +196,7 @@ impl DefinitionError {
             | DefinitionError::CpuModel(_)
             | DefinitionError::Topology { .. }
             | DefinitionError::SshKeys
+            | DefinitionError::Delay(_)
             | DefinitionError::CloudInit => None,
         }
     }

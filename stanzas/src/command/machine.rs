@@ -9,7 +9,7 @@ mod snapshots;
 use std::time::Duration;
 
 pub use self::{
-    definition::{Define, DefinitionList, DefinitionRevert},
+    definition::{Define, DefinitionList, DefinitionRevert, Restart},
     disks::{Bus, Clone, DiskAttach, DiskCreate, DiskDelete, DiskDetach, DiskList, DiskResize, Format},
     guest::Exec,
     screen::{Key, Screenshot, Type, Watch},

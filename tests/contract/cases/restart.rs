@@ -2,7 +2,7 @@
 
 use hypervisor_core::driver::{DriverError, GuestEvent, Power};
 
-use crate::story::Story;
+use crate::{bench::Act, story::Story};
 
 pub async fn a_running_guest_is_found_again(story: &mut Story) {
     let launch = story.listening().await;
@@ -37,4 +37,29 @@ pub async fn a_paused_guest_is_found_paused(story: &mut Story) {
     let driver = story.driver();
     story.goes_well("resume", driver.pause().unwrap().resume(launch.id)).await;
     assert_eq!(story.power(&launch).await, Power::Running);
+}
+
+pub async fn one_that_crashed_meanwhile_is_not_taken_for_one_that_was_shut_down(story: &mut Story) {
+    let launch = story.listening().await;
+    story.restart_after(async |bench| bench.crash(&launch).await).await;
+    let power = story.power(&launch).await;
+    assert!(matches!(power, Power::Crashed(_)), "{power:?}");
+    story.leaves_nothing(&launch).await;
+    story.start(&launch).await;
+    assert_eq!(story.power(&launch).await, Power::Running);
+    if story.driver().console().is_none() {
+        return;
+    }
+    story.comes_up_times(&launch, 2).await;
+    let halt = story.bench.typed(Act::Halt);
+    // It is off when nobody looks any more: what it does about being told to takes a moment.
+    let driver = story.driver();
+    let console = driver.console().unwrap();
+    let mut output = story.goes_well("follow", console.follow(launch.id)).await;
+    story.goes_well("send", console.send(launch.id, &halt)).await;
+    while output.recv().await.is_ok() {}
+    drop((output, driver));
+    story.restart().await;
+    let power = story.power(&launch).await;
+    assert_eq!(power, Power::Off);
 }

@@ -6,7 +6,7 @@ use skerry_stanzas::refusal::{Reason, Refusal};
 use super::{Flow, Reply, Report, Task};
 use crate::{
     handler::storage::busy,
-    machine::{Edit, Record, publisher::Change, wording},
+    machine::{Edit, Record, publisher::Change, restarts, wording},
     store::StoreError,
 };
 
@@ -15,12 +15,14 @@ impl Task {
         let record = self.card.record();
         let mut changed = Record::clone(&record);
         let (what, sentence) = apply(&mut changed, edit);
+        changed.restarts = restarts::redefined(&changed);
         if changed == *record {
             let _ = reply.send(Ok(Report { record, already: true }));
             return;
         }
         let name = changed.name.to_string();
         let done = self.publish(changed, Change { what, sentence, by }).await;
+        self.wait_for_restart();
         let _ = reply.send(match done {
             Ok(()) => Ok(Report { record: self.card.record(), already: false }),
             Err(StoreError::Taken) => Err(taken(&name)),

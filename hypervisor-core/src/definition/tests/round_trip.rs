@@ -88,18 +88,24 @@ fn hardware() -> impl Strategy<Value = (Cpu, Firmware, Option<Watchdog>, Option<
     (cpu, firmware, watchdog, option::of(cloud_init))
 }
 
+fn policy() -> impl Strategy<Value = (Restart, Startup)> {
+    let startup = (option::of(any::<u32>()), 0..=Startup::DELAY_SECONDS_MAX)
+        .prop_map(|(order, delay_seconds)| Startup { order, delay_seconds });
+    (one_of(&[Restart::No, Restart::OnFailure, Restart::Always]), startup)
+}
+
 fn definitions() -> impl Strategy<Value = Definition> {
     let disks = prop::collection::vec(disk(), 1..5);
     let nics = prop::collection::vec(nic(), 0..4);
     let size = (1u32..=255, 16u64..=16 * 1024 * 1024);
     let made = |(size, boot, disks, nics, sockets, hardware, note)| {
         let ((vcpus, memory_mib), (graphics, guest_agent)): ((u32, u64), (bool, bool)) = (size, sockets);
-        let (cpu, firmware, watchdog, cloud_init) = hardware;
+        let ((cpu, firmware, watchdog, cloud_init), (restart, startup)) = hardware;
         let devices =
             Definition { disks, nics, graphics, guest_agent, ..Definition::new(vcpus, memory_mib, boot) };
-        Definition { cpu, firmware, watchdog, cloud_init, note, ..devices }
+        Definition { cpu, firmware, watchdog, cloud_init, restart, startup, note, ..devices }
     };
-    (size, boot(), disks, nics, any::<(bool, bool)>(), hardware(), option::of("[ -~äß\n]{1,80}"))
+    (size, boot(), disks, nics, any::<(bool, bool)>(), (hardware(), policy()), option::of("[ -~äß\n]{1,80}"))
         .prop_map(made)
         .prop_filter("what cannot be", |definition| definition.check().is_ok())
 }
@@ -114,7 +120,7 @@ proptest! {
     }
 
     #[test]
-    fn each_change_alone_is_said(old in definitions(), other in definitions(), which in 0..12) {
+    fn each_change_alone_is_said(old in definitions(), other in definitions(), which in 0..14) {
         let mut new = old.clone();
         match which {
             0 => new.vcpus = other.vcpus,
@@ -128,6 +134,8 @@ proptest! {
             8 => new.firmware = other.firmware,
             9 => new.watchdog = other.watchdog,
             10 => new.cloud_init = other.cloud_init,
+            11 => new.restart = other.restart,
+            12 => new.startup = other.startup,
             _ => new.note = other.note,
         }
         prop_assert_eq!(differences(&old, &new).is_empty(), old == new, "{:?} {:?}", old, new);

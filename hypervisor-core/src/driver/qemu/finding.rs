@@ -17,7 +17,7 @@ use super::{
     process::Process,
     qmp::{Client, Event},
     running::{Besides, Expected, Running},
-    watching,
+    watching, words,
 };
 use crate::driver::{DriverError, Launch, Power};
 
@@ -48,14 +48,17 @@ pub(super) async fn find(
     let stream = match folder::connect(&control).await {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-            return unreachable(slot, folder, note.as_ref()).map(|()| None);
+            let left_behind = error.kind() == io::ErrorKind::ConnectionRefused;
+            return unreachable(slot, folder, note.as_ref(), left_behind).map(|()| None);
         }
         Err(source) => return Err(DriverError::system("connecting to QEMU", source)),
     };
     let answering = match answer(stream).await {
         Ok(answering) => answering,
         // It ended while it was asked.
-        Err(DriverError::NotRunning) => return unreachable(slot, folder, note.as_ref()).map(|()| None),
+        Err(DriverError::NotRunning) => {
+            return unreachable(slot, folder, note.as_ref(), false).map(|()| None);
+        }
         Err(error) => return Err(error),
     };
     if answering.uuid != uuid {
@@ -72,14 +75,25 @@ pub(super) async fn find(
     take(shared, slot, launch, answering, console, adopted, expected).await.map(Some)
 }
 
-/// Nobody answers: there is none, unless its process is there nevertheless.
-fn unreachable(slot: &Slot, folder: Folder, note: Option<&Note>) -> Result<(), DriverError> {
+/// Nobody answers: there is none, unless its process is there nevertheless. A QEMU that ends in its own
+/// way, because its guest shut down, say, takes its sockets with it. One whose socket is `left_behind`
+/// was killed or broke down, unless it went with the whole host.
+fn unreachable(
+    slot: &Slot,
+    folder: Folder,
+    note: Option<&Note>,
+    left_behind: bool,
+) -> Result<(), DriverError> {
     let process = match note {
         Some(note) => Process::find(&note.process)
             .map_err(|source| DriverError::system("looking for QEMU's process", source))?,
         None => None,
     };
     let Some(process) = process else {
+        let ours = note.filter(|note| left_behind && note.adopted.is_none());
+        if ours.is_some_and(|note| note.process.is_of_this_boot()) {
+            slot.inside().crashed = Some(words::vanished(None, &folder.errors()));
+        }
         folder.clear();
         return Ok(());
     };

@@ -31,6 +31,18 @@ pub(super) struct Identity {
     pub(super) boot: String,
 }
 
+impl Identity {
+    /// Whether it was noted since the host was started.
+    pub(super) fn is_of_this_boot(&self) -> bool {
+        boot().is_ok_and(|boot| boot == self.boot)
+    }
+}
+
+/// The kernel's name for the time since the host was started.
+fn boot() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
 /// A process, alive or ended.
 pub(super) struct Process {
     pub(super) identity: Identity,
@@ -92,8 +104,7 @@ impl Process {
         };
         // Read after the pidfd was opened: it cannot be another's any more.
         let Some(stat) = stat(pid)? else { return Ok(None) };
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
-        let identity = Identity { pid, started_ticks: stat.started_ticks, boot };
+        let identity = Identity { pid, started_ticks: stat.started_ticks, boot: boot()? };
         // SAFETY: an `OwnedFd` is open for as long as it is held, and the `AsyncFd` holds it.
         let fd = unsafe { AsyncFd::register(fd) }.map_err(io::Error::from)?;
         Ok(Some((Self { identity, fd, child: Mutex::new(None) }, stat.state)))

@@ -104,6 +104,7 @@ async fn heard(running: &Running, event: &Event, teller: &Teller) {
         "STOP" => heard_stop(running, teller).await,
         "RESUME" => heard_resume(running, teller).await,
         "SHUTDOWN" => heard_shutdown(running, event),
+        "WATCHDOG" => heard_watchdog(running, event),
         "GUEST_PANICKED" => {
             running.expected().ending = Some(Ending::Crashed(words::panicked()));
         }
@@ -144,6 +145,15 @@ fn heard_shutdown(running: &Running, event: &Event) {
         "" if event.by_guest() => Ending::Halted,
         reason => Ending::Crashed(words::ended_by(reason)),
     });
+}
+
+/// The guest hangs. What is done about it QEMU does itself, and tells; but that it ends now is told by
+/// nothing else.
+fn heard_watchdog(running: &Running, event: &Event) {
+    tracing::warn!(machine = %running.id, about = %event.about, "its watchdog was not fed");
+    if event.about["action"] == "poweroff" {
+        running.expected().ending = Some(Ending::Crashed(words::unfed()));
+    }
 }
 
 /// It ran on; whether it still does, its status says.

@@ -41,6 +41,11 @@ pub(super) fn panicked() -> Cause {
     Cause("the guest's kernel panicked".into())
 }
 
+/// The cause when a guest hung so long that its watchdog cut the power.
+pub(super) fn unfed() -> Cause {
+    Cause("the guest hung, and its watchdog cut the power".into())
+}
+
 /// Why QEMU ended, when it was not the guest's doing, from the reason in its SHUTDOWN event.
 pub(super) fn ended_by(reason: &str) -> Cause {
     Cause(match reason {

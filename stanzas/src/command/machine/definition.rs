@@ -22,6 +22,15 @@ declare! {
         #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
         #[arg(num_args = 0..=1, default_missing_value = "")]
         pub note: Option<String>,
+        /// Whether it is started again when it ends by itself
+        #[arg(long, value_name = "WHEN")]
+        pub restart: Option<Restart>,
+        /// Its turn when the host starts, such as 1; last is after all turns
+        #[arg(long, value_name = "TURN")]
+        pub order: Option<String>,
+        /// How long those of the next turn wait after it, such as 30s
+        #[arg(long, value_name = "TIME")]
+        pub delay: Option<String>,
         /// A NIC, such as forward=8080:80 or lan,bridge=br0; NAME,off takes it away
         #[arg(long, value_name = "NIC", num_args = 1..)]
         pub nic: Vec<String>,
@@ -34,8 +43,22 @@ declare! {
     EXAMPLES = &[
         ("define", "show the definition"),
         ("define memory=1G vcpus=2", "change it"),
+        ("define restart=on-failure", "start it again when it crashes"),
+        ("define order=1 delay=30s", "let it be the first to start with its host"),
         ("define nic=forward=8080:80,forward=2222:22", "lead two ports of the host to the guest"),
     ],
+}
+
+/// Whether a machine that ended without being asked to is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// Never
+    No,
+    /// When it crashed
+    OnFailure,
+    /// Also when its guest shut itself down
+    Always,
 }
 
 declare! {
