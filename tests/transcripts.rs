@@ -70,4 +70,5 @@ transcripts! {
     simple,
     single,
     single_delete,
+    vnc,
 }

@@ -39,6 +39,7 @@ use crate::{
     pictures::{Pictures, Uploads},
     roles::Roles,
     store::{Store, Subscriptions, events},
+    viewer::Tickets,
 };
 
 /// How long a repeated "yes" waits for the end of the first.
@@ -72,6 +73,8 @@ pub(crate) struct Inner {
     pub(crate) tallies: Mutex<BTreeMap<String, Tally>>,
     /// Who types on which console.
     pub(crate) keyboards: Keyboards,
+    /// For viewers of screens.
+    pub(crate) tickets: Tickets,
     /// Of screens, shown lately.
     pub(crate) pictures: Pictures,
     pub(crate) started: Instant,

@@ -65,11 +65,12 @@ struct Typist {
     number: Uuid,
 }
 
-/// The journal's open entry.
-struct Entry {
+/// The journal's open entry of a stream.
+pub(crate) struct Entry {
     agent: Agent,
     id: Uuid,
     since: Instant,
+    what: &'static str,
 }
 
 impl Agent {
@@ -107,7 +108,7 @@ impl Agent {
                     args: serde_json::json!({ "stream": true }),
                     key: None,
                 };
-                (None, Some(Entry::open(self, accepted).await?))
+                (None, Some(Entry::open(self, accepted, "console").await?))
             }
         };
         let (caller, target) = (caller.clone(), target.clone());
@@ -118,7 +119,7 @@ impl Agent {
     }
 }
 
-fn declaration(verb: &str) -> Result<&'static Declaration, Refusal> {
+pub(crate) fn declaration(verb: &str) -> Result<&'static Declaration, Refusal> {
     COMMANDS
         .iter()
         .find(|declaration| declaration.object == Object::Machine && declaration.verb == verb)
@@ -131,8 +132,9 @@ fn looks_on(typing: &Declaration) -> Vec<u8> {
 }
 
 impl Entry {
-    async fn open(agent: &Agent, accepted: Accepted) -> Result<Self, Refusal> {
-        let entry = Self { agent: agent.clone(), id: Uuid::now_v7(), since: Instant::now() };
+    /// Written before a byte goes through.
+    pub(crate) async fn open(agent: &Agent, accepted: Accepted, what: &'static str) -> Result<Self, Refusal> {
+        let entry = Self { agent: agent.clone(), id: Uuid::now_v7(), since: Instant::now(), what };
         let id = entry.id;
         agent.inner.store.run(move |connection| journal::accept(connection, id, &accepted)).await?;
         Ok(entry)
@@ -140,7 +142,8 @@ impl Entry {
 }
 
 impl ConsoleStream {
-    /// What the guest wrote since, all that is there; `None` when it runs no longer.
+    /// What the guest wrote since, all that is there; `None` when it runs no longer, or its caller may not
+    /// look any more.
     pub async fn next(&mut self) -> Option<Vec<u8>> {
         if let Some(first) = self.first.take() {
             return Some(first);
@@ -150,6 +153,7 @@ impl ConsoleStream {
             Err(RecvError::Lagged(_)) => MISSED.to_vec(),
             Err(RecvError::Closed) => return None,
         };
+        self.keys.may_look().ok()?;
         while bytes.len() < TOGETHER_MAX {
             match self.output.try_recv() {
                 Ok(more) => bytes.extend(more),
@@ -173,6 +177,15 @@ impl ConsoleStream {
 }
 
 impl Keys {
+    /// Whether its caller may look still.
+    ///
+    /// # Errors
+    /// No longer.
+    pub fn may_look(&self) -> Result<(), Refusal> {
+        let Typist { agent, caller, target, .. } = &*self.0;
+        agent.roles().permit(caller, declaration("console")?, target).map(drop)
+    }
+
     /// Types.
     ///
     /// # Errors
@@ -241,7 +254,8 @@ impl Drop for Entry {
         let seconds = self.since.elapsed().as_secs();
         let outcome = Outcome::Done {
             text: format!(
-                "The console was open for {}.",
+                "The {} was open for {}.",
+                self.what,
                 humantime::format_duration(Duration::from_secs(seconds))
             ),
             json: serde_json::json!({ "seconds": seconds }),

@@ -38,6 +38,7 @@ pub(crate) use self::{
     define::asked as asked_of,
     host::{host_memory_mib, load},
     image::tidy_exports,
+    screen::{said as screen_error, screen as screen_of},
     show::observe,
     trash::{empty_trash, house},
 };

@@ -30,3 +30,4 @@ pub mod pictures;
 mod reference;
 pub mod roles;
 pub mod store;
+pub mod viewer;

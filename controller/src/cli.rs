@@ -15,5 +15,5 @@ mod own;
 mod tree;
 
 pub use asked::{Asked, asked};
-pub use own::{ChatArgs, EventsArgs, Global, Output, Own, SetupArgs};
+pub use own::{ChatArgs, EventsArgs, Global, Output, Own, SetupArgs, VncArgs};
 pub use tree::tree;

@@ -7,7 +7,6 @@
 //! the declared command instead (the last lines). Who may look and not type, as the host decides with
 //! each key, looks on.
 
-mod bytestream;
 mod detach;
 mod screen;
 
@@ -17,20 +16,16 @@ use tokio::{
     io::AsyncReadExt as _,
     signal::unix::{SignalKind, signal},
     sync::mpsc,
+    time::Instant,
 };
 
-use self::{
-    bytestream::{Bytestream, Heard},
-    detach::DetachKey,
-    screen::Screen,
-};
+use self::{detach::DetachKey, screen::Screen};
 use crate::{
+    bytestream::{BLOCK_BYTES_MAX, Bytestream, Heard, KNOCK_EVERY},
     cli::Asked,
-    commands::address,
     config::Config,
     failure::{Failure, Kind, Outcome},
     fleet::Fleet,
-    name::{Among, Meant, resolve},
     session::{Inbound, Session},
     terminal::{LEAVE_OTHER_SCREEN, Raw},
 };
@@ -64,21 +59,11 @@ pub async fn run(asked: &Asked, config: &Config) -> Outcome<()> {
     let key = DetachKey::named(key)?;
     let word = asked.words.first().map(String::as_str).unwrap_or_default();
     let mut session = Session::open(config, false).await?;
-    let fleet = match address(word) {
-        Some(address) => Fleet::at(&session, &address).await,
-        None => None,
-    };
-    let fleet = match fleet {
-        Some(fleet) => fleet,
-        None => Fleet::whole(&session, config).await?,
-    };
-    let Meant::Machine(machine) = resolve(word, Among::Machines, &fleet)? else {
-        return Err(Failure::usage(format!("{word} is no machine")));
-    };
+    let machine = Fleet::machine(&session, config, word).await?;
     let inbound = session.inbound();
     // Answers of the agent to our address reach us without presence; some servers want it all the same.
     session.appear().await?;
-    let mut stream = Bytestream::open(&session, &machine).await?;
+    let mut stream = Bytestream::console(&session, &machine).await?;
     eprintln!("Connected to the console of {}. {key} leaves it.", machine.name);
     let raw = Raw::enter()?;
     let mut screen = Screen::default();
@@ -109,8 +94,9 @@ async fn connect(
 ) -> Outcome<End> {
     let mut keyboard = tokio::io::stdin();
     let mut signals = Signals::new()?;
-    let mut typed = vec![0; stream.block_size()];
+    let mut typed = vec![0; BLOCK_BYTES_MAX];
     let mut typing = Typing { may: true };
+    let mut knock = tokio::time::interval_at(Instant::now() + KNOCK_EVERY, KNOCK_EVERY);
     if resize {
         typing.send(stream, window_size().as_bytes()).await?;
     }
@@ -120,7 +106,7 @@ async fn connect(
             biased;
             event = inbound.recv() => {
                 match event {
-                    Some(Inbound::Stanza(stanza)) => match stream.hear(&stanza).await? {
+                    Some(Inbound::Stanza(stanza)) => match stream.incoming.hear(&stanza).await? {
                         Heard::Bytes(bytes) => show(&screen.safe(&bytes)).await?,
                         Heard::Closed => return Ok(End::Closed),
                         Heard::Nothing => {}
@@ -142,6 +128,12 @@ async fn connect(
                     return Ok(End::Detached);
                 }
             }
+            // An agent that was killed says no goodbye.
+            _ = knock.tick() => {
+                if !stream.outgoing.send(&[]).await? {
+                    return Ok(End::Closed);
+                }
+            }
             signalled = signals.next() => match signalled {
                 Signalled::Resized if resize => typing.send(stream, window_size().as_bytes()).await?,
                 Signalled::Resized => {}
@@ -161,9 +153,9 @@ impl Typing {
     /// host said so in words when the console was opened.
     async fn send(&mut self, stream: &mut Bytestream, bytes: &[u8]) -> Outcome<()> {
         if self.may {
-            match stream.send(bytes).await {
+            match stream.outgoing.send(bytes).await {
                 Err(failure) if failure.kind == Kind::NotAllowed => self.may = false,
-                sent => return sent,
+                sent => return sent.map(drop),
             }
         }
         show(b"\x07").await

@@ -15,8 +15,10 @@ use xmpp_parsers::jid::{BareJid, Jid};
 
 use crate::{
     call::Reply,
+    commands::address,
     config::Config,
     failure::{Failure, Outcome},
+    name::{Among, Meant, resolve},
     session::{SHORT, Session},
     wire,
 };
@@ -107,6 +109,25 @@ impl Fleet {
     /// As [`Fleet::hosts`].
     pub async fn whole(session: &Session, config: &Config) -> Outcome<Self> {
         Ok(Self::hosts(session, config).await?.with_machines(session).await)
+    }
+
+    /// The one machine a word means: its address, or its name.
+    ///
+    /// # Errors
+    /// There is none, or several.
+    pub async fn machine(session: &Session, config: &Config, word: &str) -> Outcome<Machine> {
+        let fleet = match address(word) {
+            Some(address) => Self::at(session, &address).await,
+            None => None,
+        };
+        let fleet = match fleet {
+            Some(fleet) => fleet,
+            None => Self::whole(session, config).await?,
+        };
+        match resolve(word, Among::Machines, &fleet)? {
+            Meant::Machine(machine) => Ok(machine),
+            Meant::Host(_) => Err(Failure::usage(format!("{word} is no machine"))),
+        }
     }
 
     /// Only what an address names: the host there, or the machine and its host. `None` when nobody

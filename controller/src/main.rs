@@ -3,9 +3,10 @@
 //! ```text
 //! cli (what was typed) → commands → fleet (who is there) → plan (which calls) → call (XEP-0050)
 //!                                  → wait (events) → render (table | json | plain)
-//! chat, events, console: sessions of their own; failure: one sentence and an exit code
+//! chat, events, console, vnc: sessions of their own; failure: one sentence and an exit code
 //! ```
 
+mod bytestream;
 mod call;
 mod chat;
 mod cli;
@@ -27,6 +28,7 @@ mod render;
 mod session;
 mod setup;
 mod terminal;
+mod vnc;
 mod wait;
 mod wire;
 
@@ -82,6 +84,9 @@ async fn carry_out(matches: &ArgMatches, global: &Global) -> Outcome<()> {
         plan::check(&asked)?;
         if console::is_interactive(&asked) {
             return console::run(&asked, &config()?).await;
+        }
+        if asked.vnc.is_some() {
+            return vnc::run(&asked, &config()?, global.output()).await;
         }
         let config = config()?;
         let work = commands::run(&asked, &config, global.output());

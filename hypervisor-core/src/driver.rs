@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 pub use self::{
     guest_agent::GuestAgent,
     numbers::{Numbers, Reading},
-    screen::{Picture, Screen},
+    screen::{Picture, Screen, Viewing},
 };
 use crate::{definition::Definition, lifecycle::Cause, machine::MachineId};
 

@@ -47,5 +47,5 @@ pub use machine::{
     Adoption, Changed, ConsoleOutput, Defined, DefinitionHistory, DefinitionLine, LogLine, LogLines,
     MachineLine, MachineList, MachineStatus, Redefined, Removed,
 };
-pub use screen::{PNG, ScreenPicture, Typed};
+pub use screen::{PNG, ScreenPicture, ScreenTicket, Typed};
 pub use storage::{DiskLine, DiskList, SnapshotLine, SnapshotList, SnapshotTree};

@@ -22,3 +22,4 @@ mod screen;
 mod server_dies;
 mod slixmpp;
 mod storage;
+mod vnc;

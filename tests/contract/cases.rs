@@ -13,3 +13,4 @@ pub mod restart;
 pub mod screen;
 pub mod snapshots;
 pub mod trouble;
+pub mod view;

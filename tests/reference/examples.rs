@@ -10,8 +10,8 @@ use skerry_stanzas::{
         Adoption, Cancelled, Changed, ConsoleOutput, Defined, DefinitionHistory, DefinitionLine, DiskLine,
         DiskList, DriverLine, DriverList, Executed, HostStatus, ImageChanged, ImageDetails, ImageExported,
         ImageKept, ImageLine, ImageList, JobLine, JobList, LogLine, LogLines, MachineLine, MachineList,
-        MachineStatus, PNG, Redefined, Removed, Reply, ScreenPicture, SnapshotLine, SnapshotList,
-        SnapshotTree, TrashLine, TrashList, Typed, Uptime, Verdict, Version, Whoami,
+        MachineStatus, PNG, Redefined, Removed, Reply, ScreenPicture, ScreenTicket, SnapshotLine,
+        SnapshotList, SnapshotTree, TrashLine, TrashList, Typed, Uptime, Verdict, Version, Whoami,
     },
 };
 
@@ -116,6 +116,13 @@ fn of_machines() -> Vec<Example> {
 
 fn of_screens() -> Vec<Example> {
     vec![
+        example(ScreenTicket {
+            name: "web1".into(),
+            sid: "vnc:c0ffee00c0ffee00c0ffee00c0ffee00".into(),
+            view_only: false,
+            block_bytes_max: 32768,
+            good_for_seconds: 60,
+        }),
         example(ScreenPicture {
             name: "web1".into(),
             url: Some("https://upload.example.org/5f3a/web1.png".into()),

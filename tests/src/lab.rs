@@ -187,6 +187,12 @@ impl Lab {
         run(&[&["--config", config.as_str()], arguments].concat()).await
     }
 
+    /// The same, to be started by the test: for what stays.
+    pub fn skerry_command(&self, role: &str, arguments: &[&str]) -> tokio::process::Command {
+        let config = self.user(role).config.display().to_string();
+        command(&[&["--config", config.as_str()], arguments].concat())
+    }
+
     /// kill -9 for a part: `server`, or the name of a host, meaning its agent.
     ///
     /// # Errors

@@ -34,6 +34,7 @@ use crate::{
     machines::Machines,
     pictures::Pictures,
     store::{Store, StoreError, machines as rows},
+    viewer::Tickets,
 };
 
 /// Commands of one person that may be under way.
@@ -111,6 +112,7 @@ impl Agent {
             reads: Limits::new(READS_PER_PERSON, READS_ALL),
             tallies: Mutex::new(BTreeMap::new()),
             keyboards: Keyboards::default(),
+            tickets: Tickets::default(),
             pictures: Pictures::default(),
             started: Instant::now(),
             linked: Mutex::new(None),

@@ -1,9 +1,12 @@
-//! The serial console over the wire: in-band bytestreams (XEP-0047), by `<iq/>`.
+//! Serial consoles and screens over the wire: in-band bytestreams (XEP-0047), by `<iq/>`.
 //!
 //! Each block is acknowledged before the next is sent, in both directions: what is typed when the
-//! driver took it, what the guest writes when the other side has it. What piles up meanwhile goes out
-//! together, and what is too much is missed, not kept. A stream belongs to the full address that
-//! opened it, and ends with the guest, by `<close/>`, or when that address is gone.
+//! driver took it, what the guest writes when the other side has it. So no side floods the other, a
+//! server's limit of rate only slows it down, and at most one block stands before whatever else there
+//! is to say. What piles up meanwhile goes out together; of a console what is too much is missed, not
+//! kept, and a screen is asked for its next picture by its viewer. A stream belongs to the full address
+//! that opened it, and ends with the guest, by `<close/>`, with the right to it, or when that address is
+//! gone.
 
 use std::{
     collections::HashMap,
@@ -14,7 +17,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use hypervisor_core::machine::MachineName;
 use minidom::Element;
-use skerry_stanzas::ns;
+use skerry_stanzas::{ns, refusal::Refusal};
 use tokio::{task::AbortHandle, time::timeout};
 use xmpp_parsers::{jid::Jid, ns as xep};
 
@@ -25,9 +28,11 @@ use super::{
 use crate::{
     asked::{Door, Target},
     console::{ConsoleStream, Keys},
+    viewer::{self, Looker, ScreenStream},
 };
 
-/// The largest block, in bytes before base64.
+/// The largest block, in bytes before base64: of a console, of what a viewer says, and of everything on an
+/// account, which stock servers let send 3 to 10 kB a second.
 const BLOCK_BYTES_MAX: usize = 4096;
 /// The longest session id taken, in bytes.
 const SID_BYTES_MAX: usize = 255;
@@ -42,9 +47,63 @@ const NAMING: &str = "console:";
 #[derive(Default)]
 pub(crate) struct Streams(Mutex<HashMap<(Jid, String), Arc<Typing>>>);
 
+/// What a stream is of: from the guest …
+enum Source {
+    Console(ConsoleStream),
+    Screen(ScreenStream),
+}
+
+/// … and to it.
+enum Sink {
+    Keys(Keys),
+    Looker(Looker),
+}
+
+impl Source {
+    /// What there is to say; `None` when it is over.
+    async fn next(&mut self) -> Option<Vec<u8>> {
+        match self {
+            Self::Console(stream) => stream.next().await,
+            Self::Screen(stream) => stream.next().await,
+        }
+    }
+
+    fn sink(&self) -> Sink {
+        match self {
+            Self::Console(stream) => Sink::Keys(stream.keys()),
+            Self::Screen(stream) => Sink::Looker(stream.looker()),
+        }
+    }
+}
+
+impl Sink {
+    /// Takes a block. An empty one only asks whether the stream is there.
+    async fn take(&self, bytes: &[u8]) -> Result<(), Refusal> {
+        match self {
+            Self::Keys(keys) if bytes.is_empty() => keys.may_look(),
+            Self::Keys(keys) => keys.send(bytes).await,
+            Self::Looker(looker) if bytes.is_empty() => looker.may_look(),
+            Self::Looker(looker) => looker.say(bytes).await,
+        }
+    }
+
+    /// Whether it is over once something was not taken: a viewer's conversation has no holes, while who may
+    /// not type on a console may look on.
+    fn ends(&self) -> bool {
+        matches!(self, Self::Looker(_))
+    }
+
+    fn may_look(&self) -> bool {
+        match self {
+            Self::Keys(keys) => keys.may_look().is_ok(),
+            Self::Looker(looker) => looker.may_look().is_ok(),
+        }
+    }
+}
+
 /// The typing direction of a stream.
 struct Typing {
-    keys: Keys,
+    sink: Sink,
     block_bytes_max: usize,
     /// The number of the next block. Held while it is typed, so that blocks stay in order.
     next: tokio::sync::Mutex<u16>,
@@ -77,20 +136,22 @@ impl Face {
     }
 
     async fn open_stream(self: &Arc<Self>, inquiry: &Inquiry, key: (Jid, String)) -> Result<(), Fault> {
-        let block_bytes_max = block_size(&inquiry.payload)?;
-        let target = match &inquiry.target {
-            Target::Host => named(&key.1).ok_or_else(|| {
-                Fault::new("cancel", "not-acceptable")
-                    .text("A host has no console. Name the machine: a sid console:NAME:…")
-            })?,
-            machine => machine.clone(),
-        };
+        let ticket = key.1.strip_prefix(viewer::SID);
+        let most = if ticket.is_some() { viewer::TOGETHER_MAX } else { BLOCK_BYTES_MAX };
+        let agreed = block_size(&inquiry.payload, most)?;
+        let ours_max = if self.addresses().is_component() { agreed } else { agreed.min(BLOCK_BYTES_MAX) };
         if lock(&self.streams.0).contains_key(&key) {
             return Err(Fault::new("cancel", "not-acceptable").text("There is a stream of this sid."));
         }
-        let stream = self.agent.console(&inquiry.from, &target, Door::Adhoc).await?;
-        let keys = stream.keys();
-        let writing = Writing { us: inquiry.to.clone(), block_bytes_max, seq: 0 };
+        let stream = match ticket {
+            Some(ticket) => Source::Screen(self.agent.view(&inquiry.from, &inquiry.target, ticket).await?),
+            None => {
+                let target = console_of(inquiry, &key.1)?;
+                Source::Console(self.agent.console(&inquiry.from, &target, Door::Adhoc).await?)
+            }
+        };
+        let sink = stream.sink();
+        let writing = Writing { us: inquiry.to.clone(), block_bytes_max: ours_max, seq: 0 };
         let face = Arc::clone(self);
         let ours = key.clone();
         // Held until the stream is in the table, so that an end at once finds it there.
@@ -99,8 +160,12 @@ impl Face {
             writing.run(&face, stream, &ours).await;
             lock(&face.streams.0).remove(&ours);
         });
-        let typing =
-            Typing { keys, block_bytes_max, next: tokio::sync::Mutex::new(0), writer: writer.abort_handle() };
+        let typing = Typing {
+            sink,
+            block_bytes_max: agreed,
+            next: tokio::sync::Mutex::new(0),
+            writer: writer.abort_handle(),
+        };
         streams.insert(key, Arc::new(typing));
         Ok(())
     }
@@ -119,21 +184,36 @@ impl Face {
         let Some(bytes) = bytes.filter(|bytes| bytes.len() <= typing.block_bytes_max) else {
             return Err(Fault::bad_request("That is no base64, or more than a block."));
         };
-        typing.keys.send(&bytes).await?;
+        let taken = typing.sink.take(&bytes).await;
+        if taken.is_err() && (typing.sink.ends() || !typing.sink.may_look()) {
+            lock(&self.streams.0).remove(key);
+        }
+        taken?;
         *next = next.wrapping_add(1);
         Ok(())
     }
 }
 
+/// The machine whose console an `<open/>` means.
+fn console_of(inquiry: &Inquiry, sid: &str) -> Result<Target, Fault> {
+    match &inquiry.target {
+        Target::Host => named(sid).ok_or_else(|| {
+            Fault::new("cancel", "not-acceptable")
+                .text("A host has no console. Name the machine: a sid console:NAME:…")
+        }),
+        machine => Ok(machine.clone()),
+    }
+}
+
 /// The block size of an `<open/>`, when we can keep to what it wants (§2.1).
-fn block_size(open: &Element) -> Result<usize, Fault> {
+fn block_size(open: &Element, most: usize) -> Result<usize, Fault> {
     if !matches!(open.attr("stanza"), None | Some("iq")) {
         return Err(Fault::new("modify", "not-acceptable").text("By iq only: each block is acknowledged."));
     }
     match open.attr("block-size").and_then(|size| size.parse().ok()) {
         None | Some(0) => Err(Fault::bad_request("An <open/> says its block-size.")),
-        Some(size) if size > BLOCK_BYTES_MAX => Err(Fault::new("modify", "resource-constraint")
-            .text(format!("Blocks of at most {BLOCK_BYTES_MAX} bytes, please."))),
+        Some(size) if size > most => Err(Fault::new("modify", "resource-constraint")
+            .text(format!("Blocks of at most {most} bytes, please."))),
         Some(size) => Ok(size),
     }
 }
@@ -153,11 +233,12 @@ struct Writing {
 
 impl Writing {
     /// Sends what the guest writes until it ends, or the other side does.
-    async fn run(mut self, face: &Face, mut stream: ConsoleStream, (peer, sid): &(Jid, String)) {
+    async fn run(mut self, face: &Face, mut stream: Source, (peer, sid): &(Jid, String)) {
         loop {
             let bytes = match timeout(SILENCE_MAX, stream.next()).await {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => break,
+                Err(_) if !stream.sink().may_look() => break,
                 Err(_) if self.asks(face, peer, tag("ping", xep::PING), "get").await => continue,
                 Err(_) => return,
             };
@@ -197,12 +278,12 @@ mod tests {
 
     #[test]
     fn only_what_can_be_kept_is_agreed_to() {
-        assert_eq!(block_size(&open("block-size='4096' stanza='iq'")).unwrap(), 4096);
-        assert_eq!(block_size(&open("block-size='1'")).unwrap(), 1);
+        assert_eq!(block_size(&open("block-size='4096' stanza='iq'"), 4096).unwrap(), 4096);
+        assert_eq!(block_size(&open("block-size='1'"), 4096).unwrap(), 1);
         for odd in
             ["", "block-size='0'", "block-size='4097'", "block-size='x'", "block-size='9' stanza='message'"]
         {
-            assert!(block_size(&open(odd)).is_err(), "{odd}");
+            assert!(block_size(&open(odd), 4096).is_err(), "{odd}");
         }
     }
 

@@ -2,19 +2,29 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hypervisor_core::driver::{
-    DriverError, Screen,
-    screen::keys::{self, Chord, KeyError},
+use hypervisor_core::{
+    driver::{
+        DriverError, Screen,
+        screen::keys::{self, Chord, KeyError},
+    },
+    lifecycle::State,
 };
 use skerry_stanzas::{
     command::machine,
     refusal::{Reason, Refusal},
-    reply::{PNG, ScreenPicture, Typed},
+    reply::{PNG, ScreenPicture, ScreenTicket, Typed},
     safe::safe_line,
 };
 
 use super::Handle;
-use crate::{agent::Agent, dispatch::Job, machine::Machine, pictures, reference};
+use crate::{
+    agent::Agent,
+    console,
+    dispatch::Job,
+    machine::Machine,
+    pictures, reference,
+    viewer::{self, TICKET_MAX},
+};
 
 /// How long a driver may take to draw.
 const DRAW_MAX: Duration = Duration::from_secs(20);
@@ -31,6 +41,29 @@ impl Handle<machine::Watch> for Agent {
     /// One picture. A chat asks for one after another: see `face/chat/watch.rs`.
     async fn handle(&self, job: &Job, _command: machine::Watch) -> Result<ScreenPicture, Refusal> {
         self.show_screen(job.machine()?, false).await
+    }
+}
+
+impl Handle<machine::Vnc> for Agent {
+    /// A ticket. What it opens: see `viewer.rs`.
+    async fn handle(&self, job: &Job, command: machine::Vnc) -> Result<ScreenTicket, Refusal> {
+        let machine = job.machine()?;
+        screen(machine)?;
+        let record = machine.record();
+        match record.state {
+            State::Running | State::Paused | State::Stopping => {}
+            _ => return Err(said(machine, DriverError::NotRunning)),
+        }
+        let (person, typing) = (job.permit.person(), console::declaration("type")?);
+        let may_type = !command.view_only && self.roles().allows(&person, typing);
+        let ticket = self.inner.tickets.give(person, machine.card.id, !may_type)?;
+        Ok(ScreenTicket {
+            name: record.name.to_string(),
+            sid: format!("{}{ticket}", viewer::SID),
+            view_only: !may_type,
+            block_bytes_max: viewer::TOGETHER_MAX as u64,
+            good_for_seconds: TICKET_MAX.as_secs(),
+        })
     }
 }
 
@@ -94,10 +127,16 @@ async fn press(machine: &Arc<Machine>, chords: &[Chord]) -> Result<Typed, Refusa
     Ok(Typed { name: machine.record().name.to_string(), keys })
 }
 
-fn screen(machine: &Machine) -> Result<&dyn Screen, Refusal> {
-    machine.card.driver.screen().ok_or_else(|| {
-        Refusal::new(Reason::NotSupported, format!("{} has no screen.", machine.record().name))
-    })
+/// The screen of a machine that has one.
+pub(crate) fn screen(machine: &Machine) -> Result<&dyn Screen, Refusal> {
+    let record = machine.record();
+    let none = |why: &str| Refusal::new(Reason::NotSupported, format!("{} has no screen{why}.", record.name));
+    if !record.definition.graphics {
+        let hint =
+            "\"console\" shows its serial console; graphics = true in its definition gives it a screen.";
+        return Err(none(": it is made without graphics").hint(hint));
+    }
+    machine.card.driver.screen().ok_or_else(|| none(""))
 }
 
 fn unknown(error: &KeyError) -> Refusal {
@@ -121,7 +160,7 @@ fn unknown(error: &KeyError) -> Refusal {
 }
 
 /// What a driver's "no" means to whoever wanted the screen.
-fn said(machine: &Machine, error: DriverError) -> Refusal {
+pub(crate) fn said(machine: &Machine, error: DriverError) -> Refusal {
     let name = &machine.record().name;
     match error {
         DriverError::NotRunning => {

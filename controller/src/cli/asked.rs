@@ -6,7 +6,7 @@ use clap::{ArgMatches, parser::ValueSource};
 use skerry_stanzas::command::{Declaration, Object};
 
 use super::{
-    own::{ConsoleArgs, PictureArgs},
+    own::{ConsoleArgs, PictureArgs, VncArgs},
     tree::{found, verb_declarations},
 };
 
@@ -28,6 +28,8 @@ pub struct Asked {
     pub wait: bool,
     /// What only `console` has.
     pub console: Option<ConsoleArgs>,
+    /// What only `vnc` has.
+    pub vnc: Option<VncArgs>,
     /// Where a picture goes: what only `screenshot` has.
     pub out: Option<PathBuf>,
 }
@@ -67,6 +69,9 @@ pub fn asked(name: &str, matches: &ArgMatches) -> Asked {
         wait: !flag("no-wait"),
         console: (verb == "console")
             .then(|| <ConsoleArgs as clap::FromArgMatches>::from_arg_matches(matches).ok())
+            .flatten(),
+        vnc: (verb == "vnc")
+            .then(|| <VncArgs as clap::FromArgMatches>::from_arg_matches(matches).ok())
             .flatten(),
         out,
         declarations,

@@ -79,6 +79,21 @@ pub struct PictureArgs {
     pub out: Option<PathBuf>,
 }
 
+/// What `skerry vnc` takes besides the words of the command.
+#[derive(Clone, Debug, clap::Args)]
+pub struct VncArgs {
+    /// The port on 127.0.0.1 for viewers [default: the first free one from 5901]
+    #[arg(long, value_name = "PORT", conflicts_with = "socket")]
+    pub port: Option<u16>,
+    /// A unix socket for viewers, instead of a port
+    #[arg(long, value_name = "FILE")]
+    pub socket: Option<PathBuf>,
+    /// Start this viewer, and end with it; {address}, {port}, {display} and {socket} in it are filled in,
+    /// else the address is added at its end
+    #[arg(long, value_name = "COMMAND")]
+    pub viewer: Option<String>,
+}
+
 /// Print the completion script of a shell, for example: skerry completions bash >
 /// ~/.local/share/bash-completion/completions/skerry
 #[derive(Clone, Debug, clap::Args)]

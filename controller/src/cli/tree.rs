@@ -3,7 +3,7 @@
 use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, Subcommand as _, ValueHint};
 use skerry_stanzas::command::{COMMANDS, Declaration, Effect, Object};
 
-use super::own::{ConsoleArgs, Global, Own, PictureArgs};
+use super::own::{ConsoleArgs, Global, Own, PictureArgs, VncArgs};
 
 /// How wide an example is that has its explanation beside it.
 const EXAMPLE_WIDTH: usize = 44;
@@ -101,6 +101,9 @@ fn drawn(verb: &'static str) -> Command {
     }
     if verb == "screenshot" {
         command = PictureArgs::augment_args(command);
+    }
+    if verb == "vnc" {
+        command = VncArgs::augment_args(command);
     }
     if declarations.iter().any(|declaration| declaration.object == Object::Host) {
         command = command.arg(

@@ -24,6 +24,7 @@ mod guest;
 mod guest_agent;
 mod ledger;
 mod numbers;
+mod rfb;
 mod screen;
 #[cfg(test)]
 mod tests;
@@ -41,8 +42,9 @@ pub use self::{
 use crate::{
     driver::{
         Adopt, Capability, Console, Disks, Driver, DriverError, DriverEvent, Foreign, GuestAgent, Launch,
-        Numbers, Observed, Pause, Picture, Plea, Probe, Reading, Reset, Screen, Snapshots, guest_agent::Ran,
-        screen::keys::Chord,
+        Numbers, Observed, Pause, Picture, Plea, Probe, Reading, Reset, Screen, Snapshots,
+        guest_agent::Ran,
+        screen::{Viewing, keys::Chord},
     },
     machine::MachineId,
 };
@@ -259,6 +261,11 @@ impl Screen for Fake {
     async fn press(&self, id: MachineId, chords: &[Chord]) -> Result<(), DriverError> {
         self.slowly().await;
         self.world.console_type(id, &screen::bytes(chords))
+    }
+
+    async fn view(&self, id: MachineId) -> Result<Box<dyn Viewing>, DriverError> {
+        self.slowly().await;
+        Ok(Box::new(rfb::serve(self.world.clone(), id)?))
     }
 }
 

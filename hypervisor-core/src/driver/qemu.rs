@@ -53,7 +53,8 @@ use crate::{
     driver::{
         Adopt, Capability, Console, Disks, Driver, DriverError, DriverEvent, Foreign, GuestAgent, Launch,
         Numbers, Observed, Pause, Picture, Plea, Power, Probe, Reading, Reset, Screen, Snapshots,
-        guest_agent::Ran, screen::keys::Chord,
+        guest_agent::Ran,
+        screen::{Viewing, keys::Chord},
     },
     kvm,
     lifecycle::Cause,
@@ -433,6 +434,10 @@ impl Screen for Qemu {
 
     async fn press(&self, id: MachineId, chords: &[Chord]) -> Result<(), DriverError> {
         screen::press(self.running(id)?, chords).await
+    }
+
+    async fn view(&self, id: MachineId) -> Result<Box<dyn Viewing>, DriverError> {
+        screen::view(&*self.running(id)?).await
     }
 }
 

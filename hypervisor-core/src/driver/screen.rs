@@ -1,6 +1,7 @@
 //! The screen of a machine, and the keyboard in front of it.
 
 use async_trait::async_trait;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::DriverError;
 use crate::machine::MachineId;
@@ -70,6 +71,12 @@ impl Picture {
     }
 }
 
+/// A viewer's connection to a screen, which speaks RFB (RFC 6143) as its server does, and asks for no
+/// password: whoever holds it looks, types and points. What comes from it is the guest's word.
+pub trait Viewing: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Viewing for T {}
+
 /// The screen of a machine, and its keyboard.
 #[async_trait]
 pub trait Screen: Send + Sync {
@@ -81,6 +88,10 @@ pub trait Screen: Send + Sync {
     /// them; done when the last is released. Dropped half way it leaves no key held down, and the
     /// rest is not pressed.
     async fn press(&self, id: MachineId, chords: &[Chord]) -> Result<(), DriverError>;
+
+    /// A new viewer: one of several, none of whom is in the others' way. It ends with the machine.
+    /// [`DriverError::Unfit`] for one that has no screen, or none in our hands.
+    async fn view(&self, id: MachineId) -> Result<Box<dyn Viewing>, DriverError>;
 }
 
 #[cfg(test)]

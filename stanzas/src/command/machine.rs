@@ -12,7 +12,7 @@ pub use self::{
     definition::{Define, DefinitionList, DefinitionRevert, Restart},
     disks::{Bus, Clone, DiskAttach, DiskCreate, DiskDelete, DiskDetach, DiskList, DiskResize, Format},
     guest::Exec,
-    screen::{Key, Screenshot, Type, Watch},
+    screen::{Key, Screenshot, Type, Vnc, Watch},
     snapshots::{SnapshotDelete, SnapshotList, SnapshotRevert, SnapshotTake, SnapshotTree},
 };
 use crate::reply::{Changed, ConsoleOutput, LogLines, MachineStatus, Removed};

@@ -22,6 +22,22 @@ reply! {
     }
 }
 reply! {
+    /// A ticket to a screen: it opens one bytestream (XEP-0047) with the machine, by `<iq/>`, that speaks RFB
+    /// (RFC 6143). For its person alone.
+    ScreenTicket {
+        /// The machine.
+        name: String,
+        /// The session id to open the bytestream with.
+        sid: String,
+        /// Whether what is typed and pointed at is left out.
+        view_only: bool,
+        /// The largest block, in bytes before base64.
+        block_bytes_max: u64,
+        /// Until when the bytestream must be opened.
+        good_for_seconds: u64,
+    }
+}
+reply! {
     /// Keys were pressed.
     Typed {
         /// The machine.
@@ -52,6 +68,16 @@ impl Reply for ScreenPicture {
             (Some(url), _) => format!("{}: {url}", self.caption()),
             (None, Some(cid)) => format!("{}: cid:{cid}", self.caption()),
             (None, None) => format!("{}.", self.caption()),
+        }
+    }
+}
+
+impl Reply for ScreenTicket {
+    fn text(&self) -> String {
+        let how = format!("A VNC viewer gets to the screen of {0} by: skerry vnc {0}", self.name);
+        match self.view_only {
+            true => format!("{how} (to look; typing there is not for you, or not wanted)"),
+            false => how,
         }
     }
 }
@@ -94,6 +120,19 @@ mod tests {
         assert_eq!(ScreenPicture::of(&serde_json::to_value(picture()).unwrap()), Some(picture()));
         assert_eq!(ScreenPicture::of(&serde_json::json!({"kind": "disk", "name": "debian"})), None);
         assert_eq!(ScreenPicture::of(&serde_json::json!({"kind": "image/png"})), None);
+    }
+
+    #[test]
+    fn a_ticket_is_not_in_the_words_which_servers_keep() {
+        let ticket = ScreenTicket {
+            name: "web1".into(),
+            sid: "vnc:4711".into(),
+            view_only: false,
+            block_bytes_max: 32768,
+            good_for_seconds: 60,
+        };
+        assert_eq!(ticket.text(), "A VNC viewer gets to the screen of web1 by: skerry vnc web1");
+        assert!(!ScreenTicket { view_only: true, ..ticket }.text().contains("4711"));
     }
 
     #[test]

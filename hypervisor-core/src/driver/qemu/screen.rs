@@ -8,10 +8,10 @@ use std::{fs, io, sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{qmp::QmpError, running::Running};
+use super::{arguments::SCREEN, qmp::QmpError, running::Running};
 use crate::driver::{
     DriverError,
-    screen::{PIXELS_MAX, Picture, keys::Chord},
+    screen::{PIXELS_MAX, Picture, Viewing, keys::Chord},
 };
 
 /// Where QEMU puts the picture, in the machine's folder, for a moment.
@@ -95,6 +95,22 @@ pub(super) async fn press(running: Arc<Running>, chords: &[Chord]) -> Result<(),
     Ok(())
 }
 
+/// A viewer of its own, on the socket in the machine's folder.
+pub(super) async fn view(running: &Running) -> Result<Box<dyn Viewing>, DriverError> {
+    match running.folder.connect(SCREEN).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(_) if running.adopted.is_some() => {
+            Err(DriverError::Unfit("its screen is not in our hands: it was started by somebody else".into()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(no_screen()),
+        Err(source) => Err(DriverError::system("connecting to the screen", source)),
+    }
+}
+
+fn no_screen() -> DriverError {
+    DriverError::Unfit("it has no screen".into())
+}
+
 async fn send(running: &Running, chord: &Chord, down: bool) -> Result<(), DriverError> {
     let event = |name: &str| -> Value {
         json!({"type": "key", "data": {"down": down, "key": {"type": "qcode", "data": name}}})
@@ -108,7 +124,7 @@ async fn send(running: &Running, chord: &Chord, down: bool) -> Result<(), Driver
 /// What QEMU refuses here is a machine that has no screen or no keyboard.
 fn refused(error: QmpError) -> DriverError {
     match error {
-        QmpError::Refused { .. } => DriverError::Unfit("it has no screen".into()),
+        QmpError::Refused { .. } => no_screen(),
         error => error.into(),
     }
 }

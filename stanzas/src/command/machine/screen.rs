@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::reply::{ScreenPicture, Typed};
+use crate::reply::{ScreenPicture, ScreenTicket, Typed};
 
 declare! {
     /// Show what is on the screen, as a picture
@@ -33,6 +33,19 @@ declare! {
     NEEDS = "screen",
     POSITIONAL = &["every"],
     EXAMPLES = &[("watch 10s", "one picture, fresh every ten seconds"), ("watch 5s during=1h", "for an hour")],
+}
+
+declare! {
+    /// Let a VNC viewer on your own computer look at the screen, and type and point there
+    Vnc {
+        /// Look only: nothing that is typed or pointed at in the viewer reaches the machine
+        #[arg(id = "view-only", long)]
+        pub view_only: bool,
+    }
+    "vnc" Machine Read Viewer -> ScreenTicket,
+    NEEDS = "screen",
+    ALIASES = &["viewer"],
+    EXAMPLES = &[("vnc", "how to get there with a viewer"), ("vnc --view-only", "to look, and nothing else")],
 }
 
 declare! {
