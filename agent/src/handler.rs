@@ -35,7 +35,7 @@ pub(crate) use self::{
     clone::unclone,
     console::said as console_error,
     create::unbuild,
-    define::asked as asked_of,
+    define::{asked as asked_of, live::catch_up},
     host::{host_memory_mib, load},
     image::tidy_exports,
     screen::{said as screen_error, screen as screen_of},

@@ -424,14 +424,14 @@ async fn clone_linked_and_full() {
 
 #[tokio::test]
 async fn define_and_its_way_back() {
-    let steps = ["before-accepted", "accepted", "before-close", "closed"];
+    let steps = ["before-accepted", "accepted", "definition-stored", "before-close", "closed"];
     let lines = [
         "web1: define vcpus=2 nic=lan,bridge=br0",
         "web1: define toml='vcpus = 2\nmemory_mib = 64\nboot = { from = \"disk\" }\n[[nics]]\nboot_order = 1'",
     ];
     for line in lines {
         let died = die_everywhere(&["create web1 linux"], line, |agent, _, step| {
-            let late = ["before-close", "closed"].contains(&step);
+            let late = ["definition-stored", "before-close", "closed"].contains(&step);
             assert_eq!(agent.machine(&name("web1")).unwrap().vcpus == 2, late, "at {step}");
         })
         .await;
@@ -439,7 +439,7 @@ async fn define_and_its_way_back() {
     }
     let before = ["create web1 linux", "web1: define vcpus=2"];
     let died = die_everywhere(&before, "web1: definition revert 1", |agent, _, step| {
-        let late = ["before-close", "closed"].contains(&step);
+        let late = ["definition-stored", "before-close", "closed"].contains(&step);
         assert_eq!(agent.machine(&name("web1")).unwrap().vcpus == 1, late, "at {step}");
     })
     .await;

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    difference::{Difference, Effective, differences},
+    difference::{Difference, Effective, Live, differences},
     disk::{Bus, Cache, Disk, DiskFormat, Limits, Media},
     error::DefinitionError,
     hardware::{CloudInit, Cpu, Firmware, Watchdog},
@@ -32,8 +32,20 @@ pub use self::{
 pub struct Definition {
     /// Virtual processors, 1 to 255.
     pub vcpus: u32,
+    /// To how many that can be raised while it runs; left out, it cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vcpus_max: Option<u32>,
     /// Memory in MiB.
     pub memory_mib: u64,
+    /// To how much that can be raised while it runs, in MiB; left out, it cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_max_mib: Option<u64>,
+    /// The least that it may be lowered to, in MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_min_mib: Option<u64>,
+    /// Whether its memory is in huge pages of the host, which have to be there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hugepages: bool,
     /// The processor as the guest sees it.
     #[serde(default, skip_serializing_if = "Cpu::is_default")]
     pub cpu: Cpu,
@@ -95,7 +107,11 @@ impl Definition {
     pub fn new(vcpus: u32, memory_mib: u64, boot: Boot) -> Self {
         Self {
             vcpus,
+            vcpus_max: None,
             memory_mib,
+            memory_max_mib: None,
+            memory_min_mib: None,
+            hugepages: false,
             cpu: Cpu::default(),
             firmware: Firmware::default(),
             boot,
@@ -109,6 +125,16 @@ impl Definition {
             startup: Startup::default(),
             note: None,
         }
+    }
+
+    /// The most memory it can have while it runs, in MiB: with so much it is started.
+    pub fn memory_room_mib(&self) -> u64 {
+        self.memory_max_mib.unwrap_or(self.memory_mib)
+    }
+
+    /// The most virtual processors it can have while it runs.
+    pub fn vcpus_room(&self) -> u32 {
+        self.vcpus_max.unwrap_or(self.vcpus)
     }
 
     /// Names the disks and NICs that have no name yet: `disk1`, `disk2` …, `net1` …

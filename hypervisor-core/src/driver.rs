@@ -11,12 +11,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 pub use self::{
+    alter::{Alter, Altered},
     guest_agent::GuestAgent,
     numbers::{Numbers, Reading},
     screen::{Picture, Screen, Viewing},
 };
 use crate::{definition::Definition, lifecycle::Cause, machine::MachineId};
 
+pub mod alter;
 pub mod disk;
 pub mod disks;
 pub mod fake;
@@ -55,11 +57,13 @@ pub enum Capability {
     GuestAgent,
     /// Say what machines use.
     Numbers,
+    /// Change machines while they run.
+    Alter,
 }
 
 impl Capability {
     /// Every one.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Capability::Reset,
         Capability::Pause,
         Capability::Console,
@@ -69,6 +73,7 @@ impl Capability {
         Capability::Snapshots,
         Capability::GuestAgent,
         Capability::Numbers,
+        Capability::Alter,
     ];
 
     /// The word used in declarations and answers.
@@ -83,6 +88,7 @@ impl Capability {
             Capability::Snapshots => "snapshots",
             Capability::GuestAgent => "guest-agent",
             Capability::Numbers => "numbers",
+            Capability::Alter => "alter",
         }
     }
 }
@@ -303,6 +309,11 @@ pub trait Driver: Send + Sync + 'static {
 
     /// What does something inside guests, where a driver can reach it.
     fn guest_agent(&self) -> Option<&dyn GuestAgent> {
+        None
+    }
+
+    /// Change machines while they run, where it can.
+    fn alter(&self) -> Option<&dyn Alter> {
         None
     }
 

@@ -1,6 +1,7 @@
 //! The cases, by chapter. Each is a story that can be read alone.
 
 pub mod adopt;
+pub mod alter;
 pub mod console;
 pub mod disks;
 pub mod events;

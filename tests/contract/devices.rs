@@ -176,6 +176,7 @@ async fn a_guest_that_hangs_is_seen_to_by_its_watchdog() {
 async fn a_uefi_is_started_where_the_host_has_one_and_remembers() {
     let story = story().await;
     let mut launch = story.bench.launch();
+    launch.definition.memory_mib = 256;
     for (firmware, variables) in
         [(Firmware::Uefi, "uefi-vars.fd"), (Firmware::SecureBoot, "uefi-secure-vars.fd")]
     {

@@ -6,6 +6,7 @@
 //! the driver has it; each says which it was (`cargo nextest run --test contract --no-capture`).
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod alter;
 mod bench;
 mod cases;
 mod devices;
@@ -103,6 +104,8 @@ macro_rules! contract {
             numbers::are_found_again_by_the_next_driver (Numbers),
             numbers::of_a_new_run_begin_anew (Numbers),
             numbers::of_one_that_is_off_there_are_none (Numbers),
+            alter::memory_goes_and_comes_within_what_it_was_started_with (Alter),
+            alter::of_one_that_is_off_nothing_is (Alter),
             adopt::a_machine_of_others_becomes_ours (Adopt),
             adopt::a_name_unknown_is_unfit (Adopt),
             adopt::one_that_runs_takes_nobodys_place (Adopt),

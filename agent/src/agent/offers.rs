@@ -131,6 +131,8 @@ impl Agent {
         let on_off = |on: bool| Some(if on { "on" } else { "off" }.to_owned());
         match (declaration.verb, argument) {
             ("define", "memory") => Some(format!("{}M", record.definition.memory_mib)),
+            ("define", "memory-max") => Some(format!("{}M", record.definition.memory_room_mib())),
+            ("define", "vcpus-max") => Some(record.definition.vcpus_room().to_string()),
             ("define", "vcpus") => Some(record.definition.vcpus.to_string()),
             ("define", "note") => record.definition.note.clone(),
             ("define", "restart") => Some(record.definition.restart.word().into()),

@@ -1,12 +1,12 @@
 //! Define: show what a machine is made of, change it, or make it again of what it was made of before.
 
 mod files;
+pub(crate) mod live;
 mod policy;
+mod room;
 
 use hypervisor_core::{
-    definition::{
-        Boot, Definition, DefinitionError, Difference, Effective, Size, SizeError, differences, say_nic,
-    },
+    definition::{Boot, Definition, DefinitionError, Size, SizeError, differences, say_nic},
     lifecycle::State,
 };
 use skerry_stanzas::{
@@ -18,6 +18,7 @@ use skerry_stanzas::{
 use super::{Handle, edit::edit};
 use crate::{
     agent::Agent,
+    crash,
     dispatch::Job,
     machine::{Edit, Record},
     store::definitions,
@@ -76,19 +77,33 @@ async fn define(job: &Job, record: &Record, definition: Definition) -> Result<De
     if !found.is_empty() {
         let words: Vec<&str> = found.iter().map(|one| one.words.as_str()).collect();
         edit(job, Edit::Define(Box::new(definition), words.join(", "))).await?;
+        crash::point("definition-stored");
     }
     let runs = !matches!(record.state, State::Stopped(_) | State::Failed(_) | State::Saved);
-    let changed = found.into_iter().map(|Difference { words, effective }| {
-        let effective = if runs { effective } else { Effective::Now };
-        Redefined { what: words, effective: effective.words().into() }
-    });
-    Ok(Defined { name, changed: changed.collect(), toml })
+    let mut changed = Vec::new();
+    for difference in found {
+        let effective = live::alter(&job.machine()?.card, runs, &difference).await;
+        changed.push(Redefined { what: difference.words, effective });
+    }
+    Ok(Defined { name, changed, toml })
 }
 
 /// What it is to be made of: first the whole of it, where that is given, then each thing alone. What is
 /// given as it is now says nothing: a form is sent back with all its fields, also those nobody touched.
 pub(crate) fn asked(now: &Definition, command: &machine::Define) -> Result<Definition, Refusal> {
-    let machine::Define { memory, vcpus, cmdline, note, restart, order, delay, nic, toml } = command;
+    let machine::Define {
+        memory,
+        memory_max,
+        vcpus,
+        vcpus_max,
+        cmdline,
+        note,
+        restart,
+        order,
+        delay,
+        nic,
+        toml,
+    } = command;
     let mut asked = match toml {
         Some(toml) => Definition::from_toml(&toml.0).map_err(|error| wrong(&error).field("toml"))?,
         None => now.clone(),
@@ -101,6 +116,7 @@ pub(crate) fn asked(now: &Definition, command: &machine::Define) -> Result<Defin
     if let Some(vcpus) = vcpus.filter(|vcpus| *vcpus != now.vcpus) {
         asked.vcpus = vcpus;
     }
+    room::say(&mut asked, now, memory_max.as_deref(), *vcpus_max)?;
     if let Some(note) = note {
         let note = Some(note.clone()).filter(|note| !note.is_empty());
         if note != now.note {

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::{Accepted, Open, Outcome};
 use crate::{
     agent::Agent,
-    handler::{asked_of, unadopt, unbuild},
+    handler::{asked_of, catch_up, unadopt, unbuild},
     images::Places,
     machine::{Record, publisher::Change, restarts::Restarts, wording},
     store::{StoreError, definitions, events::Happening},
@@ -47,6 +47,7 @@ pub(crate) async fn settle(agent: &Agent) -> Result<(), StoreError> {
         };
         if let Some(id) = id.filter(|_| matches!(found, Found::Finished)) {
             stays_off(agent, id, &accepted).await?;
+            is_altered(agent, id, &accepted).await;
         }
         // Settling may have changed it.
         let record = id.and_then(|id| agent.inner.machines.get(id)).map(|machine| machine.record());
@@ -90,6 +91,14 @@ async fn stays_off(agent: &Agent, id: MachineId, accepted: &Accepted) -> Result<
     let sentence = wording::is(&record.name, &record.state);
     let change = Change { what: "machine.observed", sentence, by: Some(accepted.caller.clone()) };
     agent.inner.publisher.publish(&machine.card, record, change).await
+}
+
+/// What was defined of a machine that runs may not have been made so.
+async fn is_altered(agent: &Agent, id: MachineId, accepted: &Accepted) {
+    let defined = matches!(accepted.permission.as_str(), "machine.define" | "machine.definition-revert");
+    if let Some(machine) = agent.inner.machines.get(id).filter(|_| defined) {
+        catch_up(&machine.card).await;
+    }
 }
 
 fn is_making(accepted: &Accepted) -> bool {
@@ -195,7 +204,9 @@ fn is_defined(args: &Value, record: &Record) -> bool {
     let nic = args.get("nic").and_then(|list| serde_json::from_value(list.clone()).ok());
     let asked = machine::Define {
         memory: text("memory"),
+        memory_max: text("memory_max"),
         vcpus,
+        vcpus_max: args.get("vcpus_max").and_then(Value::as_u64).and_then(|most| most.try_into().ok()),
         cmdline: text("cmdline"),
         note: text("note"),
         restart: args.get("restart").and_then(|word| serde_json::from_value(word.clone()).ok()),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{
     Boot, Definition, DefinitionError, Startup,
-    error::{CMDLINE_BYTES_MAX, MEMORY_MIB_MAX, MEMORY_MIB_MIN, NOTE_BYTES_MAX, VCPUS_MAX},
+    error::{CMDLINE_BYTES_MAX, NOTE_BYTES_MAX, UEFI_MIB_MIN},
 };
 
 /// The longest path (Linux's PATH_MAX without its end).
@@ -19,17 +19,15 @@ impl Definition {
     /// # Errors
     /// The first thing that is wrong.
     pub fn check(&self) -> Result<(), DefinitionError> {
-        let Self { vcpus, memory_mib, cpu, boot, disks, nics, cloud_init, startup, note, .. } = self;
-        if !(1..=VCPUS_MAX).contains(vcpus) {
-            return Err(DefinitionError::Vcpus(*vcpus));
-        }
-        if !(MEMORY_MIB_MIN..=MEMORY_MIB_MAX).contains(memory_mib) {
-            return Err(DefinitionError::Memory(*memory_mib));
+        let Self { memory_mib, cpu, boot, disks, nics, cloud_init, startup, note, .. } = self;
+        hardware::room(self)?;
+        if self.firmware.is_uefi() && *memory_mib < UEFI_MIB_MIN {
+            return Err(DefinitionError::UefiMemory(*memory_mib));
         }
         if startup.delay_seconds > Startup::DELAY_SECONDS_MAX {
             return Err(DefinitionError::Delay(startup.delay_seconds));
         }
-        hardware::cpu(cpu, *vcpus)?;
+        hardware::cpu(cpu, self.vcpus_room())?;
         cloud_init.as_ref().map_or(Ok(()), hardware::cloud_init)?;
         match boot {
             Boot::Kernel { kernel, initrd, cmdline } => {

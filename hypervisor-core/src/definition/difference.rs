@@ -20,6 +20,21 @@ pub enum Effective {
     Now,
     /// When it is started the next time; a reboot of the guest is not enough.
     NextStart,
+    /// At once where its driver can change that of a machine that runs, else at the next start.
+    Live(Live),
+}
+
+/// What may be changed of a machine that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Live {
+    /// How much memory it has, within what it was started with.
+    Memory,
+    /// How many processors it has, within what it was started with.
+    Vcpus,
+    /// The limits of its disk of this number.
+    Limits(usize),
+    /// The ports that lead to its NIC of this number.
+    Forwards(usize),
 }
 
 impl Effective {
@@ -27,7 +42,7 @@ impl Effective {
     pub const fn words(self) -> &'static str {
         match self {
             Effective::Now => "now",
-            Effective::NextStart => "at the next start",
+            Effective::NextStart | Effective::Live(_) => "at the next start",
         }
     }
 }
@@ -47,10 +62,14 @@ pub fn differences(old: &Definition, new: &Definition) -> Vec<Difference> {
             found.push(Difference { words: format!("{what}: {old} → {new}"), effective });
         }
     };
-    // Nothing but the note reaches a guest that runs: hot-plug is a capability of its own.
     let next = Effective::NextStart;
-    differ("vcpus", old.vcpus.to_string(), new.vcpus.to_string(), next);
-    differ("memory", size(old.memory_mib), size(new.memory_mib), next);
+    differ("vcpus", old.vcpus.to_string(), new.vcpus.to_string(), Effective::Live(Live::Vcpus));
+    differ("vcpus at most", most(old.vcpus_max), most(new.vcpus_max), next);
+    differ("memory", size(old.memory_mib), size(new.memory_mib), Effective::Live(Live::Memory));
+    let bound = |mib: Option<u64>| most(mib.map(size));
+    differ("memory at most", bound(old.memory_max_mib), bound(new.memory_max_mib), next);
+    differ("memory at least", bound(old.memory_min_mib), bound(new.memory_min_mib), Effective::Now);
+    differ("huge pages", on(old.hugepages), on(new.hugepages), next);
     differ("processor", cpu(&old.cpu), cpu(&new.cpu), next);
     differ("firmware", old.firmware.word().into(), new.firmware.word().into(), next);
     differ("boot", from(&old.boot).into(), from(&new.boot).into(), next);
@@ -63,11 +82,17 @@ pub fn differences(old: &Definition, new: &Definition) -> Vec<Difference> {
         differ("initrd", path(initrd.as_deref()), path(new_initrd.as_deref()), next);
         differ("cmdline", text(Some(cmdline)), text(Some(new_cmdline)), next);
     }
+    let (disks, nics) = (&new.disks, &new.nics);
     for (name, old, new) in paired(&old.disks, &new.disks, |disk| &disk.name) {
-        differ(&format!("disk {name}"), told(old, disk), told(new, disk), next);
+        let nth = disks.iter().position(|disk| disk.name == name);
+        let limits = |(old, new): (&Disk, &Disk)| Disk { limits: new.limits, ..old.clone() } == *new;
+        let live = nth.filter(|_| old.zip(new).is_some_and(limits)).map(Live::Limits);
+        differ(&format!("disk {name}"), told(old, disk), told(new, disk), live.map_or(next, Effective::Live));
     }
     for (name, old, new) in paired(&old.nics, &new.nics, |nic| &nic.name) {
-        differ(&format!("NIC {name}"), told(old, nic), told(new, nic), next);
+        let nth = nics.iter().position(|nic| nic.name == name);
+        let live = nth.filter(|_| old.zip(new).is_some_and(forwards_alone)).map(Live::Forwards);
+        differ(&format!("NIC {name}"), told(old, nic), told(new, nic), live.map_or(next, Effective::Live));
     }
     // The order of those that stay is the order in which they are tried and numbered.
     let (was, is) = orders(&old.disks, &new.disks, |disk| &disk.name);
@@ -109,10 +134,14 @@ fn text(text: Option<&String>) -> String {
 }
 
 fn cpu(cpu: &Cpu) -> String {
-    let Cpu { model, sockets, cores, threads } = cpu;
+    let Cpu { model, sockets, cores, threads, pin } = cpu;
     let mut words: Vec<String> = model.iter().cloned().collect();
     for (count, what) in [(sockets, "sockets"), (cores, "cores"), (threads, "threads")] {
         words.extend(count.map(|count| format!("{count} {what}")));
+    }
+    if !pin.is_empty() {
+        let pin: Vec<String> = pin.iter().map(ToString::to_string).collect();
+        words.push(format!("on the host's {}", pin.join(" ")));
     }
     if words.is_empty() { "as it is".into() } else { words.join(", ") }
 }
@@ -137,6 +166,16 @@ fn parts(cloud_init: &CloudInit) -> String {
     words.extend(user_data.as_ref().map(|_| "user data".to_owned()));
     words.extend(network.as_ref().map(|_| "network".to_owned()));
     if words.is_empty() { "the names alone".into() } else { words.join(", ") }
+}
+
+/// Whether two NICs differ in the ports that are forwarded to them, and in nothing else.
+fn forwards_alone((old, new): (&Nic, &Nic)) -> bool {
+    let both = matches!((&old.network, &new.network), (Network::User { .. }, Network::User { .. }));
+    both && Nic { network: new.network.clone(), ..old.clone() } == *new
+}
+
+fn most(most: Option<impl ToString>) -> String {
+    most.map_or_else(|| "as it is".into(), |most| most.to_string())
 }
 
 fn on(on: bool) -> String {

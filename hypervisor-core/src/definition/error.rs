@@ -8,6 +8,8 @@ use super::{Definition, Forward, Mac, Size, Startup};
 pub(super) const MEMORY_MIB_MIN: u64 = 16;
 /// The most memory, in MiB: 16 TiB.
 pub(super) const MEMORY_MIB_MAX: u64 = 16 * 1024 * 1024;
+/// The least memory with which a UEFI starts anything (OVMF; with 128 MiB it shows nothing), in MiB.
+pub(super) const UEFI_MIB_MIN: u64 = 256;
 /// The most virtual processors.
 pub(super) const VCPUS_MAX: u32 = 255;
 /// The most disks.
@@ -54,6 +56,30 @@ pub enum DefinitionError {
     /// Too little or too much memory, in MiB.
     #[error("a machine has 16M to 16T of memory, not {}", shown(*.0))]
     Memory(u64),
+    /// More processors than there may be.
+    #[error("it has {vcpus} virtual processors, and vcpus_max is {max}: raise that")]
+    VcpusOver {
+        /// Those it has.
+        vcpus: u32,
+        /// The most it may have.
+        max: u32,
+    },
+    /// Memory outside of its own range.
+    #[error("{} of memory do not fit {what}, which is {}", shown(*.memory_mib), shown(*.bound_mib))]
+    MemoryRange {
+        /// What it has.
+        memory_mib: u64,
+        /// Which end of the range.
+        what: &'static str,
+        /// That end.
+        bound_mib: u64,
+    },
+    /// Less memory than a UEFI needs.
+    #[error("a UEFI needs {UEFI_MIB_MIN}M of memory, not {}: give it more, or firmware = \"bios\"", shown(*.0))]
+    UefiMemory(u64),
+    /// A number that no processor of a host has.
+    #[error("{0} in cpu.pin is no processor of a host")]
+    Pin(u32),
     /// It boots by its firmware, and there is nothing to boot from.
     #[error("it boots from its first disk, but has none: give it a disk, or a kernel")]
     NoBootDisk,
@@ -171,8 +197,10 @@ impl DefinitionError {
     /// The key that is wrong, where it is one: for a form's field.
     pub fn field(&self) -> Option<&'static str> {
         match self {
-            DefinitionError::Vcpus(_) => Some("vcpus"),
-            DefinitionError::Memory(_) => Some("memory"),
+            DefinitionError::Vcpus(_) | DefinitionError::VcpusOver { .. } => Some("vcpus"),
+            DefinitionError::Memory(_)
+            | DefinitionError::MemoryRange { .. }
+            | DefinitionError::UefiMemory(_) => Some("memory"),
             DefinitionError::Cmdline => Some("cmdline"),
             DefinitionError::Note => Some("note"),
             DefinitionError::NoBootDisk
@@ -196,6 +224,7 @@ impl DefinitionError {
             | DefinitionError::CpuModel(_)
             | DefinitionError::Topology { .. }
             | DefinitionError::SshKeys
+            | DefinitionError::Pin(_)
             | DefinitionError::Delay(_)
             | DefinitionError::CloudInit => None,
         }

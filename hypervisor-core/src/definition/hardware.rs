@@ -51,13 +51,17 @@ pub struct Cpu {
     /// Threads of a core.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<u32>,
+    /// Processors of the host that its own run on: the first on the first, and round again. Left out,
+    /// wherever there is room.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pin: Vec<u32>,
 }
 
 impl Cpu {
     /// Sockets, cores of each and threads of each of those, where any of it is said; what of it is
     /// not said is one, but for cores, of which there are as many as it takes.
     pub fn topology(&self, vcpus: u32) -> Option<(u32, u32, u32)> {
-        let Self { model: _, sockets, cores, threads } = self;
+        let Self { sockets, cores, threads, .. } = self;
         sockets.or(*cores).or(*threads)?;
         let (sockets, threads) = (sockets.unwrap_or(1), threads.unwrap_or(1));
         let each = sockets.saturating_mul(threads).max(1);

@@ -72,6 +72,24 @@ fn what_is_out_of_range_is_refused() {
 }
 
 #[test]
+fn memory_and_processors_have_a_range() {
+    let room = |min, max| Definition { memory_min_mib: min, memory_max_mib: max, ..linux() };
+    assert_eq!(room(Some(512), Some(512)).check(), Ok(()));
+    let error = room(Some(1024), None).check().unwrap_err().to_string();
+    assert_eq!(error, "512M of memory do not fit memory_min_mib, which is 1G");
+    assert!(room(None, Some(256)).check().is_err() && room(Some(8), None).check().is_err());
+    assert_eq!(
+        Definition { vcpus_max: Some(1), ..linux() }.check(),
+        Err(DefinitionError::VcpusOver { vcpus: 2, max: 1 })
+    );
+    let uefi = Definition { firmware: Firmware::Uefi, memory_mib: 128, ..linux() };
+    let error = uefi.check().unwrap_err().to_string();
+    assert_eq!(error, "a UEFI needs 256M of memory, not 128M: give it more, or firmware = \"bios\"");
+    let cpu = Cpu { pin: vec![0, 5000], ..Cpu::default() };
+    assert_eq!(Definition { cpu, ..linux() }.check(), Err(DefinitionError::Pin(5000)));
+}
+
+#[test]
 fn it_needs_something_to_boot_from_and_disks_of_its_own() {
     let bare = Definition { boot: Boot::Disk, disks: vec![], ..linux() };
     assert_eq!(bare.check(), Err(DefinitionError::NoBootDisk));

@@ -18,6 +18,7 @@
 //! tenth otherwise), and what it reads, writes, hears and says is in proportion; within the process there is [`Faults`]. Time is
 //! tokio's, so that a test can pause it.
 
+mod altering;
 mod disks;
 mod faults;
 mod guest;
@@ -40,9 +41,11 @@ pub use self::{
     world::FakeWorld,
 };
 use crate::{
+    definition::Live,
     driver::{
-        Adopt, Capability, Console, Disks, Driver, DriverError, DriverEvent, Foreign, GuestAgent, Launch,
-        Numbers, Observed, Pause, Picture, Plea, Probe, Reading, Reset, Screen, Snapshots,
+        Adopt, Alter, Altered, Capability, Console, Disks, Driver, DriverError, DriverEvent, Foreign,
+        GuestAgent, Launch, Numbers, Observed, Pause, Picture, Plea, Probe, Reading, Reset, Screen,
+        Snapshots,
         guest_agent::Ran,
         screen::{Viewing, keys::Chord},
     },
@@ -206,6 +209,10 @@ impl Driver for Fake {
         self.can(Capability::GuestAgent, self)
     }
 
+    fn alter(&self) -> Option<&dyn Alter> {
+        self.can(Capability::Alter, self)
+    }
+
     fn numbers(&self) -> Option<&dyn Numbers> {
         self.can(Capability::Numbers, self)
     }
@@ -275,6 +282,14 @@ impl GuestAgent for Fake {
         self.slowly().await;
         self.world.console_shown(id)?;
         guest_agent::run(command)
+    }
+}
+
+#[async_trait]
+impl Alter for Fake {
+    async fn alter(&self, launch: &Launch, what: Live) -> Result<Altered, DriverError> {
+        self.slowly().await;
+        self.world.alter(launch, what)
     }
 }
 

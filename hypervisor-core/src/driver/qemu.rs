@@ -14,6 +14,7 @@
 //! | `qemu.log` | what QEMU complained of in the last run |
 
 mod adopting;
+mod altering;
 mod arguments;
 mod bridges;
 mod console;
@@ -22,7 +23,9 @@ mod finding;
 mod firmware;
 mod folder;
 mod guest_agent;
+mod hugepages;
 mod numbers;
+mod pinning;
 mod process;
 mod qmp;
 mod running;
@@ -51,8 +54,8 @@ use tokio::{
 use self::{arguments::CONSOLE_LOG, folder::Folder, process::Process, running::Running, watching::Teller};
 use crate::{
     driver::{
-        Adopt, Capability, Console, Disks, Driver, DriverError, DriverEvent, Foreign, GuestAgent, Launch,
-        Numbers, Observed, Pause, Picture, Plea, Power, Probe, Reading, Reset, Screen, Snapshots,
+        Adopt, Alter, Capability, Console, Disks, Driver, DriverError, DriverEvent, Foreign, GuestAgent,
+        Launch, Numbers, Observed, Pause, Picture, Plea, Power, Probe, Reading, Reset, Screen, Snapshots,
         guest_agent::Ran,
         screen::{Viewing, keys::Chord},
     },
@@ -375,6 +378,10 @@ impl Driver for Qemu {
 
     fn guest_agent(&self) -> Option<&dyn GuestAgent> {
         self.can(self as &dyn GuestAgent)
+    }
+
+    fn alter(&self) -> Option<&dyn Alter> {
+        self.can(self as &dyn Alter)
     }
 
     fn numbers(&self) -> Option<&dyn Numbers> {

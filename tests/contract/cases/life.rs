@@ -11,6 +11,7 @@ pub async fn capabilities_are_what_can_be_reached(story: &mut Story) {
     let reached = [
         (Capability::Reset, driver.reset().is_some()),
         (Capability::Pause, driver.pause().is_some()),
+        (Capability::Alter, driver.alter().is_some()),
         (Capability::Console, driver.console().is_some()),
         (Capability::Adopt, driver.adopt().is_some()),
         (Capability::Screen, driver.screen().is_some()),

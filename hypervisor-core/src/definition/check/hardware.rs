@@ -1,6 +1,9 @@
 //! Processor and first settings.
 
-use crate::definition::{CloudInit, Cpu, DefinitionError};
+use crate::definition::{
+    CloudInit, Cpu, Definition, DefinitionError,
+    error::{MEMORY_MIB_MAX, MEMORY_MIB_MIN, VCPUS_MAX},
+};
 
 /// The longest name of a processor model, in bytes.
 const MODEL_BYTES_MAX: usize = 64;
@@ -9,6 +12,33 @@ const TEXT_BYTES_MAX: usize = 32 * 1024;
 const KEYS_MAX: usize = 64;
 const KEY_BYTES_MAX: usize = 8 * 1024;
 
+/// The highest number of a processor of the host that can be said (Linux's usual `CPU_SETSIZE`).
+const HOST_CPU_MAX: u32 = 1023;
+
+/// Memory and processors, now and at most.
+pub(super) fn room(definition: &Definition) -> Result<(), DefinitionError> {
+    let &Definition { vcpus, vcpus_max, memory_mib, memory_max_mib, memory_min_mib, .. } = definition;
+    for vcpus in [Some(vcpus), vcpus_max].into_iter().flatten() {
+        if !(1..=VCPUS_MAX).contains(&vcpus) {
+            return Err(DefinitionError::Vcpus(vcpus));
+        }
+    }
+    for memory_mib in [Some(memory_mib), memory_max_mib, memory_min_mib].into_iter().flatten() {
+        if !(MEMORY_MIB_MIN..=MEMORY_MIB_MAX).contains(&memory_mib) {
+            return Err(DefinitionError::Memory(memory_mib));
+        }
+    }
+    if let Some(max) = vcpus_max.filter(|max| *max < vcpus) {
+        return Err(DefinitionError::VcpusOver { vcpus, max });
+    }
+    let (min, max) = (memory_min_mib.unwrap_or(0), memory_max_mib.unwrap_or(u64::MAX));
+    if (min..=max).contains(&memory_mib) {
+        return Ok(());
+    }
+    let (what, bound_mib) = if memory_mib < min { ("memory_min_mib", min) } else { ("memory_max_mib", max) };
+    Err(DefinitionError::MemoryRange { memory_mib, what, bound_mib })
+}
+
 pub(super) fn cpu(cpu: &Cpu, vcpus: u32) -> Result<(), DefinitionError> {
     if let Some(model) = &cpu.model {
         let fine = (1..=MODEL_BYTES_MAX).contains(&model.len())
@@ -16,6 +46,9 @@ pub(super) fn cpu(cpu: &Cpu, vcpus: u32) -> Result<(), DefinitionError> {
         if !fine {
             return Err(DefinitionError::CpuModel(model.chars().take(40).collect()));
         }
+    }
+    if let Some(odd) = cpu.pin.iter().find(|host| **host > HOST_CPU_MAX) {
+        return Err(DefinitionError::Pin(*odd));
     }
     let Some((sockets, cores, threads)) = cpu.topology(vcpus) else { return Ok(()) };
     let product = [sockets, cores, threads].into_iter().map(u64::from).fold(1, u64::saturating_mul);

@@ -79,6 +79,7 @@ fn hardware() -> impl Strategy<Value = (Cpu, Firmware, Option<Watchdog>, Option<
             sockets: Some(1),
             ..Cpu::default()
         }),
+        prop::collection::vec(0u32..=1023, 1..3).prop_map(|pin| Cpu { pin, ..Cpu::default() }),
     ];
     let firmware = one_of(&[Firmware::Bios, Firmware::Uefi, Firmware::SecureBoot]);
     let watchdog = option::of(one_of(&[Watchdog::Reset, Watchdog::Poweroff, Watchdog::Pause]));
@@ -97,13 +98,17 @@ fn policy() -> impl Strategy<Value = (Restart, Startup)> {
 fn definitions() -> impl Strategy<Value = Definition> {
     let disks = prop::collection::vec(disk(), 1..5);
     let nics = prop::collection::vec(nic(), 0..4);
-    let size = (1u32..=255, 16u64..=16 * 1024 * 1024);
+    let mib = || 16u64..=16 * 1024 * 1024;
+    let size =
+        (1u32..=255, mib(), option::of(1u32..=255), option::of(mib()), option::of(mib()), any::<bool>());
     let made = |(size, boot, disks, nics, sockets, hardware, note)| {
-        let ((vcpus, memory_mib), (graphics, guest_agent)): ((u32, u64), (bool, bool)) = (size, sockets);
+        let (vcpus, memory_mib, vcpus_max, memory_max_mib, memory_min_mib, hugepages) = size;
+        let (graphics, guest_agent): (bool, bool) = sockets;
         let ((cpu, firmware, watchdog, cloud_init), (restart, startup)) = hardware;
         let devices =
             Definition { disks, nics, graphics, guest_agent, ..Definition::new(vcpus, memory_mib, boot) };
-        Definition { cpu, firmware, watchdog, cloud_init, restart, startup, note, ..devices }
+        let room = Definition { vcpus_max, memory_max_mib, memory_min_mib, hugepages, ..devices };
+        Definition { cpu, firmware, watchdog, cloud_init, restart, startup, note, ..room }
     };
     (size, boot(), disks, nics, any::<(bool, bool)>(), (hardware(), policy()), option::of("[ -~äß\n]{1,80}"))
         .prop_map(made)
@@ -120,7 +125,7 @@ proptest! {
     }
 
     #[test]
-    fn each_change_alone_is_said(old in definitions(), other in definitions(), which in 0..14) {
+    fn each_change_alone_is_said(old in definitions(), other in definitions(), which in 0..18) {
         let mut new = old.clone();
         match which {
             0 => new.vcpus = other.vcpus,
@@ -136,6 +141,10 @@ proptest! {
             10 => new.cloud_init = other.cloud_init,
             11 => new.restart = other.restart,
             12 => new.startup = other.startup,
+            13 => new.vcpus_max = other.vcpus_max,
+            14 => new.memory_max_mib = other.memory_max_mib,
+            15 => new.memory_min_mib = other.memory_min_mib,
+            16 => new.hugepages = other.hugepages,
             _ => new.note = other.note,
         }
         prop_assert_eq!(differences(&old, &new).is_empty(), old == new, "{:?} {:?}", old, new);

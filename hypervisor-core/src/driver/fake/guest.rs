@@ -22,6 +22,9 @@ pub(super) struct Guest {
     /// When its present run began, by the world's clock.
     pub(super) born_ms: u64,
     pub(super) memory_mib: u64,
+    /// The most it can have in this run.
+    #[serde(skip)]
+    pub(super) room_mib: u64,
     /// So often it ignores shutdown and reboot, by its command line.
     pub(super) deaf_for: u32,
     /// The names of the disks it has.

@@ -339,6 +339,7 @@ impl FakeWorld {
         guest.life = Life::Running;
         guest.born_ms = foreigner.born_ms;
         guest.memory_mib = foreigner.definition.memory_mib;
+        guest.room_mib = foreigner.definition.memory_mib;
         guest.disks = names(&foreigner.definition);
         guest.watched = true;
         inside.adopted.insert(id, (name.into(), foreigner));
@@ -393,7 +394,7 @@ impl Inside {
     }
 
     /// Notes what has become of a guest, where the world is kept.
-    fn keep(&mut self, id: MachineId) {
+    pub(super) fn keep(&mut self, id: MachineId) {
         if let (Some(ledger), Some(guest)) = (&mut self.ledger, self.guests.get(&id)) {
             ledger.append(&Record::guest(id, guest));
             self.tidy();
@@ -430,6 +431,7 @@ impl Starting {
         guest.life = Life::Running;
         guest.born_ms = self.world.0.clock.now_ms();
         guest.memory_mib = launch.definition.memory_mib;
+        guest.room_mib = launch.definition.memory_room_mib();
         guest.work = Work::begun(&launch.definition);
         guest.deaf_for = born_deaf(&launch.definition);
         guest.disks = names(&launch.definition);

@@ -4,7 +4,7 @@
 //! socket's path has 107 bytes at most, and the folder's may be longer.
 
 pub(super) mod disks;
-mod nics;
+pub(super) mod nics;
 mod uefi;
 
 use std::path::Path;
@@ -82,7 +82,7 @@ pub(super) fn arguments(launch: &Launch, accel: Accel, ready: &Ready) -> Result<
     say(["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]);
     uefi::say(definition.firmware, ready.firmware.as_ref(), &mut say)?;
     processor(definition, accel, &mut say);
-    say(["-m", &format!("size={}M", definition.memory_mib)]);
+    memory(definition, &mut say);
     say(["-rtc", "base=utc"]);
     // The screen is drawn for those who connect to its socket, not here.
     say(["-display", "none"]);
@@ -158,16 +158,28 @@ fn screen(say: &mut impl FnMut([&str; 2])) {
     say(["-device", "usb-tablet,id=pointer,bus=usb.0"]);
 }
 
+/// Its memory: all it may ever have, of which the balloon takes what it is not to have now.
+fn memory(definition: &Definition, say: &mut impl FnMut([&str; 2])) {
+    let room_mib = definition.memory_room_mib();
+    say(["-m", &format!("size={room_mib}M")]);
+    if definition.hugepages {
+        let size = format!("size={room_mib}M");
+        say(["-object", &format!("memory-backend-memfd,id=memory,{size},hugetlb=on,prealloc=on")]);
+        say(["-machine", "memory-backend=memory"]);
+    }
+}
+
 /// Who executes the guest's instructions, and what they seem to be to it.
 fn processor(definition: &Definition, accel: Accel, say: &mut impl FnMut([&str; 2])) {
     let [option, value, option_cpu, model] = accel.words();
     say([option, value]);
     say([option_cpu, definition.cpu.model.as_deref().unwrap_or(model)]);
-    let topology = definition.cpu.topology(definition.vcpus);
-    let topology = topology.map(|(sockets, cores, threads)| {
-        format!(",sockets={sockets},dies=1,cores={cores},threads={threads},maxcpus={}", definition.vcpus)
+    let (vcpus, room) = (definition.vcpus, definition.vcpus_room());
+    let topology = definition.cpu.topology(room).map(|(sockets, cores, threads)| {
+        format!(",sockets={sockets},dies=1,cores={cores},threads={threads},maxcpus={room}")
     });
-    say(["-smp", &format!("cpus={}{}", definition.vcpus, topology.unwrap_or_default())]);
+    let room = definition.vcpus_max.map(|_| format!(",maxcpus={room}"));
+    say(["-smp", &format!("cpus={vcpus}{}", topology.or(room).unwrap_or_default())]);
 }
 
 /// Refuses what QEMU would misunderstand, with a better sentence than QEMU's.

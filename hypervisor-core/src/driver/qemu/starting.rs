@@ -13,6 +13,7 @@ use super::{
     arguments::{self, Accel, CONSOLE, CONSOLE_LOG, CONTROL, Ready, disks},
     bridges, console, finding, firmware,
     folder::{ERRORS_LOG, Folder, Note},
+    hugepages, pinning,
     process::Process,
     qmp::Client,
     running::{Besides, Running},
@@ -47,6 +48,8 @@ pub(super) async fn start(
 
     let kvm = shared.kvm && !shared.kvm_failed.load(Ordering::Relaxed);
     let accel = if kvm { Accel::Kvm } else { Accel::Tcg };
+    hugepages::check(&launch.definition)?;
+    pinning::check(&launch.definition.cpu)?;
     seed::prepare(launch, &folder)?;
     let ready = Ready { firmware: firmware::prepare(launch.definition.firmware, &folder)? };
     let words = arguments::arguments(launch, accel, &ready)?;
@@ -116,6 +119,11 @@ async fn bring_up(
     let console = Some(console::Console::new(console, folder.clone()));
     for disk in launch.definition.disks.iter().filter(|disk| disk.limits.is_some()) {
         qmp.ask("block_set_io_throttle", Some(disks::throttle(disk))).await?;
+    }
+    pinning::pin(&qmp, &launch.definition.cpu).await?;
+    let memory_mib = launch.definition.memory_mib;
+    if memory_mib < launch.definition.memory_room_mib() {
+        qmp.ask("balloon", Some(serde_json::json!({"value": memory_mib << 20}))).await?;
     }
     bridges::connect(launch).await?;
     // Until now it was held still, so that those who follow the console miss nothing of it.

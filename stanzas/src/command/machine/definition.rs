@@ -11,9 +11,15 @@ declare! {
         /// Memory, such as 512M or 2G
         #[arg(long, value_name = "SIZE")]
         pub memory: Option<String>,
+        /// To how much memory can be raised while the machine runs
+        #[arg(long, value_name = "SIZE")]
+        pub memory_max: Option<String>,
         /// Number of virtual processors
         #[arg(long, value_name = "N")]
         pub vcpus: Option<u32>,
+        /// To how many processors that can be raised while the machine runs
+        #[arg(long, value_name = "N")]
+        pub vcpus_max: Option<u32>,
         /// Kernel command line, for a machine that boots a kernel directly
         #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
         #[arg(num_args = 0..=1, default_missing_value = "")]
@@ -43,6 +49,7 @@ declare! {
     EXAMPLES = &[
         ("define", "show the definition"),
         ("define memory=1G vcpus=2", "change it"),
+        ("define memory-max=4G vcpus-max=4", "let both be raised later, while it runs"),
         ("define restart=on-failure", "start it again when it crashes"),
         ("define order=1 delay=30s", "let it be the first to start with its host"),
         ("define nic=forward=8080:80,forward=2222:22", "lead two ports of the host to the guest"),

@@ -28,7 +28,7 @@ fn end(nic: &Nic, launch: &Launch) -> String {
     let name = &nic.name;
     match &nic.network {
         Network::User { forwards } => {
-            let forwards: String = forwards.iter().map(forward).collect();
+            let forwards: String = forwards.iter().map(|one| format!(",hostfwd={}", forward(one))).collect();
             format!("user,id=net-{name}{forwards}")
         }
         // Which bridge it is put on is not QEMU's business: see bridges.rs.
@@ -38,7 +38,8 @@ fn end(nic: &Nic, launch: &Launch) -> String {
     }
 }
 
-fn forward(forward: &Forward) -> String {
+/// A port as QEMU's user network wants it, at the start and later.
+pub(in super::super) fn forward(forward: &Forward) -> String {
     let Forward { protocol, address, host_port, guest_port } = forward;
-    format!(",hostfwd={}:{address}:{host_port}-:{guest_port}", protocol.word())
+    format!("{}:{address}:{host_port}-:{guest_port}", protocol.word())
 }

@@ -89,6 +89,21 @@ fn a_screen_and_the_guest_agent_have_sockets_in_the_folder() {
 }
 
 #[test]
+fn room_for_more_is_spelled_and_huge_pages_are_a_backend() {
+    let spelled = |definition: Definition| {
+        spelled(&arguments(&launch(definition), Accel::Tcg, &Ready::default()).unwrap())
+    };
+    let roomy = Definition { vcpus_max: Some(8), memory_max_mib: Some(1024), ..kernel() };
+    let said = spelled(roomy.clone());
+    assert!(said.contains("|-smp cpus=2,maxcpus=8|-m size=1024M|-rtc"), "{said}");
+    let cpu = Cpu { sockets: Some(2), cores: Some(4), ..Cpu::default() };
+    let said = spelled(Definition { cpu, hugepages: true, ..roomy });
+    let golden = "|-smp cpus=2,sockets=2,dies=1,cores=4,threads=1,maxcpus=8|-m size=1024M|\
+        -object memory-backend-memfd,id=memory,size=1024M,hugetlb=on,prealloc=on|-machine memory-backend=memory|";
+    assert!(said.contains(golden), "{said}");
+}
+
+#[test]
 fn nics_are_spelled_with_their_forwards() {
     let forwards = ["8080:80", "0.0.0.0:5353:53/udp"].map(|forward| forward.parse().unwrap()).to_vec();
     let lan = Network::Bridge { name: "br0".into() };
