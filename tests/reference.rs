@@ -6,6 +6,8 @@
 mod commands;
 #[path = "reference/examples.rs"]
 mod examples;
+#[path = "reference/handover.rs"]
+mod handover;
 #[path = "reference/lifecycle.rs"]
 mod lifecycle;
 #[path = "reference/permissions.rs"]
@@ -20,6 +22,11 @@ use skerry_tests::golden::golden;
 #[test]
 fn lifecycle_page() -> anyhow::Result<()> {
     golden("docs/lifecycle.md", &lifecycle::page())
+}
+
+#[test]
+fn handover_page() -> anyhow::Result<()> {
+    golden("docs/handover.md", &handover::page())
 }
 
 #[test]

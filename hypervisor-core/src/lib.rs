@@ -6,6 +6,7 @@
 pub mod definition;
 pub mod driver;
 pub mod host;
+pub mod handover;
 pub mod image;
 pub mod kvm;
 pub mod lifecycle;
