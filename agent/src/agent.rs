@@ -36,6 +36,7 @@ use crate::{
     machine::publisher::Publisher,
     machines::Machines,
     metrics::{Metrics, Tally},
+    migration::Passages,
     pictures::{Pictures, Uploads},
     roles::Roles,
     store::{Store, Subscriptions, events},
@@ -75,6 +76,8 @@ pub(crate) struct Inner {
     pub(crate) keyboards: Keyboards,
     /// For viewers of screens.
     pub(crate) tickets: Tickets,
+    /// Machines on their way to and from other hosts.
+    pub(crate) passages: Passages,
     /// Of screens, shown lately.
     pub(crate) pictures: Pictures,
     pub(crate) started: Instant,
@@ -139,10 +142,12 @@ pub enum Announcement {
         /// Whether it is new here.
         new: bool,
     },
-    /// A machine is gone from this host (deleted).
+    /// A machine is gone from this host (deleted, or moved).
     Gone {
         /// The machine as it was.
         seen: Seen,
+        /// Its address now, if it moved.
+        to: Option<Jid>,
     },
     /// Something happened: the next entry of the host's event log.
     Event(Event),
@@ -303,6 +308,8 @@ impl Agent {
             images: new.images,
             trash: new.trash,
             files: new.files,
+            peers: new.peers,
+            migration: new.migration,
             ..Config::clone(&old)
         };
         *self.inner.roles.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(roles);

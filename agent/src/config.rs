@@ -4,6 +4,7 @@
 //! the nearest known one: a misspelt `trash.kep` must not silently mean the default.
 
 mod keys;
+mod moving;
 
 use std::{
     collections::BTreeMap,
@@ -19,6 +20,7 @@ use skerry_link::config::{LinkConfig, Login, ServerAddress, Tls};
 use skerry_stanzas::command::Role;
 use xmpp_parsers::jid::{BareJid, Jid};
 
+pub use self::moving::MigrationSection;
 use crate::roles::Roles;
 
 /// The resource asked for on a `single` link.
@@ -62,6 +64,12 @@ pub struct Config {
     /// Which files of this host its commands may name.
     #[serde(default)]
     pub files: FilesSection,
+    /// The hosts that machines may move to and come from, by the names they have here.
+    #[serde(default, deserialize_with = "moving::peers")]
+    pub peers: BTreeMap<String, Jid>,
+    /// How machines move.
+    #[serde(default)]
+    pub migration: MigrationSection,
     /// How to log.
     #[serde(default)]
     pub log: LogSection,

@@ -18,6 +18,7 @@ mod chat;
 mod contacts;
 mod disco;
 mod entity;
+mod handover;
 mod large;
 mod ledger;
 mod limits;
@@ -139,6 +140,8 @@ impl Face {
         let face = Arc::new(face);
         let uploads: Weak<Self> = Arc::downgrade(&face);
         face.agent.uploads_by(uploads);
+        let peers: Weak<Self> = Arc::downgrade(&face);
+        face.agent.peers_by(peers);
         Ok(face)
     }
 
@@ -217,9 +220,10 @@ impl Face {
         }
     }
 
-    /// The address a machine has now that was once called so.
+    /// The address a machine has now that was once called so, here or on another host.
     fn moved(&self, name: &MachineName) -> Option<Jid> {
-        self.renamed(name).map(|target| self.addresses().of(&target))
+        let renamed = self.renamed(name).map(|target| self.addresses().of(&target));
+        renamed.or_else(|| self.agent.moved_away(name))
     }
 
     /// The machine that had this name, which nobody has now.

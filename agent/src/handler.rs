@@ -8,11 +8,13 @@ mod define;
 mod delete;
 pub(crate) mod disks;
 mod edit;
+mod evacuate;
 mod guest;
 mod host;
 mod image;
 mod jobs;
 mod life;
+mod migrate;
 mod rights;
 mod screen;
 mod show;
@@ -35,10 +37,11 @@ pub(crate) use self::{
     clone::unclone,
     console::said as console_error,
     create::unbuild,
-    define::{asked as asked_of, live::catch_up},
-    host::{host_memory_mib, load},
+    define::{allowed_files, asked as asked_of, live::catch_up},
+    host::{disk_free_mib, host_memory_mib, load},
     image::tidy_exports,
     screen::{said as screen_error, screen as screen_of},
+    migrate::moved,
     show::observe,
     trash::{empty_trash, house},
 };

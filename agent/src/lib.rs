@@ -26,6 +26,7 @@ mod journal;
 mod machine;
 mod machines;
 pub mod metrics;
+pub mod migration;
 pub mod pictures;
 mod reference;
 pub mod roles;

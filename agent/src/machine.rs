@@ -11,7 +11,10 @@ pub(crate) mod wording;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,7 +28,7 @@ use hypervisor_core::{
 use skerry_stanzas::refusal::{Reason, Refusal};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use self::restarts::Restarts;
+use self::{publisher::Change, restarts::Restarts};
 use crate::agent::Seen;
 
 /// Orders that may wait for one machine.
@@ -114,6 +117,8 @@ pub(crate) struct Card {
     record: RwLock<Arc<Record>>,
     /// Held by a start, and by whatever works on its disks: neither comes between the other.
     storage: Arc<tokio::sync::Mutex<()>>,
+    /// It is another host's, or may be: nothing is done to it here, and what it does is not ours to tell.
+    elsewhere: AtomicBool,
     /// The guest did more than could be taken: its task is to look for itself. Once, however much it was.
     overlooked: Notify,
 }
@@ -127,6 +132,7 @@ impl Card {
             folder,
             record: RwLock::new(Arc::new(record)),
             storage: Arc::default(),
+            elsewhere: AtomicBool::new(false),
             overlooked: Notify::new(),
         }
     }
@@ -139,6 +145,21 @@ impl Card {
     /// Takes hold of its storage, if nobody has.
     pub(crate) fn storage(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
         Arc::clone(&self.storage).try_lock_owned().ok()
+    }
+
+    /// From now on it is another host's, or may be.
+    pub(crate) fn hand_over(&self) {
+        self.elsewhere.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on it is this host's.
+    pub(crate) fn take_over(&self) {
+        self.elsewhere.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether it is another host's, or may be.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.elsewhere.load(Ordering::SeqCst)
     }
 
     /// Shows what was stored. Called by the publisher, after the commit.
@@ -233,6 +254,8 @@ pub(crate) enum Edit {
     Autostart(bool),
     /// Whether it is protected.
     Protect(bool),
+    /// It begins to move, or has ended to: what it is from now on, and what that is called.
+    Become(Box<State>, Change),
 }
 
 /// How an order ended.

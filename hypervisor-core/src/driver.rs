@@ -23,6 +23,7 @@ pub mod disk;
 pub mod disks;
 pub mod fake;
 pub mod guest_agent;
+pub mod migrate;
 pub mod numbers;
 pub mod qcow2;
 pub mod qemu;
@@ -31,6 +32,7 @@ pub mod snapshots;
 
 pub use self::{
     disks::{DiskFile, DiskSeen, Disks, Progress},
+    migrate::Migrate,
     snapshots::{SnapshotSeen, Snapshots},
 };
 
@@ -59,11 +61,13 @@ pub enum Capability {
     Numbers,
     /// Change machines while they run.
     Alter,
+    /// Move machines to another host, and take them from one.
+    Migrate,
 }
 
 impl Capability {
     /// Every one.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Capability::Reset,
         Capability::Pause,
         Capability::Console,
@@ -74,6 +78,7 @@ impl Capability {
         Capability::GuestAgent,
         Capability::Numbers,
         Capability::Alter,
+        Capability::Migrate,
     ];
 
     /// The word used in declarations and answers.
@@ -89,6 +94,7 @@ impl Capability {
             Capability::GuestAgent => "guest-agent",
             Capability::Numbers => "numbers",
             Capability::Alter => "alter",
+            Capability::Migrate => "migrate",
         }
     }
 }
@@ -319,6 +325,11 @@ pub trait Driver: Send + Sync + 'static {
 
     /// What machines use, where it can say.
     fn numbers(&self) -> Option<&dyn Numbers> {
+        None
+    }
+
+    /// Moving machines, where it can.
+    fn migrate(&self) -> Option<&dyn Migrate> {
         None
     }
 }

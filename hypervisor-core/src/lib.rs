@@ -5,8 +5,8 @@
 
 pub mod definition;
 pub mod driver;
-pub mod host;
 pub mod handover;
+pub mod host;
 pub mod image;
 pub mod kvm;
 pub mod lifecycle;

@@ -10,6 +10,8 @@ pub const METRICS: &str = "urn:skerry:metrics:0";
 pub const HOST: &str = "urn:skerry:host:0";
 /// A machine: disco feature.
 pub const MACHINE: &str = "urn:skerry:machine:0";
+/// Moving a machine from host to host: the words of docs/handover.md.
+pub const MIGRATION: &str = "urn:skerry:migration:0";
 /// Our own conditions inside a stanza error.
 pub const REFUSAL: &str = "urn:skerry:refusal:0";
 /// FORM_TYPE of the forms of our commands, and what a request says besides.

@@ -7,6 +7,7 @@ mod correct;
 mod event;
 mod hint;
 mod metrics;
+pub mod migration;
 mod quick_response;
 mod state;
 
@@ -14,6 +15,7 @@ pub use correct::{replace, replaced};
 pub use event::Event;
 pub use hint::{Hint, hint};
 pub use metrics::{HostMetrics, MachineMetrics, Metrics};
+pub use migration::Handover;
 pub use quick_response::{Response, responses};
 pub use state::{Host, Machine};
 use xso::{TextCodec, error::Error};

@@ -12,6 +12,7 @@ use skerry_stanzas::{
         ImageKept, ImageLine, ImageList, JobLine, JobList, LogLine, LogLines, MachineLine, MachineList,
         MachineStatus, PNG, Redefined, Removed, Reply, ScreenPicture, ScreenTicket, SnapshotLine,
         SnapshotList, SnapshotTree, TrashLine, TrashList, Typed, Uptime, Verdict, Version, Whoami,
+        Evacuated, EvacuatedLine, Migrated,
     },
 };
 
@@ -55,11 +56,36 @@ pub fn changed() -> Changed {
 
 /// Every kind of reply, once.
 pub fn replies() -> Vec<Example> {
-    let all = [of_machines(), of_screens(), of_storage(), of_hosts(), of_images(), of_jobs()];
+    let all = [of_machines(), of_screens(), of_storage(), of_hosts(), of_images(), of_jobs(), of_moves()];
     let all: Vec<Example> = all.into_iter().flatten().collect();
     let shown: usize = all.iter().map(|example| example.commands.len()).sum();
     assert_eq!(shown, COMMANDS.len(), "a reply is missing, or is there twice");
     all
+}
+
+fn of_moves() -> Vec<Example> {
+    let line = |name: &str, to: Option<&str>, why_not: Option<&str>| EvacuatedLine {
+        name: name.into(),
+        to: to.map(Into::into),
+        why_not: why_not.map(Into::into),
+    };
+    vec![
+        example(Migrated {
+            name: "web1".into(),
+            to: "kvm2.example.org".into(),
+            address: "web1@kvm2.example.org".into(),
+            planned: false,
+            copies: vec!["disk1".into()],
+            downtime_ms: Some(48),
+            sent_bytes: Some(212 << 20),
+        }),
+        example(Evacuated {
+            machines: vec![
+                line("web1", Some("kvm2.example.org"), None),
+                line("web2", None, Some("web2 is shutting down. It cannot be moved now.")),
+            ],
+        }),
+    ]
 }
 
 fn of_machines() -> Vec<Example> {

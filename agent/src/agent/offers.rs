@@ -88,6 +88,7 @@ impl Agent {
             }
             (Object::Host, "undelete", "name") => self.trash_names().await,
             (Object::Host, "adopt", "name") => self.foreign_names().await,
+            (_, "migrate" | "evacuate", "to") => self.config().peers.keys().cloned().collect(),
             (Object::Host, "job-cancel", "id") => {
                 self.inner.going.all().iter().map(|going| going.code.clone()).collect()
             }

@@ -32,6 +32,7 @@ use crate::{
         restarts, task, wording,
     },
     machines::Machines,
+    migration::Passages,
     pictures::Pictures,
     store::{Store, StoreError, machines as rows},
     viewer::Tickets,
@@ -114,6 +115,7 @@ impl Agent {
             keyboards: Keyboards::default(),
             tickets: Tickets::default(),
             pictures: Pictures::default(),
+            passages: Passages::default(),
             started: Instant::now(),
             linked: Mutex::new(None),
             background: Mutex::default(),
@@ -131,10 +133,15 @@ impl Agent {
         self.tidy_folders().await?;
         let same_boot = self.note_boot().await?;
         let stored = inner.store.run(rows::all).await?;
+        let moving = self.moving().await?;
+        let moves = |id| moving.iter().find(|row| row.machine == id);
         stream::iter(stored)
             .map(|stored| async {
                 let machine = Arc::new(house(inner, stored));
-                observe(inner, &machine, same_boot).await;
+                if moves(machine.card.id).is_some_and(|row| !row.standing.owns()) {
+                    machine.card.hand_over();
+                }
+                observe(inner, &machine, same_boot, moves(machine.card.id).is_some()).await;
                 inner.machines.insert(machine);
             })
             .buffer_unordered(AT_ONCE)
@@ -142,6 +149,9 @@ impl Agent {
             .await;
         inner.images.tidy().await?;
         tidy_exports(&Places::of(&self.config()));
+        for row in moving {
+            self.go_on_with(row);
+        }
         resolve::settle(self).await?;
         self.listen_to_drivers();
         self.start_with_host().await?;
@@ -151,7 +161,7 @@ impl Agent {
     }
 
     /// Runs something until the agent ends.
-    pub(super) fn keep(&self, work: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn keep(&self, work: impl Future<Output = ()> + Send + 'static) {
         let task = tokio::spawn(work).abort_handle();
         self.inner.background.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(task);
     }
@@ -179,7 +189,7 @@ impl Agent {
 }
 
 /// Looks at a machine and takes it as it is.
-async fn observe(inner: &Inner, machine: &Machine, same_boot: bool) {
+async fn observe(inner: &Inner, machine: &Machine, same_boot: bool, moves: bool) {
     let before = machine.record();
     let launch = machine.card.launch();
     let looked = tokio::time::timeout(LOOK_MAX, machine.card.driver.observe(&launch)).await;
@@ -188,6 +198,10 @@ async fn observe(inner: &Inner, machine: &Machine, same_boot: bool) {
         Ok(Err(error)) => State::Failed(Cause(wording::cause(&error))),
         Err(_) => State::Failed(Cause("its driver did not answer when the agent started".into())),
     };
+    // What becomes of one that moves is decided by the hand-over.
+    if moves {
+        return;
+    }
     // Nobody waits any more for a shutdown that was asked before: it runs.
     let state = if state == State::Stopping { State::Running } else { state };
     if state == before.state {

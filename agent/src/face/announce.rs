@@ -25,7 +25,7 @@ impl Face {
                 }
                 self.show_machine(&seen).await;
             }
-            Announcement::Gone { seen } => self.say_farewell(&seen).await,
+            Announcement::Gone { seen, to } => self.say_farewell(&seen, to.as_ref()).await,
             Announcement::Event(event) => self.tell_event(&event).await,
         }
     }
@@ -72,7 +72,7 @@ impl Face {
             true => self.publish_event(event).await,
             false => self.pep.events(),
         }
-        if event.what == "machine.created" {
+        if matches!(event.what.as_str(), "machine.created" | "machine.arrived") {
             self.introduce_new(event).await;
         }
     }
@@ -117,15 +117,16 @@ impl Face {
         }
     }
 
-    /// The machine is gone: it leaves every contact list.
-    async fn say_farewell(&self, seen: &Seen) {
+    /// The machine is gone: it leaves every contact list. One that moved says where to.
+    async fn say_farewell(&self, seen: &Seen, to: Option<&Jid>) {
+        let why = to.map_or_else(|| "deleted".to_owned(), |address| format!("moved to {address}"));
         let entity = Entity::Machine(seen.id);
         let target = Target::Machine(seen.name.clone());
         if self.addresses().is_component() {
             self.publish_deletion(&self.addresses().of(&target), entity).await;
             let contacts = self.contacts().forget_entity(entity);
             for (person, contact) in contacts {
-                self.say(self.leaving(&target, &person, "deleted")).await;
+                self.say(self.leaving(&target, &person, &why)).await;
                 self.say(self.subscription(&target, &person, "unsubscribed")).await;
                 if contact.ours {
                     self.say(self.subscription(&target, &person, "unsubscribe")).await;

@@ -41,6 +41,8 @@ pub(crate) enum Answerer {
     Bytestream,
     /// A picture that was shown (XEP-0231).
     Bits,
+    /// A machine that moves from host to host.
+    Handover,
     /// A change of our own contact list, told by our server (RFC 6121 §2.1.6).
     Roster,
 }
@@ -89,6 +91,8 @@ pub(crate) static TABLE: &[Row] = &[
     Row { get: false, set: true, ..row("open", xep::IBB, Answerer::Bytestream) },
     Row { get: false, set: true, told: false, ..row("data", xep::IBB, Answerer::Bytestream) },
     Row { get: false, set: true, told: false, ..row("close", xep::IBB, Answerer::Bytestream) },
+    // Who may say such words is not a matter of roles, and not of strangers' curiosity either.
+    Row { set: true, told: false, public: true, ..row("handover", ns::MIGRATION, Answerer::Handover) },
     Row { get: false, set: true, told: false, ..row("query", xep::ROSTER, Answerer::Roster) },
 ];
 
@@ -206,6 +210,7 @@ impl Face {
             Answerer::PubsubOwner => Err(Fault::forbidden().text("The agent alone owns its nodes.")),
             Answerer::Bytestream => self.bytestream(&inquiry).await.map(|()| None),
             Answerer::Bits => self.bits(&inquiry).map(Some),
+            Answerer::Handover => self.handover(&inquiry).await,
             Answerer::Roster => self.roster_push(&inquiry),
         }
     }

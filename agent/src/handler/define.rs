@@ -5,6 +5,8 @@ pub(crate) mod live;
 mod policy;
 mod room;
 
+pub(crate) use self::files::check as allowed_files;
+
 use hypervisor_core::{
     definition::{Boot, Definition, DefinitionError, Size, SizeError, differences, say_nic},
     lifecycle::State,

@@ -127,7 +127,8 @@ pub(crate) fn host_memory_mib() -> (u64, u64) {
     (mib("MemTotal").unwrap_or(0), mib("MemAvailable").unwrap_or(0))
 }
 
-fn disk_free_mib(folder: &Path) -> u64 {
+/// What is free where this folder is.
+pub(crate) fn disk_free_mib(folder: &Path) -> u64 {
     statvfs(folder).map_or(0, |disk| disk.blocks_available() * disk.fragment_size() / (1 << 20))
 }
 

@@ -113,6 +113,13 @@ async fn found(
     record: Option<&Record>,
 ) -> Result<Found, StoreError> {
     let seen = |so: bool| if so { Found::Finished } else { Found::Undone };
+    if matches!(accepted.permission.as_str(), "machine.migrate" | "machine.migrate-resolve") {
+        let moved = match accepted.machine {
+            Some(id) => crate::handler::moved(agent, MachineId(id)).await,
+            None => None,
+        };
+        return Ok(seen(moved == Some(true)));
+    }
     let Some(record) = record else {
         return Ok(match accepted.permission.as_str() {
             "machine.delete" => Found::Finished,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hypervisor_core::machine::MachineName;
 use tokio::sync::broadcast;
+use xmpp_parsers::jid::Jid;
 
 use super::{Card, Machine, Record};
 use crate::{
@@ -27,7 +28,7 @@ pub(crate) struct Publisher {
 }
 
 /// What a change is called, and who asked for it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
     /// Past tense: `machine.started`.
     pub(crate) what: &'static str,
@@ -131,7 +132,36 @@ impl Publisher {
                 },
                 move |event| {
                     machines.remove(id);
-                    tell.gone(&record);
+                    tell.gone(&record, None);
+                    tell.event(event);
+                },
+            )
+            .await
+            .map(drop)
+    }
+
+    /// A machine is gone from here, to where `to` says, or had never quite come: `write` takes out its row.
+    pub(crate) async fn depart(
+        &self,
+        card: &Arc<Card>,
+        write: impl FnOnce(&rusqlite::Connection) -> Result<(), StoreError> + Send + 'static,
+        change: Change,
+        to: Option<Jid>,
+    ) -> Result<(), StoreError> {
+        let record = card.record();
+        let happening = happening(&record, change);
+        let tell = self.teller();
+        let machines = Arc::clone(&self.machines);
+        let id = card.id;
+        self.store
+            .run_then(
+                move |connection| {
+                    write(connection)?;
+                    events::append(connection, happening)
+                },
+                move |event| {
+                    machines.remove(id);
+                    tell.gone(&record, to);
                     tell.event(event);
                 },
             )
@@ -161,8 +191,8 @@ impl Teller {
         let _ = self.0.send(Announcement::Machine { seen: record.seen(), renamed_from, new });
     }
 
-    fn gone(&self, record: &Record) {
-        let _ = self.0.send(Announcement::Gone { seen: record.seen() });
+    fn gone(&self, record: &Record, to: Option<Jid>) {
+        let _ = self.0.send(Announcement::Gone { seen: record.seen(), to });
     }
 
     fn event(&self, event: &Event) {

@@ -14,7 +14,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use futures::FutureExt;
 use hypervisor_core::{
     driver::{GuestEvent, Observed, Power},
-    lifecycle::{Cause, Event, Exit, Request, State, Wanted, next},
+    lifecycle::{Cause, Event, Exit, Obstacle, Request, State, Wanted, next},
 };
 use skerry_stanzas::refusal::Refusal;
 use tokio::{sync::mpsc, time::Instant};
@@ -121,6 +121,10 @@ impl Task {
     async fn asked(&mut self, ask: Do) {
         self.restart_called_off(&ask).await;
         let record = self.card.record();
+        if self.card.is_elsewhere() {
+            let _ = ask.reply.send(Err(wording::obstacle(&record.name, ask.request, Obstacle::Migrating)));
+            return;
+        }
         let doing = self.doing.as_ref().map(|doing| doing.request);
         match queue::verdict(&record.state, doing, ask.request) {
             Verdict::Refused(obstacle) => {
@@ -230,6 +234,9 @@ impl Task {
 
     /// The guest did something unasked, or what it was asked to do.
     async fn guest_did(&mut self, event: GuestEvent) {
+        if self.card.is_elsewhere() {
+            return;
+        }
         let event = match event {
             GuestEvent::Halted => Event::GuestHalted,
             GuestEvent::Rebooted => Event::GuestRebooted,
@@ -288,6 +295,10 @@ impl Task {
     /// Looks at the guest, and believes what is seen: what it told may have been lost.
     async fn look(&mut self) {
         let record = self.card.record();
+        if matches!(record.state, State::Migrating(_)) {
+            // Whoever moves it looks at its end.
+            return;
+        }
         let state = match self.card.driver.observe(&self.card.launch()).await {
             Ok(observed) => observed_state(&record.state, &observed),
             Err(error) => {

@@ -76,7 +76,7 @@ pub(crate) fn one(
 }
 
 /// Forgets those of a machine that is gone for good.
-pub(super) fn forget(connection: &Connection, id: MachineId) -> Result<(), StoreError> {
+pub(crate) fn forget(connection: &Connection, id: MachineId) -> Result<(), StoreError> {
     connection.prepare_cached("DELETE FROM definitions WHERE machine = ?1")?.execute([id.to_string()])?;
     Ok(())
 }

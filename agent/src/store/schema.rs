@@ -100,6 +100,14 @@ const STEPS: &[&str] = &[
          at TEXT NOT NULL
      ) STRICT, WITHOUT ROWID;",
     "ALTER TABLE machines ADD COLUMN restarts TEXT NOT NULL DEFAULT '{}';",
+    // What this host is to machines that moved, or move, and where those went that are gone.
+    "CREATE TABLE handovers (
+         machine TEXT PRIMARY KEY,
+         standing TEXT NOT NULL,
+         peer TEXT NOT NULL,
+         about TEXT NOT NULL
+     ) STRICT, WITHOUT ROWID;
+     CREATE TABLE tombstones (name TEXT PRIMARY KEY, address TEXT NOT NULL) STRICT, WITHOUT ROWID;",
 ];
 
 /// Opens the file, checks it, and brings it to the newest version.

@@ -36,6 +36,8 @@ struct Configuration<'a> {
     roles: BTreeMap<&'static str, Vec<String>>,
     drivers: BTreeMap<&'static str, Vec<&'static str>>,
     images: BTreeMap<&'static str, Image>,
+    peers: BTreeMap<String, String>,
+    migration: BTreeMap<&'static str, String>,
     log: BTreeMap<&'static str, &'static str>,
 }
 
@@ -90,6 +92,13 @@ pub(super) fn prepare(site: &Site, host: &Host, agent: &Path, driver: &Driver) -
             "linux",
             Image { kernel: guest.kernel, initrd: guest.initrd, cmdline: guest.cmdline, about },
         )]),
+        peers: site
+            .hosts
+            .iter()
+            .filter(|one| one.name != host.name)
+            .map(|one| (one.name.clone(), site.host_jid(one)))
+            .collect(),
+        migration: BTreeMap::from([("listen", "127.0.0.1".to_owned())]),
         log: BTreeMap::from([("format", "text")]),
     };
     let file = configuration(site, host);

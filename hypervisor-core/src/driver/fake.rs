@@ -13,8 +13,9 @@
 //! guest agent knows the programs `echo`, `true` and `false`.
 //!
 //! Its kernel command line may have the words `fake.start=fails`, `fake.start=hangs`, `fake.start=2s`,
-//! `fake.deaf` (it ignores shutdown and reboot) and `fake.deaf=2` (it ignores the first two times it is
-//! asked): faults that can be ordered through an agent. `fake.busy=70` makes it as busy (in percent; a
+//! `fake.deaf` (it ignores shutdown and reboot), `fake.deaf=2` (it ignores the first two times it is
+//! asked), `fake.move=2s` and `fake.move=breaks` (so long it takes to move it; it never gets through):
+//! faults that can be ordered through an agent. `fake.busy=70` makes it as busy (in percent; a
 //! tenth otherwise), and what it reads, writes, hears and says is in proportion; within the process there is [`Faults`]. Time is
 //! tokio's, so that a test can pause it.
 
@@ -24,6 +25,7 @@ mod faults;
 mod guest;
 mod guest_agent;
 mod ledger;
+mod migrate;
 mod numbers;
 mod rfb;
 mod screen;
@@ -44,7 +46,7 @@ use crate::{
     definition::Live,
     driver::{
         Adopt, Alter, Altered, Capability, Console, Disks, Driver, DriverError, DriverEvent, Foreign,
-        GuestAgent, Launch, Numbers, Observed, Pause, Picture, Plea, Probe, Reading, Reset, Screen,
+        GuestAgent, Launch, Migrate, Numbers, Observed, Pause, Picture, Plea, Probe, Reading, Reset, Screen,
         Snapshots,
         guest_agent::Ran,
         screen::{Viewing, keys::Chord},
@@ -215,6 +217,10 @@ impl Driver for Fake {
 
     fn numbers(&self) -> Option<&dyn Numbers> {
         self.can(Capability::Numbers, self)
+    }
+
+    fn migrate(&self) -> Option<&dyn Migrate> {
+        self.can(Capability::Migrate, self)
     }
 }
 

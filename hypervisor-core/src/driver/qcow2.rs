@@ -180,9 +180,14 @@ pub(super) async fn copy(disk: &Disk, path: &Path, progress: Progress<'_>) -> Re
 }
 
 async fn convert(disk: &Disk, path: &Path, progress: Progress<'_>) -> Result<(), DriverError> {
-    let failed = |source| DriverError::system("running qemu-img", source);
     let mut command = Command::new("qemu-img");
     command.args(["convert", "-p", "-f", disk.format.word(), "-O", "qcow2"]).arg(&disk.path).arg(path);
+    converted(command, progress).await
+}
+
+/// Runs a `qemu-img convert -p` to its end. It is ended when this is dropped.
+pub(super) async fn converted(mut command: Command, progress: Progress<'_>) -> Result<(), DriverError> {
+    let failed = |source| DriverError::system("running qemu-img", source);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     ends_with_us(&mut command);
     let mut child = command.spawn().map_err(failed)?;
@@ -207,7 +212,7 @@ async fn convert(disk: &Disk, path: &Path, progress: Progress<'_>) -> Result<(),
 
 /// Long work ends with the agent: nobody would look at what it left.
 #[allow(unsafe_code)]
-fn ends_with_us(command: &mut Command) {
+pub(super) fn ends_with_us(command: &mut Command) {
     // SAFETY: prctl is async-signal-safe, and this of its operations touches no memory.
     unsafe {
         command.pre_exec(|| {

@@ -24,6 +24,7 @@ mod firmware;
 mod folder;
 mod guest_agent;
 mod hugepages;
+mod migrate;
 mod numbers;
 mod pinning;
 mod process;
@@ -55,7 +56,7 @@ use self::{arguments::CONSOLE_LOG, folder::Folder, process::Process, running::Ru
 use crate::{
     driver::{
         Adopt, Alter, Capability, Console, Disks, Driver, DriverError, DriverEvent, Foreign, GuestAgent,
-        Launch, Numbers, Observed, Pause, Picture, Plea, Power, Probe, Reading, Reset, Screen, Snapshots,
+        Launch, Migrate, Numbers, Observed, Pause, Picture, Plea, Power, Probe, Reading, Reset, Screen, Snapshots,
         guest_agent::Ran,
         screen::{Viewing, keys::Chord},
     },
@@ -124,7 +125,11 @@ struct Shared {
     /// KVM failed a guest at run time: it is not used again.
     kvm_failed: Arc<AtomicBool>,
     in_units: bool,
+    /// Its version, as it says it.
+    version: String,
     slots: Mutex<HashMap<MachineId, Arc<Slot>>>,
+    /// What waits for the disks of machines that come without running.
+    resting: Mutex<HashMap<MachineId, migrate::Resting>>,
     teller: Teller,
 }
 
@@ -213,13 +218,14 @@ impl Qemu {
             Keeper::Systemd => true,
             Keeper::Nobody => false,
         };
-        let probe = match version(&config) {
+        let version = version(&config);
+        let probe = match &version {
             Ok(version) => Probe {
                 usable: true,
                 why: format!("QEMU {version}. {how}."),
                 capabilities: Capability::ALL.into(),
             },
-            Err(why) => Probe { usable: false, why, capabilities: Vec::new() },
+            Err(why) => Probe { usable: false, why: why.clone(), capabilities: Vec::new() },
         };
         let (tell, events) = mpsc::channel(EVENTS_MAX);
         let shared = Shared {
@@ -227,7 +233,9 @@ impl Qemu {
             kvm,
             kvm_failed: Arc::default(),
             in_units,
+            version: version.unwrap_or_default(),
             slots: Mutex::default(),
+            resting: Mutex::default(),
             teller: Teller(tell),
         };
         Self { shared: Arc::new(shared), probe, events: Mutex::new(Some(events)) }
@@ -386,6 +394,10 @@ impl Driver for Qemu {
 
     fn numbers(&self) -> Option<&dyn Numbers> {
         self.can(self as &dyn Numbers)
+    }
+
+    fn migrate(&self) -> Option<&dyn Migrate> {
+        self.can(self as &dyn Migrate)
     }
 }
 

@@ -1,9 +1,11 @@
 //! The commands of a host.
 
+mod evacuate;
 mod images;
 mod jobs;
 
 pub use self::{
+    evacuate::Evacuate,
     images::{ImageDelete, ImageExport, ImageImport, ImageList, ImagePublish, ImageRename, ImageShow},
     jobs::{JobCancel, JobList},
 };

@@ -3,6 +3,7 @@
 mod definition;
 mod disks;
 mod guest;
+mod migrate;
 mod screen;
 mod snapshots;
 
@@ -12,6 +13,7 @@ pub use self::{
     definition::{Define, DefinitionList, DefinitionRevert, Restart},
     disks::{Bus, Clone, DiskAttach, DiskCreate, DiskDelete, DiskDetach, DiskList, DiskResize, Format},
     guest::Exec,
+    migrate::{Migrate, MigrateResolve, Resolution, Storage},
     screen::{Key, Screenshot, Type, Vnc, Watch},
     snapshots::{SnapshotDelete, SnapshotList, SnapshotRevert, SnapshotTake, SnapshotTree},
 };

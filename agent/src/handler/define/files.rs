@@ -19,7 +19,7 @@ use crate::{config::Config, reference};
 const CHAIN_MAX: usize = 16;
 
 /// Looks at all files that the new definition names and the old one did not.
-pub(super) async fn check(
+pub(crate) async fn check(
     config: &Config,
     folder: &Path,
     old: &Definition,

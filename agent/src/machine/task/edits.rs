@@ -13,6 +13,15 @@ use crate::{
 impl Task {
     pub(super) async fn edit(&mut self, edit: Edit, by: Option<String>, reply: Reply) {
         let record = self.card.record();
+        if let Edit::Become(state, change) = edit {
+            return self.become_so(*state, change, reply).await;
+        }
+        if let State::Migrating(_) = record.state {
+            // The other host has it as it was.
+            let text = format!("{} cannot be changed: it is migrating.", record.name);
+            let _ = reply.send(Err(Refusal::new(Reason::Conflict, text).hint("Wait until it has moved.")));
+            return;
+        }
         let mut changed = Record::clone(&record);
         let (what, sentence) = apply(&mut changed, edit);
         changed.restarts = restarts::redefined(&changed);
@@ -28,6 +37,22 @@ impl Task {
             Err(StoreError::Taken) => Err(taken(&name)),
             Err(error) => Err(error.into()),
         });
+    }
+
+    /// It begins to move, or has ended to.
+    async fn become_so(&mut self, state: State, change: Change, reply: Reply) {
+        let record = self.card.record();
+        let begins = matches!(state, State::Migrating(_));
+        let ready = matches!(record.state, State::Running | State::Paused | State::Stopped(_));
+        if begins && (self.doing.is_some() || !ready) {
+            let text = format!("{} is in the middle of something else.", record.name);
+            let _ = reply.send(Err(Refusal::new(Reason::Conflict, text).hint("Wait until it is done.")));
+            return;
+        }
+        let becomes = Record { state, ..Record::clone(&record) };
+        let done = self.publish(becomes, change).await;
+        let report = done.map(|()| Report { record: self.card.record(), already: false });
+        let _ = reply.send(report.map_err(Refusal::from));
     }
 
     /// Into the trash, if nothing runs; the task ends with it.
@@ -107,6 +132,11 @@ fn apply(record: &mut Record, edit: Edit) -> (&'static str, String) {
             record.autostart = on;
             let words = if on { "starts with its host now" } else { "no longer starts with its host" };
             ("machine.autostart-set", format!("{name} {words}."))
+        }
+        // Done apart, since it is no change of what it is made of.
+        Edit::Become(state, change) => {
+            record.state = *state;
+            (change.what, change.sentence)
         }
         Edit::Protect(on) => {
             record.protected = on;

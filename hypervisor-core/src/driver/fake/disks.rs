@@ -17,16 +17,16 @@ use crate::{
 
 /// What stands in the file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Written {
-    size_bytes: u64,
-    backing: Option<PathBuf>,
+pub(super) struct Written {
+    pub(super) size_bytes: u64,
+    pub(super) backing: Option<PathBuf>,
     #[serde(default)]
-    snapshots: Vec<Kept>,
+    pub(super) snapshots: Vec<Kept>,
 }
 
 /// A snapshot, as it stands in the file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Kept {
+pub(super) struct Kept {
     name: String,
     taken_at: DateTime<Utc>,
     size_bytes: u64,
@@ -34,7 +34,7 @@ struct Kept {
 }
 
 impl Written {
-    fn read(path: &Path) -> Result<Self, DriverError> {
+    pub(super) fn read(path: &Path) -> Result<Self, DriverError> {
         let failed = |why: String| DriverError::Unfit(format!("{} {why}", path.display()));
         let text = std::fs::read(path).map_err(|error| failed(format!("cannot be read: {error}")))?;
         serde_json::from_slice(&text).map_err(|_| failed("is no disk of the fake driver".into()))
@@ -50,7 +50,7 @@ impl Written {
             .map_err(|source| DriverError::system(format!("writing {}", path.display()), source))
     }
 
-    fn write_new(&self, path: &Path) -> Result<(), DriverError> {
+    pub(super) fn write_new(&self, path: &Path) -> Result<(), DriverError> {
         if path.exists() {
             return Err(DriverError::Unfit(format!("{} is there already", path.display())));
         }

@@ -58,6 +58,15 @@ pub(super) fn born_busy(definition: &Definition) -> Option<u32> {
     Some(percent.min(100))
 }
 
+/// How long it takes to move a machine, by its kernel command line; `None` for never.
+pub(super) fn moves_in(definition: &Definition) -> Option<Duration> {
+    match words(definition).find_map(|word| word.strip_prefix("fake.move=")) {
+        None => Some(Duration::ZERO),
+        Some("breaks") => None,
+        Some(time) => Some(humantime::parse_duration(time).unwrap_or_default()),
+    }
+}
+
 /// So often that it is always.
 pub(super) const ALWAYS: u32 = u32::MAX;
 

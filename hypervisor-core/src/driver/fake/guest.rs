@@ -64,6 +64,14 @@ pub(super) enum Life {
     Off,
     Running,
     Paused,
+    /// All of it was sent to another host, and it stands still; what it did before.
+    Sent {
+        paused: bool,
+    },
+    /// All of it has come from another host, and it has not run on yet; what it did there.
+    Arrived {
+        paused: bool,
+    },
     Crashed(Cause),
 }
 
@@ -71,7 +79,7 @@ impl Life {
     /// Whether there would be a process, if it were real.
     pub(super) fn on(&self) -> bool {
         match self {
-            Life::Running | Life::Paused => true,
+            Life::Running | Life::Paused | Life::Sent { .. } | Life::Arrived { .. } => true,
             Life::Off | Life::Crashed(_) => false,
         }
     }
@@ -80,7 +88,7 @@ impl Life {
         match self {
             Life::Off => Power::Off,
             Life::Running => Power::Running,
-            Life::Paused => Power::Paused,
+            Life::Paused | Life::Sent { .. } | Life::Arrived { .. } => Power::Paused,
             Life::Crashed(cause) => Power::Crashed(cause.clone()),
         }
     }

@@ -58,6 +58,8 @@ pub(super) struct Inside {
     /// What was somebody else's and is ours: what it was there.
     pub(super) adopted: HashMap<MachineId, (String, Foreigner)>,
     pub(super) orders: Orders,
+    /// What comes from other hosts.
+    pub(super) arrivals: HashMap<MachineId, super::migrate::Coming>,
     events: Option<mpsc::Sender<DriverEvent>>,
     ledger: Option<Ledger>,
 }
@@ -164,7 +166,7 @@ impl FakeWorld {
         inside.on(id)?.asked = Some(plea);
         let ordered = inside.orders.deaf.get_mut(&id).is_some_and(unheard);
         let guest = inside.on(id)?;
-        if ordered || unheard(&mut guest.deaf_for) || guest.life == Life::Paused {
+        if ordered || unheard(&mut guest.deaf_for) || guest.life != Life::Running {
             return Ok(());
         }
         guest.heard = true;
@@ -300,7 +302,7 @@ impl FakeWorld {
         let told = {
             let mut inside = held(&self.0.inside);
             let guest = inside.on(id)?;
-            if guest.life == Life::Paused {
+            if guest.life != Life::Running {
                 return Ok(());
             }
             let told = guest.listen(bytes);
@@ -384,7 +386,7 @@ impl Inside {
         self.foreign.insert(name, foreigner);
     }
 
-    fn write(&mut self, id: MachineId, bytes: &[u8]) {
+    pub(super) fn write(&mut self, id: MachineId, bytes: &[u8]) {
         if let Some(guest) = self.guests.get_mut(&id) {
             guest.write(bytes);
             if self.ledger.is_some() {

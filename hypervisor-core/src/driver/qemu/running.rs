@@ -147,6 +147,11 @@ impl Running {
         self.qmp.ask("query-status", None).await
     }
 
+    /// QEMU's word for what it does.
+    pub(super) async fn status_word(&self) -> Result<String, QmpError> {
+        Ok(self.status().await?["status"].as_str().unwrap_or_default().to_owned())
+    }
+
     /// What it does.
     pub(super) async fn power(&self) -> Result<Power, QmpError> {
         Ok(words::power(&self.status().await?))

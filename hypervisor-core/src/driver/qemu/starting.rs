@@ -72,7 +72,7 @@ pub(super) async fn start(
     Err(error)
 }
 
-async fn spawn(
+pub(super) async fn spawn(
     shared: &Shared,
     launch: &Launch,
     words: &[String],
@@ -136,7 +136,7 @@ async fn bring_up(
 }
 
 /// Connects as soon as there is something to connect to.
-async fn connect(folder: &Folder, name: &str) -> Result<tokio::net::UnixStream, DriverError> {
+pub(super) async fn connect(folder: &Folder, name: &str) -> Result<tokio::net::UnixStream, DriverError> {
     let trying = async {
         loop {
             match folder.connect(name).await {

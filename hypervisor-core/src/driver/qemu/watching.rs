@@ -108,7 +108,7 @@ async fn heard(running: &Running, event: &Event, teller: &Teller) {
         "GUEST_PANICKED" => {
             running.expected().ending = Some(Ending::Crashed(words::panicked()));
         }
-        "JOB_STATUS_CHANGE" | "DEVICE_DELETED" | "DEVICE_UNPLUG_GUEST_ERROR" => {
+        "MIGRATION" | "JOB_STATUS_CHANGE" | "DEVICE_DELETED" | "DEVICE_UNPLUG_GUEST_ERROR" => {
             // Nobody may wait for it.
             let _ = running.told.send(event.clone());
         }

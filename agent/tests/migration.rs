@@ -1,0 +1,191 @@
+//! Machines move between two agents, as people ask for it.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod pair;
+mod stage;
+
+use std::sync::atomic::Ordering;
+
+use pair::{Host, until};
+use skerry_agent::{
+    agent::Agent,
+    asked::{Answer, Door},
+};
+use stage::{ANN, VERA, asked, done, jid, name, refused};
+
+async fn ask(agent: &Agent, who: &str, line: &str) -> Answer {
+    let (hears, _) = tokio::sync::mpsc::channel(1);
+    let asked = asked(who, line);
+    let target = asked.target.clone();
+    match agent.ask(asked, Some(hears)).await {
+        Answer::Confirm(question) => {
+            agent.confirm(&jid(who), &target, Some(&question.code), Door::Chat, None, None).await
+        }
+        answer => answer,
+    }
+}
+
+async fn say(host: &Host, line: &str) -> String {
+    done(ask(&host.agent, ANN, line).await)
+}
+
+async fn two() -> (tempfile::TempDir, Host, Host) {
+    let place = tempfile::tempdir().unwrap();
+    let (one, two) = (Host::open(place.path(), "kvm1").await, Host::open(place.path(), "kvm2").await);
+    (place, one, two)
+}
+
+async fn with_machine(more: &[&str]) -> (tempfile::TempDir, Host, Host) {
+    let (place, one, two) = two().await;
+    say(&one, "create web1 linux").await;
+    for line in more {
+        say(&one, line).await;
+    }
+    (place, one, two)
+}
+
+/// The machine is on this host alone, and so are its files.
+fn on(here: &Host, gone: &Host, state: &str) {
+    assert_eq!(here.state("web1").as_deref(), Some(state));
+    assert_eq!(gone.state("web1"), None);
+    assert_eq!(gone.lives(), Vec::<String>::new());
+    assert_eq!((here.folders(), gone.folders()), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_machine_moves_with_all_that_is_its_own() {
+    let lines = ["web1: disk create data 16M", "web1: label --add blue", "web1: autostart on", "web1: start"];
+    let (_place, one, two) = with_machine(&lines).await;
+    let planned = say(&one, "web1: migrate kvm2 --dry-run").await;
+    assert!(planned.contains("can move to kvm2.example.org: its disk data is copied"), "{planned}");
+    assert!(planned.contains("web1@kvm2.example.org"), "{planned}");
+    on(&one, &two, "running");
+
+    let id = one.agent.machine(&name("web1")).unwrap().id;
+    let moved = say(&one, "web1: migrate kvm2").await;
+    assert!(moved.starts_with("web1 is on kvm2.example.org now, and stood still for"), "{moved}");
+    on(&two, &one, "running");
+    assert_eq!(two.lives(), ["\"running\""]);
+    let seen = two.agent.machine(&name("web1")).unwrap();
+    assert_eq!((seen.id, seen.labels), (id, vec!["blue".to_owned()]));
+    let history = say(&two, "web1: definition list").await;
+    assert!(history.contains("created"), "{history}");
+    let disks = say(&two, "web1: disk list").await;
+    assert!(disks.contains("data"), "{disks}");
+    // Where it was it says where it is; in the trash there is nothing of it.
+    let address = one.agent.moved_away(&name("web1")).unwrap();
+    assert_eq!(address.as_str(), "web1@kvm2.example.org");
+    assert!(say(&one, "trash").await.contains("empty"));
+    let told = one.agent.events_after(0, 100).await;
+    assert!(told.iter().any(|event| event.what == "machine.moved"), "{told:?}");
+    let told = two.agent.events_after(0, 100).await;
+    assert!(told.iter().any(|event| event.what == "machine.arrived"), "{told:?}");
+
+    // And back again: what was said of it is said no more.
+    say(&two, "web1: migrate kvm1").await;
+    on(&one, &two, "running");
+    assert_eq!(one.agent.moved_away(&name("web1")), None);
+    say(&one, "web1: shutdown").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_off_or_paused_stays_so() {
+    let (_place, one, two) = with_machine(&["web1: disk create data 16M"]).await;
+    say(&one, "web1: migrate kvm2").await;
+    on(&two, &one, "stopped");
+    say(&two, "web1: start").await;
+    say(&two, "web1: pause").await;
+    say(&two, "web1: migrate kvm1").await;
+    on(&one, &two, "paused");
+    say(&one, "web1: resume").await;
+    on(&one, &two, "running");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_against_it_is_said_and_nothing_happens() {
+    let (_place, one, two) = with_machine(&["web1: start"]).await;
+    let stranger = refused(ask(&one.agent, ANN, "web1: migrate kvm9").await);
+    assert!(stranger.text.contains("is no host that machines move to"), "{stranger:?}");
+    refused(ask(&one.agent, VERA, "web1: migrate kvm2").await);
+    say(&two, "create web1 linux").await;
+    let taken = refused(ask(&one.agent, ANN, "web1: migrate kvm2").await);
+    assert!(taken.text.contains("There is a machine web1 already"), "{taken:?}");
+    say(&two, "web1: rename web2").await;
+    say(&one, "web1: disk create data 16M").await;
+    say(&one, "web1: snapshot take before").await;
+    let kept = refused(ask(&one.agent, ANN, "web1: migrate kvm2").await);
+    assert!(kept.text.contains("snapshots, which would not go along"), "{kept:?}");
+    let insists = refused(ask(&one.agent, ANN, "web1: migrate kvm2 storage=shared").await);
+    assert!(insists.text.contains("is not shared"), "{insists:?}");
+    two.link.store(false, Ordering::SeqCst);
+    let silent = refused(ask(&one.agent, ANN, "web1: migrate kvm2").await);
+    assert!(silent.text.contains("does not answer"), "{silent:?}");
+    assert_eq!((one.state("web1").as_deref(), one.lives().len()), (Some("running"), 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_both_hosts_have_is_not_copied() {
+    let (place, one, two) = with_machine(&["web1: disk create data 16M", "web1: disk detach data"]).await;
+    let id = one.agent.machine(&name("web1")).unwrap().id;
+    let shared = place.path().join("shared/data.qcow2");
+    std::fs::rename(one.folder.join(format!("state/machines/{id}/disks/data.qcow2")), &shared).unwrap();
+    say(&one, &format!("web1: disk attach {} --name data", shared.display())).await;
+    say(&one, "web1: start").await;
+    let moved = say(&one, "web1: migrate kvm2").await;
+    on(&two, &one, "running");
+    assert!(shared.exists(), "{moved}");
+    assert!(say(&two, "web1: disk list").await.contains("data"));
+    let signs = std::fs::read_dir(place.path().join("shared")).unwrap().count();
+    assert_eq!(signs, 1, "what was put beside it is gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_breaks_off_or_is_called_off_runs_on_and_leaves_nothing() {
+    let lines = ["web1: define cmdline=fake.move=breaks", "web1: start"];
+    let (_place, one, two) = with_machine(&lines).await;
+    let broke = refused(ask(&one.agent, ANN, "web1: migrate kvm2").await);
+    assert!(broke.text.contains("was not moved: its command line says so"), "{broke:?}");
+    on(&one, &two, "running");
+    assert_eq!(one.lives(), ["\"running\""]);
+
+    say(&one, "web1: shutdown").await;
+    say(&one, "web1: define cmdline=fake.move=1h").await;
+    say(&one, "web1: start").await;
+    let agent = one.agent.clone();
+    let moving = tokio::spawn(async move { ask(&agent, ANN, "web1: migrate kvm2").await });
+    until("it moves", || one.state("web1").as_deref() == Some("migrating")).await;
+    // It is in nobody's way, and nobody in its.
+    refused(ask(&one.agent, ANN, "web1: shutdown").await);
+    refused(ask(&one.agent, ANN, "web1: rename web2").await);
+    let job = loop {
+        let jobs = say(&one, "job list").await;
+        let line = jobs.lines().find(|line| line.contains("migrate")).map(str::to_owned);
+        if let Some(code) = line.and_then(|line| line.split_whitespace().next().map(str::to_owned)) {
+            break code;
+        }
+    };
+    until("it can be called off", || two.folders() == 1).await;
+    let off = ask(&one.agent, ANN, &format!("job cancel {job}")).await;
+    assert!(matches!(off, Answer::Done { .. }), "{off:?}");
+    let called_off = refused(moving.await.unwrap());
+    assert!(called_off.text.contains("was cancelled"), "{called_off:?}");
+    until("the other host has let go of it", || two.folders() == 0).await;
+    on(&one, &two, "running");
+    assert_eq!(one.lives(), ["\"running\""]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_is_evacuated_by_a_plan_that_is_shown_first() {
+    let (_place, one, two) = with_machine(&["web1: start", "create web2 linux", "create web3 linux"]).await;
+    say(&two, "create web3 linux").await;
+    let question = stage::question(one.agent.ask(asked(ANN, "evacuate"), None).await);
+    for part in ["web1 to kvm2.example.org.", "web2 to kvm2.example.org.", "web3 stays: "] {
+        assert!(question.sentence.contains(part), "{}", question.sentence);
+    }
+    let said = say(&one, "evacuate").await;
+    for part in ["web1 is on kvm2.example.org now.", "web2 is on kvm2.example.org now.", "web3 stayed: "] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert_eq!((one.folders(), two.folders()), (1, 3));
+    assert_eq!(two.state("web1").as_deref(), Some("running"));
+}

@@ -1,0 +1,196 @@
+//! Either of two agents is killed at each step of a move; the next one and the other settle it: the machine is
+//! on one host, runs there, and nothing of it is left on the other. It never runs on both.
+//!
+//! The dying agent is this test's own binary, run again as [`the_one_that_dies`].
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod pair;
+mod stage;
+
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use pair::{Host, lives, until};
+use skerry_agent::{agent::Agent, asked::Answer, crash};
+use stage::{ANN, asked, done};
+
+const PLACE: &str = "SKERRY_TEST_PLACE";
+const NAME: &str = "SKERRY_TEST_NAME";
+const LINE: &str = "SKERRY_TEST_LINE";
+const MOVE: &str = "web1: migrate kvm2";
+
+async fn ask(agent: &Agent, line: &str) -> Answer {
+    let (hears, _) = tokio::sync::mpsc::channel(1);
+    agent.ask(asked(ANN, line), Some(hears)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by the others, to die"]
+async fn the_one_that_dies() {
+    let (Ok(place), Ok(name)) = (std::env::var(PLACE), std::env::var(NAME)) else { return };
+    let host = Host::open(Path::new(&place), &name).await;
+    match std::env::var(LINE) {
+        Ok(line) if !line.is_empty() => drop(ask(&host.agent, &line).await),
+        _ => std::future::pending().await,
+    }
+    host.close().await;
+}
+
+fn dying(place: &Path, name: &str, line: &str, step: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "the_one_that_dies", "--ignored", "--nocapture"])
+        .envs([(PLACE, place.as_os_str()), (NAME, name.as_ref()), (LINE, line.as_ref())])
+        .env(crash::VARIABLE, step)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Looks all the time whether both run it.
+fn watched(place: &Path) -> (Arc<AtomicBool>, std::thread::JoinHandle<()>) {
+    let (place, on) = (place.to_owned(), Arc::new(AtomicBool::new(true)));
+    let look = Arc::clone(&on);
+    let watch = std::thread::spawn(move || {
+        while look.load(Ordering::SeqCst) {
+            // Of the two the source is looked at last: what has begun to run there meanwhile is seen.
+            let runs = |name: &str| lives(&place.join(name)).iter().any(|life| life == "\"running\"");
+            let (two, one) = (runs("kvm2"), runs("kvm1"));
+            assert!(!(one && two), "both run it");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    (on, watch)
+}
+
+async fn prepared(place: &Path, started: bool) {
+    let (one, two) = (Host::open(place, "kvm1").await, Host::open(place, "kvm2").await);
+    for line in ["create web1 linux", "web1: disk create data 16M"] {
+        done(ask(&one.agent, line).await);
+    }
+    if started {
+        done(ask(&one.agent, "web1: start").await);
+    }
+    one.close().await;
+    two.close().await;
+}
+
+/// One of them dies at this step; true if it passed it.
+async fn dies(dying_one: &str, step: &str, started: bool) -> bool {
+    let place = tempfile::tempdir().unwrap();
+    prepared(place.path(), started).await;
+    let (on, watch) = watched(place.path());
+    let (source_dies, other) = (dying_one == "kvm1", if dying_one == "kvm1" { "kvm2" } else { "kvm1" });
+    let alive = Host::open(place.path(), other).await;
+    let mut child = dying(place.path(), dying_one, if source_dies { MOVE } else { "" }, step);
+    let mut asked = None;
+    if !source_dies {
+        let socket = place.path().join("kvm2.sock");
+        until("it listens", || std::os::unix::net::UnixStream::connect(&socket).is_ok()).await;
+        let agent = alive.agent.clone();
+        asked = Some(tokio::spawn(async move { ask(&agent, MOVE).await }));
+    }
+    let mut died = None;
+    until("it dies, or the move ends", || {
+        died = child.try_wait().unwrap().map(|status| !status.success());
+        died.is_some() || asked.as_ref().is_some_and(tokio::task::JoinHandle::is_finished)
+    })
+    .await;
+    // One that was only asked to listen goes on doing so.
+    if died.is_none() {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let back = Host::open(place.path(), dying_one).await;
+    let (one, two) = if source_dies { (&back, &alive) } else { (&alive, &back) };
+    let state = if started { "running" } else { "stopped" };
+    until("one has it, and the other has not", || {
+        let (one_has, two_has) = (one.state("web1"), two.state("web1"));
+        let settled = |has: &Option<String>| has.as_deref() == Some(state);
+        (settled(&one_has) && two_has.is_none() && two.folders() == 0)
+            || (settled(&two_has) && one_has.is_none() && one.folders() == 0)
+    })
+    .await;
+    let running = usize::from(started);
+    assert_eq!([one.lives(), two.lives()].concat().len(), running, "{dying_one} at {step}");
+    let (here, there) = if one.state("web1").is_some() { (one, two) } else { (two, one) };
+    assert_eq!(here.lives().len(), running, "{dying_one} at {step}");
+    let disks = done(ask(&here.agent, "web1: disk list").await);
+    assert!(disks.contains("data"), "{dying_one} at {step}: {disks}");
+    // And it can be moved again, whichever way.
+    let line = format!("web1: migrate {}", there.name);
+    done(ask(&here.agent, &line).await);
+    assert_eq!(there.state("web1").as_deref(), Some(state), "{dying_one} at {step}, moved again");
+    on.store(false, Ordering::SeqCst);
+    watch.join().unwrap();
+    for host in [alive, back] {
+        host.close().await;
+    }
+    died == Some(true)
+}
+
+/// Dies at each step; answers those it passed.
+async fn dies_everywhere(who: &str, started: bool) -> Vec<&'static str> {
+    let mut died = Vec::new();
+    for step in crash::STEPS.iter().filter(|step| step.starts_with("move-") || **step == "accepted") {
+        if dies(who, step, started).await {
+            died.push(*step);
+        }
+    }
+    died
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_source() {
+    let died = dies_everywhere("kvm1", true).await;
+    let all = [
+        "accepted",
+        "move-offered",
+        "move-offer-said",
+        "move-send-begun",
+        "move-sent",
+        "move-held",
+        "move-handed-over",
+        "move-commit-said",
+        "move-cleared",
+        "move-away",
+    ];
+    assert_eq!(died, all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_destination() {
+    let died = dies_everywhere("kvm2", true).await;
+    let all = [
+        "move-room-noted",
+        "move-room-made",
+        "move-accept-said",
+        "move-received",
+        "move-ready-said",
+        "move-taken",
+        "move-continued",
+        "move-taken-said",
+        "move-owned",
+    ];
+    assert_eq!(died, all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn either_of_one_that_is_off() {
+    for (who, step) in [
+        ("kvm1", "move-sent"),
+        ("kvm1", "move-handed-over"),
+        ("kvm2", "move-room-made"),
+        ("kvm2", "move-received"),
+        ("kvm2", "move-taken"),
+    ] {
+        assert!(dies(who, step, false).await, "{who} does not pass {step}");
+    }
+}
