@@ -6,7 +6,6 @@
 
 pub(crate) mod arriving;
 pub(crate) mod journal;
-mod keys;
 pub(crate) mod leaving;
 mod passage;
 pub(crate) mod recovery;

@@ -145,6 +145,7 @@ async fn one_that_breaks_off_or_is_called_off_runs_on_and_leaves_nothing() {
     let (_place, one, two) = with_machine(&lines).await;
     let broke = refused(ask(&one.agent, ANN, "web1: migrate kvm2").await);
     assert!(broke.text.contains("was not moved: its command line says so"), "{broke:?}");
+    until("the other host has let go of it", || two.folders() == 0).await;
     on(&one, &two, "running");
     assert_eq!(one.lives(), ["\"running\""]);
 
@@ -157,13 +158,8 @@ async fn one_that_breaks_off_or_is_called_off_runs_on_and_leaves_nothing() {
     // It is in nobody's way, and nobody in its.
     refused(ask(&one.agent, ANN, "web1: shutdown").await);
     refused(ask(&one.agent, ANN, "web1: rename web2").await);
-    let job = loop {
-        let jobs = say(&one, "job list").await;
-        let line = jobs.lines().find(|line| line.contains("migrate")).map(str::to_owned);
-        if let Some(code) = line.and_then(|line| line.split_whitespace().next().map(str::to_owned)) {
-            break code;
-        }
-    };
+    let Answer::Done { json, .. } = ask(&one.agent, ANN, "job list").await else { panic!("no list") };
+    let job = json["jobs"][0]["id"].as_str().unwrap().to_owned();
     until("it can be called off", || two.folders() == 1).await;
     let off = ask(&one.agent, ANN, &format!("job cancel {job}")).await;
     assert!(matches!(off, Answer::Done { .. }), "{off:?}");

@@ -111,7 +111,7 @@ async fn dies(dying_one: &str, step: &str, started: bool) -> bool {
     let back = Host::open(place.path(), dying_one).await;
     let (one, two) = if source_dies { (&back, &alive) } else { (&alive, &back) };
     let state = if started { "running" } else { "stopped" };
-    until("one has it, and the other has not", || {
+    until(&format!("{dying_one} at {step}: one has it, and the other has not"), || {
         let (one_has, two_has) = (one.state("web1"), two.state("web1"));
         let settled = |has: &Option<String>| has.as_deref() == Some(state);
         (settled(&one_has) && two_has.is_none() && two.folders() == 0)
@@ -128,6 +128,7 @@ async fn dies(dying_one: &str, step: &str, started: bool) -> bool {
     let line = format!("web1: migrate {}", there.name);
     done(ask(&here.agent, &line).await);
     assert_eq!(there.state("web1").as_deref(), Some(state), "{dying_one} at {step}, moved again");
+    assert_eq!((here.folders(), here.lives().len()), (0, 0), "{dying_one} at {step}, moved again");
     on.store(false, Ordering::SeqCst);
     watch.join().unwrap();
     for host in [alive, back] {

@@ -49,6 +49,9 @@ pub trait Bench: Send + Sync {
     /// that can adopt.
     async fn foreign(&self) -> String;
 
+    /// The driver of another host, with guests of its own.
+    async fn another_host(&self) -> Arc<dyn Driver>;
+
     /// How many machines to run at once.
     fn fleet(&self) -> usize {
         20

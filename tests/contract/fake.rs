@@ -102,6 +102,10 @@ impl Bench for FakeBench {
         inside.map(|entry| entry.unwrap().path().display().to_string()).collect()
     }
 
+    async fn another_host(&self) -> Arc<dyn Driver> {
+        Arc::new(Fake::new())
+    }
+
     async fn foreign(&self) -> String {
         self.faults().foreign("their-web", definition());
         "their-web".into()

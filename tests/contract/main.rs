@@ -123,6 +123,11 @@ macro_rules! contract {
             snapshots::a_machine_that_runs_goes_back_to_its_memory_silently (Snapshots),
             snapshots::one_that_runs_has_its_disks_alone_taken (Snapshots),
             snapshots::one_that_is_paused_stays_so (Snapshots),
+            migrate::one_that_runs_goes_on_there_and_stands_still_in_between (Migrate),
+            migrate::one_that_was_sent_and_is_called_off_runs_on_here (Migrate),
+            migrate::one_that_does_not_come_is_thrown_away_and_runs_on_here (Migrate),
+            migrate::one_without_the_right_keys_is_not_let_in (Migrate),
+            migrate::one_at_rest_goes_with_its_disks (Migrate),
         ] }
     };
 }

@@ -150,6 +150,10 @@ impl Bench for QemuBench {
         name
     }
 
+    async fn another_host(&self) -> Arc<dyn Driver> {
+        self.driver().await
+    }
+
     fn fleet(&self) -> usize {
         4
     }

@@ -174,6 +174,7 @@ impl Agent {
             protected: offer.protected,
             created_at: created_at.map_or_else(|_| Utc::now(), |at| at.to_utc()),
             created_by: offer.created.1.clone(),
+            restarts: crate::machine::restarts::Restarts::default(),
         }
     }
 
@@ -217,6 +218,7 @@ impl Agent {
             storage: None,
             options: Options::default(),
             made,
+            signs: vec![],
         };
         let passage = Passage::new(self.clone(), beginning, hears);
         self.keep(passage.run(first));

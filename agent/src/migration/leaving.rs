@@ -46,6 +46,7 @@ pub(crate) struct Leaving {
     pub(crate) to: Jid,
     storage: OwnedMutexGuard<()>,
     copied: Vec<Copied>,
+    signs: Vec<Sign>,
 }
 
 impl Agent {
@@ -110,7 +111,14 @@ impl Agent {
             disks,
             authority: String::new(),
         };
-        Ok(Leaving { machine: Arc::clone(machine), offer, to: to.clone(), storage: held, copied: vec![] })
+        Ok(Leaving {
+            machine: Arc::clone(machine),
+            offer,
+            to: to.clone(),
+            storage: held,
+            copied: vec![],
+            signs: vec![],
+        })
     }
 
     async fn offered_disks(&self, machine: &Machine, record: &Record) -> Result<Vec<OfferedDisk>, Refusal> {
@@ -175,7 +183,7 @@ fn files_of(record: &Record) -> Result<Vec<OfferedFile>, Refusal> {
 }
 
 /// A file beside a disk, by which the other host sees whether it has the same folder. Gone when dropped.
-struct Sign(std::path::PathBuf);
+pub(super) struct Sign(std::path::PathBuf);
 
 impl Drop for Sign {
     fn drop(&mut self) {
@@ -191,6 +199,13 @@ fn sign(disk: &mut OfferedDisk) -> Option<Sign> {
     Some(Sign(path))
 }
 
+/// Takes away the signs that an interrupted move left.
+pub(super) fn forget_signs(offer: &Offer) {
+    for (path, _) in offer.disks.iter().filter_map(|disk| disk.sign.as_ref()) {
+        drop(Sign(path.into()));
+    }
+}
+
 impl Leaving {
     pub(crate) fn name(&self) -> &str {
         &self.offer.name
@@ -198,10 +213,9 @@ impl Leaving {
 
     /// Asks the other host what would become of it; its reasons are a refusal.
     pub(crate) async fn plan(&mut self, agent: &Agent) -> Result<Plan, Refusal> {
-        let mut signs = Vec::new();
         if self.offer.storage != Storage::Copy {
             let shared = self.offer.disks.iter_mut().filter(|disk| !disk.own && !disk.read_only);
-            signs.extend(shared.filter_map(sign));
+            self.signs = shared.filter_map(sign).collect();
         }
         let word = Handover {
             word: PLAN.into(),
@@ -212,11 +226,6 @@ impl Leaving {
         };
         let peers = agent.inner.passages.peers().ok_or_else(|| no_link(&self.to))?;
         let plan = peers.plan(&self.to, word).await.map_err(|error| self.unheard(&error))?;
-        drop(signs);
-        for disk in &mut self.offer.disks {
-            // It was looked at; what holds now is the plan.
-            disk.sign = None;
-        }
         if !plan.reasons.is_empty() {
             let text = format!("{} does not take {}: {}.", self.to, self.name(), plan.reasons.join("; "));
             return Err(Refusal::new(Reason::Conflict, text));
@@ -274,6 +283,7 @@ impl Leaving {
             storage: Some(self.storage),
             options,
             made: vec![],
+            signs: self.signs,
         };
         let passage = Passage::new(agent.clone(), beginning, hears);
         let view = passage.watch();

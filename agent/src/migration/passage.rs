@@ -1,14 +1,17 @@
 //! One machine on its way, on one of its two hosts: the effects of the hand-over's steps, carried out one
 //! after the other.
 
+mod deeds;
+mod points;
+
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use hypervisor_core::{
     driver::{
         Driver, DriverError, Launch,
-        migrate::{Migrate, Place, Sent},
+        migrate::{Half, Migrate, Place, Sent},
     },
-    handover::{Deed, Effect, Input, Message, Pass, Standing, Step, Word, step},
+    handover::{Effect, Input, Message, Pass, Standing, Step, Word, step},
     lifecycle::Side,
 };
 use skerry_stanzas::{
@@ -21,7 +24,8 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use super::{Agent, journal::Row, keys::Half};
+use self::points::{point, said_point};
+use super::{Agent, journal::Row, leaving::Sign};
 use crate::{crash, machine::Machine, store::StoreError};
 
 /// How often what may not have been heard is said again.
@@ -30,8 +34,6 @@ const TICK: Duration = Duration::from_secs(2);
 const ANSWER_MAX: Duration = Duration::from_secs(120);
 /// How long a destination that has not got all waits for a source it does not hear of.
 const SILENCE_MAX: Duration = Duration::from_secs(1800);
-/// How long the source's hypervisor may take to see that all was sent, once the destination has it.
-const SENT_MAX: Duration = Duration::from_secs(30);
 
 /// What a passage is told.
 pub(crate) enum Heard {
@@ -64,6 +66,13 @@ pub(crate) struct View {
     pub(crate) end: Option<End>,
 }
 
+/// What goes along with "taken".
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct Ran {
+    /// For how long the guest has been running again.
+    ran_for_ms: u64,
+}
+
 /// What was asked for besides.
 #[derive(Clone, Default)]
 pub(crate) struct Options {
@@ -84,6 +93,7 @@ pub(crate) struct Passage {
     pub(super) machine: Option<Arc<Machine>>,
     pub(super) storage: Option<OwnedMutexGuard<()>>,
     pub(super) options: Options,
+    signs: Vec<Sign>,
     pub(super) keys: Option<Half>,
     /// Of the destination's, what was made for it.
     pub(super) made: Vec<PathBuf>,
@@ -100,6 +110,7 @@ pub(crate) struct Passage {
     measured: Sent,
     stood_since: Option<Instant>,
     stood: Option<Duration>,
+    ran_since: Option<Instant>,
     heard_at: Instant,
     begun_at: Instant,
 }
@@ -114,11 +125,13 @@ pub(super) struct Beginning {
     pub(super) storage: Option<OwnedMutexGuard<()>>,
     pub(super) options: Options,
     pub(super) made: Vec<PathBuf>,
+    /// What was put beside its disks, until the other host has seen it.
+    pub(super) signs: Vec<Sign>,
 }
 
 impl Passage {
     pub(super) fn new(agent: Agent, beginning: Beginning, hears: mpsc::Receiver<Heard>) -> Self {
-        let Beginning { row, side, driver, launch, machine, storage, options, made } = beginning;
+        let Beginning { row, side, driver, launch, machine, storage, options, made, signs } = beginning;
         let (tells, told) = mpsc::channel(8);
         let now = Instant::now();
         Self {
@@ -131,6 +144,7 @@ impl Passage {
             machine,
             storage,
             options,
+            signs,
             keys: Half::make().inspect_err(|error| tracing::error!(%error, "no keys could be made")).ok(),
             made,
             accepted: None,
@@ -146,6 +160,7 @@ impl Passage {
             measured: Sent::default(),
             stood_since: None,
             stood: None,
+            ran_since: None,
             heard_at: now,
             begun_at: now,
         }
@@ -250,6 +265,7 @@ impl Passage {
             Word::Accept => {
                 if let Ok(accepted) = serde_json::from_str::<Accepted>(content) {
                     self.accepted = Some(accepted);
+                    self.signs.clear();
                 }
             }
             Word::Refuse => {
@@ -263,7 +279,12 @@ impl Passage {
             Word::Ready => {
                 self.stood_since.get_or_insert_with(Instant::now);
             }
-            Word::Taken => self.stood = self.stood_since.map(|since| since.elapsed()),
+            Word::Taken => {
+                // Since the guest runs again some time has passed, as the destination says.
+                let ran = serde_json::from_str::<Ran>(content).unwrap_or_default();
+                let ran = Duration::from_millis(ran.ran_for_ms);
+                self.stood = self.stood_since.map(|since| since.elapsed().saturating_sub(ran));
+            }
             Word::Offer | Word::Ask | Word::Commit | Word::Abort => {}
         }
     }
@@ -327,6 +348,11 @@ impl Passage {
         let content = match message.word {
             Word::Offer => self.offer_content(),
             Word::Accept => self.accept_content(),
+            Word::Taken => {
+                let ran = self.ran_since.map_or(0, |since| since.elapsed().as_millis());
+                let ran = Ran { ran_for_ms: u64::try_from(ran).unwrap_or(u64::MAX) };
+                serde_json::to_string(&ran).unwrap_or_default()
+            }
             _ => String::new(),
         };
         let (agent, to, id) = (self.agent.clone(), self.row.peer.clone(), self.row.machine);
@@ -340,155 +366,6 @@ impl Passage {
                 let _ = tells.send((Input::Failed, format!("{to}: {error}"))).await;
             }
         });
-    }
-
-    async fn act(&mut self, deed: Deed) -> Result<(), DriverError> {
-        let (launch, runs) = (self.launch.clone(), self.runs());
-        match deed {
-            Deed::Prepare(pass) => self.begin_preparing(pass),
-            Deed::Send(pass) => self.begin_sending(pass),
-            Deed::Hold(_) => {
-                let held = self.hold().await;
-                self.next.push_back(match held {
-                    Ok(sent) => {
-                        self.measured = sent;
-                        Input::Held
-                    }
-                    Err(why) => {
-                        self.why = Some(why);
-                        Input::Failed
-                    }
-                });
-            }
-            Deed::CallOff(_) => {
-                self.stop_work().await;
-                self.migrate()?.call_off(&launch, runs).await?;
-            }
-            Deed::Clear(_) => {
-                self.stop_work().await;
-                self.migrate()?.clear(&launch).await?;
-            }
-            Deed::Discard(_) => {
-                self.stop_work().await;
-                self.migrate()?.discard(&launch, &self.made).await?;
-            }
-            Deed::Continue(_) => {
-                self.stop_work().await;
-                self.migrate()?.go_on(&launch, runs).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the guest is to run when it goes on.
-    fn runs(&self) -> bool {
-        self.row.about.offer.live && !self.row.about.offer.paused
-    }
-
-    /// What is under way is dropped, and undoes itself.
-    async fn stop_work(&mut self) {
-        if let Some(work) = self.work.take() {
-            work.abort();
-            let _ = work.await;
-        }
-    }
-
-    fn begin(&mut self, work: impl Future<Output = ()> + Send + 'static) {
-        self.work = Some(tokio::spawn(work));
-    }
-
-    fn begin_preparing(&mut self, pass: Pass) {
-        let arrival = self.arrival(pass);
-        let (driver, tells, launch) = (Arc::clone(&self.driver), self.tells.clone(), self.launch.clone());
-        let live = self.row.about.offer.live;
-        self.begin(async move {
-            let prepared = match (driver.migrate(), arrival) {
-                (Some(migrate), Ok(arrival)) => {
-                    migrate.prepare(&arrival).await.map_err(|error| error.to_string())
-                }
-                (None, _) => Err("its driver cannot move machines".into()),
-                (_, Err(why)) => Err(why),
-            };
-            crash::point("move-room-made");
-            let (input, what) = match prepared {
-                Ok(place) => (Input::Prepared, serde_json::to_string(&place).unwrap_or_default()),
-                Err(why) => (Input::Failed, why),
-            };
-            let ready = input == Input::Prepared;
-            let _ = tells.send((input, what)).await;
-            if !ready {
-                return;
-            }
-            if let Some(migrate) = driver.migrate().filter(|_| live) {
-                let end = match migrate.received(&launch).await {
-                    Ok(()) => (Input::Received, String::new()),
-                    Err(error) => (Input::Failed, error.to_string()),
-                };
-                let _ = tells.send(end).await;
-            }
-        });
-    }
-
-    /// All of a machine that does not run was sent: it is made sure of.
-    fn begin_settling(&mut self) {
-        let (driver, tells, launch) = (Arc::clone(&self.driver), self.tells.clone(), self.launch.clone());
-        self.begin(async move {
-            let Some(migrate) = driver.migrate() else { return };
-            let end = match migrate.settled(&launch).await {
-                Ok(()) => (Input::Received, String::new()),
-                Err(error) => (Input::Failed, error.to_string()),
-            };
-            let _ = tells.send(end).await;
-        });
-    }
-
-    fn begin_sending(&mut self, pass: Pass) {
-        let departure = self.departure(pass);
-        let (driver, tells) = (Arc::clone(&self.driver), self.tells.clone());
-        let passing = self.options.passing.clone();
-        let (end, sent) = watch::channel(None);
-        self.sent = Some(sent);
-        let (agent, peer, id) = (self.agent.clone(), self.row.peer.clone(), self.row.machine);
-        self.begin(async move {
-            let done = async {
-                let departure = departure?;
-                let migrate = driver.migrate().ok_or("its driver cannot move machines")?;
-                let report = |passed| {
-                    if let Some(passing) = &passing {
-                        passing(passed);
-                    }
-                };
-                migrate.send(&departure, &report).await.map_err(|error| error.to_string())?;
-                Ok::<bool, String>(departure.live)
-            };
-            match done.await {
-                Ok(live) => {
-                    end.send_replace(Some(Ok(())));
-                    crash::point("move-sent");
-                    // Nothing else tells the destination.
-                    while !live && agent.try_say(&peer, id, super::SENT, pass, String::new()).await.is_err() {
-                        tokio::time::sleep(TICK).await;
-                    }
-                }
-                Err(why) => {
-                    end.send_replace(Some(Err(why.clone())));
-                    let _ = tells.send((Input::Failed, why)).await;
-                }
-            }
-        });
-    }
-
-    /// The guest stands still here, and all of it was sent.
-    async fn hold(&mut self) -> Result<Sent, String> {
-        if let Some(mut sent) = self.sent.clone() {
-            let ended = tokio::time::timeout(SENT_MAX, sent.wait_for(Option::is_some)).await;
-            match ended {
-                Ok(Ok(end)) => end.clone().unwrap_or(Ok(()))?,
-                _ => return Err("this host's hypervisor does not see the end of it".into()),
-            }
-        }
-        let migrate = self.migrate().map_err(|error| error.to_string())?;
-        migrate.hold(&self.launch, self.row.about.offer.live).await.map_err(|error| error.to_string())
     }
 
     /// Writes a standing down, with what belongs to it.
@@ -512,37 +389,4 @@ impl Passage {
 /// A refusal as a store's error would be told: that of a machine's task.
 pub(super) fn of_task(refusal: Refusal) -> StoreError {
     StoreError::Unreadable(refusal.text)
-}
-
-/// The step of [`crash::STEPS`] after an effect.
-fn point(effect: Effect) -> Option<&'static str> {
-    Some(match effect {
-        Effect::Write(Standing::Offered { .. }) => "move-offered",
-        Effect::Write(Standing::HandedOver { .. }) => "move-handed-over",
-        Effect::Write(Standing::Preparing { .. }) => "move-room-noted",
-        Effect::Write(Standing::Received { .. }) => "move-received",
-        Effect::Write(Standing::Dropping { .. }) => "move-dropping",
-        Effect::Write(Standing::Taking { .. }) => "move-taken",
-        Effect::Write(Standing::Owner { .. }) => "move-owned",
-        Effect::Write(Standing::Away { .. }) => "move-away",
-        Effect::Do(Deed::Send(_)) => "move-send-begun",
-        Effect::Do(Deed::Hold(_)) => "move-held",
-        Effect::Do(Deed::CallOff(_)) => "move-called-off",
-        Effect::Do(Deed::Clear(_)) => "move-cleared",
-        Effect::Do(Deed::Discard(_)) => "move-discarded",
-        Effect::Do(Deed::Continue(_)) => "move-continued",
-        Effect::Do(Deed::Prepare(_)) | Effect::Write(_) | Effect::Say(_) => return None,
-    })
-}
-
-/// The step after a word was heard, or lost.
-fn said_point(word: Word) -> Option<&'static str> {
-    Some(match word {
-        Word::Offer => "move-offer-said",
-        Word::Accept => "move-accept-said",
-        Word::Ready => "move-ready-said",
-        Word::Commit => "move-commit-said",
-        Word::Taken => "move-taken-said",
-        Word::Refuse | Word::Failed | Word::Ask | Word::Abort => return None,
-    })
 }

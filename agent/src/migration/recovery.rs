@@ -12,6 +12,7 @@ use super::{
     Agent,
     arriving::made_files,
     journal::{self, Row},
+    leaving::forget_signs,
     passage::{Beginning, Options, Passage},
 };
 use crate::store::StoreError;
@@ -62,13 +63,25 @@ impl Agent {
         let Some(hears) = self.inner.passages.begin(row.machine, &row.peer) else { return };
         tracing::warn!(machine = %row.machine, peer = %row.peer, standing = row.standing.word(), "a hand-over was interrupted");
         let made = match side {
-            Side::Source => vec![],
+            Side::Source => {
+                forget_signs(offer);
+                vec![]
+            }
             Side::Destination => made_files(&launch, &row.about.copies),
         };
         let storage = machine.as_ref().and_then(|machine| machine.card.storage());
         let step = recover(row.standing);
-        let beginning =
-            Beginning { row, side, driver, launch, machine, storage, options: Options::default(), made };
+        let beginning = Beginning {
+            row,
+            side,
+            driver,
+            launch,
+            machine,
+            storage,
+            options: Options::default(),
+            made,
+            signs: vec![],
+        };
         let mut passage = Passage::new(self.clone(), beginning, hears);
         passage.why = Some("the agent was restarted meanwhile".into());
         self.keep(passage.run(step));

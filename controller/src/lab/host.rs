@@ -98,7 +98,7 @@ pub(super) fn prepare(site: &Site, host: &Host, agent: &Path, driver: &Driver) -
             .filter(|one| one.name != host.name)
             .map(|one| (one.name.clone(), site.host_jid(one)))
             .collect(),
-        migration: BTreeMap::from([("listen", "127.0.0.1".to_owned())]),
+        migration: BTreeMap::from([("listen", loopback(site, host))]),
         log: BTreeMap::from([("format", "text")]),
     };
     let file = configuration(site, host);
@@ -111,6 +111,12 @@ pub(super) fn prepare(site: &Site, host: &Host, agent: &Path, driver: &Driver) -
         directory: dir,
     };
     Ok(Part { name: host.name.clone(), launch })
+}
+
+/// An address of the loopback network for each host: machines move between these.
+fn loopback(site: &Site, host: &Host) -> String {
+    let number = site.hosts.iter().position(|one| one.name == host.name).unwrap_or_default();
+    format!("127.0.{}.{}", number / 250, number % 250 + 1)
 }
 
 /// Where the agent says that it is ready, as it would say it to systemd.

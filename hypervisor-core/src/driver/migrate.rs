@@ -12,11 +12,14 @@
 //!
 //! Undone by [`Migrate::call_off`] and [`Migrate::discard`].
 
+mod keys;
+
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+pub use self::keys::Half;
 use super::{DriverError, Launch};
 use crate::{definition::Disk, handover::Attempt};
 

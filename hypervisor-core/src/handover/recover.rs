@@ -26,7 +26,7 @@ pub fn recover(written: Standing) -> Step {
         }
         Standing::Taking { pass } => {
             let next = Standing::Owner { epoch: pass.epoch };
-            Step::to(next, [Do(Deed::Continue(pass)), say(Word::Taken, pass), Write(next)])
+            Step::to(next, [Do(Deed::Continue(pass)), Write(next), say(Word::Taken, pass)])
         }
     }
 }

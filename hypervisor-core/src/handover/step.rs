@@ -119,7 +119,7 @@ fn as_destination(standing: Standing, word: Word, pass: Pass) -> Step {
                 let next = Standing::Taking { pass };
                 let owner = Standing::Owner { epoch: pass.epoch };
                 let taken = say(Word::Taken, pass);
-                Step::to(owner, [Write(next), Do(Deed::Continue(pass)), taken, Write(owner)])
+                Step::to(owner, [Write(next), Do(Deed::Continue(pass)), Write(owner), taken])
             }
             _ if standing.epoch() >= pass.epoch => Step::to(standing, [say(Word::Taken, pass)]),
             _ => Step::none(standing),
@@ -199,12 +199,12 @@ fn given_up(standing: Standing) -> Step {
 
 fn ticked(standing: Standing) -> Step {
     match standing {
+        Standing::Offered { pass } => Step::to(standing, [say(Word::Offer, pass)]),
         Standing::HandedOver { pass } => Step::to(standing, [say(Word::Commit, pass)]),
         Standing::Prepared { pass, .. } => Step::to(standing, [say(Word::Ask, pass)]),
         Standing::Received { pass, .. } => Step::to(standing, [say(Word::Ready, pass)]),
         Standing::Away { .. }
         | Standing::Owner { .. }
-        | Standing::Offered { .. }
         | Standing::Sending { .. }
         | Standing::Holding { .. }
         | Standing::Preparing { .. }

@@ -2,24 +2,29 @@
 //! its key. Only authorities cross the link: no secret is in a stanza.
 
 use chrono::{Datelike, Utc};
-use hypervisor_core::driver::migrate::{Keys, TLS_NAME};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 
+use super::{Keys, TLS_NAME};
+
 /// One side's, without the other side's authority.
-pub(super) struct Half {
+pub struct Half {
     /// What the other side has to know: our authority, in PEM.
-    pub(super) authority: String,
+    pub authority: String,
     certificate: String,
     key: String,
 }
 
 impl Half {
     /// Makes one.
-    pub(super) fn make() -> Result<Self, rcgen::Error> {
-        let mut authority = params("Skerry migration authority")?;
+    ///
+    /// # Errors
+    /// There is no randomness, or what is alike.
+    pub fn make() -> Result<Self, rcgen::Error> {
+        // Two authorities of one name would be taken for each other.
+        let mut authority = params(&format!("Skerry migration {}", uuid::Uuid::new_v4()))?;
         authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         let authority_key = KeyPair::generate()?;
@@ -41,7 +46,7 @@ impl Half {
     }
 
     /// With the other side's authority: what the driver needs. QEMU checks its own certificate as well.
-    pub(super) fn with(&self, other: &str) -> Keys {
+    pub fn with(&self, other: &str) -> Keys {
         Keys {
             certificate: self.certificate.clone(),
             key: self.key.clone(),
