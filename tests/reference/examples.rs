@@ -8,11 +8,11 @@ use skerry_stanzas::{
     each_command,
     reply::{
         Adoption, Cancelled, Changed, ConsoleOutput, Defined, DefinitionHistory, DefinitionLine, DiskLine,
-        DiskList, DriverLine, DriverList, Executed, HostStatus, ImageChanged, ImageDetails, ImageExported,
-        ImageKept, ImageLine, ImageList, JobLine, JobList, LogLine, LogLines, MachineLine, MachineList,
-        MachineStatus, PNG, Redefined, Removed, Reply, ScreenPicture, ScreenTicket, SnapshotLine,
-        SnapshotList, SnapshotTree, TrashLine, TrashList, Typed, Uptime, Verdict, Version, Whoami,
-        Evacuated, EvacuatedLine, Migrated,
+        DiskList, DriverLine, DriverList, Evacuated, EvacuatedLine, Executed, HostStatus, ImageChanged,
+        ImageDetails, ImageExported, ImageKept, ImageLine, ImageList, JobLine, JobList, LogLine, LogLines,
+        MachineLine, MachineList, MachineStatus, Migrated, PNG, Redefined, Removed, Reply, ScreenPicture,
+        ScreenTicket, SnapshotLine, SnapshotList, SnapshotTree, TrashLine, TrashList, Typed, Uptime, Verdict,
+        Version, Whoami,
     },
 };
 

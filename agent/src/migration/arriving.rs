@@ -354,7 +354,7 @@ impl Passage {
         }
     }
 
-    /// All of it is here: from now on it is in the list, held still, and belongs to nobody who could start it.
+    /// All of it is here: from now on it is in the list, held still, and nobody can start it.
     async fn comes(&mut self, row: &Row) -> Result<(), StoreError> {
         let about = &self.row.about;
         let name =

@@ -16,8 +16,8 @@
 //! `fake.deaf` (it ignores shutdown and reboot), `fake.deaf=2` (it ignores the first two times it is
 //! asked), `fake.move=2s` and `fake.move=breaks` (so long it takes to move it; it never gets through):
 //! faults that can be ordered through an agent. `fake.busy=70` makes it as busy (in percent; a
-//! tenth otherwise), and what it reads, writes, hears and says is in proportion; within the process there is [`Faults`]. Time is
-//! tokio's, so that a test can pause it.
+//! tenth otherwise), and what it reads, writes, hears and says is in proportion; within the process
+//! there is [`Faults`]. Time is tokio's, so that a test can pause it.
 
 mod altering;
 mod disks;

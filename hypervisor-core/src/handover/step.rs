@@ -167,7 +167,7 @@ fn failed(standing: Standing) -> Step {
             called_off(pass)
         }
         Standing::Preparing { pass, known } | Standing::Prepared { pass, known } => let_go(pass, known),
-        // Its guest is lost here. If the source still has it, it keeps it; else it is ours, to be started anew.
+        // Its guest is lost here. If the source still has it, it keeps it; else it is ours, to start anew.
         Standing::Received { pass, .. } => Step::to(standing, [say(Word::Failed, pass)]),
         Standing::Away { .. }
         | Standing::Owner { .. }

@@ -55,7 +55,7 @@ impl Passage {
     }
 
     /// Whether the guest is to run when it goes on.
-    fn runs(&self) -> bool {
+    pub(super) fn runs(&self) -> bool {
         self.row.about.offer.live && !self.row.about.offer.paused
     }
 
@@ -104,7 +104,7 @@ impl Passage {
     }
 
     /// All of a machine that does not run was sent: it is made sure of.
-    fn begin_settling(&mut self) {
+    pub(super) fn begin_settling(&mut self) {
         let (driver, tells, launch) = (Arc::clone(&self.driver), self.tells.clone(), self.launch.clone());
         self.begin(async move {
             let Some(migrate) = driver.migrate() else { return };

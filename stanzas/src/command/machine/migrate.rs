@@ -51,7 +51,7 @@ declare! {
 declare! {
     /// Settle a move whose other host does not answer any more, by what you know of it
     MigrateResolve {
-        /// Keep it here (the other host does not run it, and never will), or give it up (the other host has it)
+        /// Keep it here: the other host never runs it; or give it up: the other host has it
         #[arg(long, value_enum)]
         pub outcome: Resolution,
     }
