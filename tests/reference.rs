@@ -8,6 +8,8 @@ mod commands;
 mod examples;
 #[path = "reference/lifecycle.rs"]
 mod lifecycle;
+#[path = "reference/numbers.rs"]
+mod numbers;
 #[path = "reference/permissions.rs"]
 mod permissions;
 #[path = "reference/protocol.rs"]

@@ -4,6 +4,7 @@
 //! the nearest known one: a misspelt `trash.kep` must not silently mean the default.
 
 mod keys;
+mod numbers;
 
 use std::{
     collections::BTreeMap,
@@ -19,6 +20,7 @@ use skerry_link::config::{LinkConfig, Login, ServerAddress, Tls};
 use skerry_stanzas::command::Role;
 use xmpp_parsers::jid::{BareJid, Jid};
 
+pub use self::numbers::{MetricsSection, PrometheusListen, PrometheusSection};
 use crate::roles::Roles;
 
 /// The resource asked for on a `single` link.
@@ -62,6 +64,12 @@ pub struct Config {
     /// Which files of this host its commands may name.
     #[serde(default)]
     pub files: FilesSection,
+    /// How often to look at what is used, and whether to remember it.
+    #[serde(default)]
+    pub metrics: MetricsSection,
+    /// Where to answer Prometheus, if at all.
+    #[serde(default)]
+    pub prometheus: PrometheusSection,
     /// How to log.
     #[serde(default)]
     pub log: LogSection,
@@ -290,6 +298,8 @@ impl Config {
             return Err(self.wrong("files.allow", format!("there is no folder {}", missing.display())));
         }
         self.check_files()?;
+        self.metrics.check().map_err(|what| self.wrong("metrics.every", what))?;
+        self.prometheus.check().map_err(|what| self.wrong("prometheus.listen", what))?;
         self.images.iter().try_for_each(|(name, image)| self.check_image(name, image))
     }
 
@@ -420,6 +430,8 @@ impl Config {
             ("state", self.state == new.state),
             ("link", self.link == new.link),
             ("drivers", self.drivers == new.drivers),
+            ("metrics", self.metrics == new.metrics),
+            ("prometheus", self.prometheus == new.prometheus),
             ("log", self.log.format == new.log.format),
         ];
         compared.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()

@@ -31,6 +31,9 @@ pub const STEPS: &[&str] = &[
     "image-file-gone",
     "export-written",
     "export-named",
+    "alert-stored",
+    "alert-turned",
+    "alert-told",
     "before-close",
     "closed",
 ];

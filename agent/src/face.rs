@@ -39,7 +39,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -91,6 +91,8 @@ pub struct Face {
     lives: chat::Lives,
     streams: bytestream::Streams,
     upload: upload::Upload,
+    /// What is used is being measured, to be published.
+    measuring: AtomicBool,
 }
 
 impl Face {
@@ -134,11 +136,14 @@ impl Face {
             lives: chat::Lives::default(),
             streams: bytestream::Streams::default(),
             upload: upload::Upload::default(),
+            measuring: AtomicBool::new(false),
         };
         face.find_last_event().await;
         let face = Arc::new(face);
         let uploads: Weak<Self> = Arc::downgrade(&face);
         face.agent.uploads_by(uploads);
+        let messages: Weak<Self> = Arc::downgrade(&face);
+        face.agent.messages_by(messages);
         Ok(face)
     }
 

@@ -1,6 +1,7 @@
 //! What each command does: the only place where a wire type meets a machine type.
 
 mod adopt;
+mod alerts;
 mod clone;
 mod console;
 mod create;
@@ -8,11 +9,13 @@ mod define;
 mod delete;
 pub(crate) mod disks;
 mod edit;
+mod graph;
 mod guest;
 mod host;
 mod image;
 mod jobs;
 mod life;
+mod numbers;
 mod rights;
 mod screen;
 mod show;
@@ -36,10 +39,10 @@ pub(crate) use self::{
     console::said as console_error,
     create::unbuild,
     define::{asked as asked_of, live::catch_up},
-    host::{host_memory_mib, load},
     image::tidy_exports,
+    numbers::{sort, tenths, whole},
     screen::{said as screen_error, screen as screen_of},
-    show::observe,
+    show::LOOK_MAX,
     trash::{empty_trash, house},
 };
 use crate::{

@@ -11,6 +11,7 @@ extern crate self as skerry_agent;
 
 pub mod address;
 pub mod agent;
+pub mod alerts;
 pub mod asked;
 pub mod config;
 mod confirm;
@@ -25,8 +26,9 @@ mod images;
 mod journal;
 mod machine;
 mod machines;
-pub mod metrics;
+pub mod numbers;
 pub mod pictures;
+pub mod prometheus;
 mod reference;
 pub mod roles;
 pub mod store;

@@ -30,15 +30,18 @@ macro_rules! reply {
     };
 }
 
+mod alerts;
 mod guest;
 mod host;
 mod images;
 mod jobs;
 mod machine;
 pub mod measure;
+mod numbers;
 mod screen;
 mod storage;
 
+pub use alerts::{AlertChanged, AlertLine, AlertList, QuietHours};
 pub use guest::Executed;
 pub use host::{DriverLine, DriverList, HostStatus, TrashLine, TrashList, Uptime, Verdict, Version, Whoami};
 pub use images::{ImageChanged, ImageDetails, ImageExported, ImageKept, ImageLine, ImageList};
@@ -47,5 +50,6 @@ pub use machine::{
     Adoption, Changed, ConsoleOutput, Defined, DefinitionHistory, DefinitionLine, LogLine, LogLines,
     MachineLine, MachineList, MachineStatus, Redefined, Removed,
 };
+pub use numbers::{DiskStats, HostStats, MachineStats, NicStats, PressureStats, Top, TopLine};
 pub use screen::{PNG, ScreenPicture, ScreenTicket, Typed};
 pub use storage::{DiskLine, DiskList, SnapshotLine, SnapshotList, SnapshotTree};

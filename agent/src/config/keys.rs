@@ -2,7 +2,19 @@
 
 use toml::{Table, Value};
 
-const TOP: &[&str] = &["name", "state", "link", "roles", "drivers", "trash", "images", "files", "log"];
+const TOP: &[&str] = &[
+    "name",
+    "state",
+    "link",
+    "roles",
+    "drivers",
+    "trash",
+    "images",
+    "files",
+    "metrics",
+    "prometheus",
+    "log",
+];
 const IMAGE: &[&str] = &["kernel", "initrd", "cmdline", "disk", "about"];
 const SECTIONS: &[(&str, &[&str])] = &[
     ("link", &["kind", "jid", "server", "secret_file", "tls", "ca"]),
@@ -10,6 +22,8 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("drivers", &["enabled", "default"]),
     ("trash", &["keep"]),
     ("files", &["allow", "import", "export"]),
+    ("metrics", &["every", "history"]),
+    ("prometheus", &["listen"]),
     ("log", &["format"]),
 ];
 

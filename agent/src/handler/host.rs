@@ -113,12 +113,12 @@ impl Handle<host::Uptime> for Agent {
 }
 
 /// Load average of the last minute.
-pub(crate) fn load() -> f64 {
+fn load() -> f64 {
     read("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0)
 }
 
 /// Memory of the host, and what of it is free for use.
-pub(crate) fn host_memory_mib() -> (u64, u64) {
+fn host_memory_mib() -> (u64, u64) {
     let meminfo = read("/proc/meminfo");
     let mib = |field: &str| {
         let line = meminfo.lines().find_map(|line| line.strip_prefix(field))?;

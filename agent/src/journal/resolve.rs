@@ -1,6 +1,7 @@
 //! Entries that an agent's end left open are settled when the next one starts: the machine is looked
 //! at, and the entry closed with what is seen. Nothing is carried out again.
 
+mod alerts;
 mod storage;
 
 use hypervisor_core::{
@@ -113,6 +114,9 @@ async fn found(
     record: Option<&Record>,
 ) -> Result<Found, StoreError> {
     let seen = |so: bool| if so { Found::Finished } else { Found::Undone };
+    if let Some(done) = alerts::done(agent, entry, accepted).await? {
+        return Ok(seen(done));
+    }
     let Some(record) = record else {
         return Ok(match accepted.permission.as_str() {
             "machine.delete" => Found::Finished,

@@ -15,8 +15,8 @@
 //! Its kernel command line may have the words `fake.start=fails`, `fake.start=hangs`, `fake.start=2s`,
 //! `fake.deaf` (it ignores shutdown and reboot) and `fake.deaf=2` (it ignores the first two times it is
 //! asked): faults that can be ordered through an agent. `fake.busy=70` makes it as busy (in percent; a
-//! tenth otherwise), and what it reads, writes, hears and says is in proportion; within the process there is [`Faults`]. Time is
-//! tokio's, so that a test can pause it.
+//! tenth otherwise), and what it reads, writes, hears and says is in proportion; within the process there
+//! is [`Faults`]. Time is tokio's, so that a test can pause it.
 
 mod altering;
 mod disks;

@@ -1,17 +1,21 @@
 //! The commands of a machine.
 
+mod alerts;
 mod definition;
 mod disks;
 mod guest;
+mod numbers;
 mod screen;
 mod snapshots;
 
 use std::time::Duration;
 
 pub use self::{
+    alerts::{AlertAdd, AlertList, AlertRemove},
     definition::{Define, DefinitionList, DefinitionRevert, Restart},
     disks::{Bus, Clone, DiskAttach, DiskCreate, DiskDelete, DiskDetach, DiskList, DiskResize, Format},
     guest::Exec,
+    numbers::{Graph, Span, Stats, Used},
     screen::{Key, Screenshot, Type, Vnc, Watch},
     snapshots::{SnapshotDelete, SnapshotList, SnapshotRevert, SnapshotTake, SnapshotTree},
 };
