@@ -10,6 +10,8 @@ mod examples;
 mod handover;
 #[path = "reference/lifecycle.rs"]
 mod lifecycle;
+#[path = "reference/numbers.rs"]
+mod numbers;
 #[path = "reference/permissions.rs"]
 mod permissions;
 #[path = "reference/protocol.rs"]

@@ -24,6 +24,7 @@ use xmpp_parsers::jid::Jid;
 pub use self::opening::OpenError;
 use crate::{
     address::Addresses,
+    alerts::Alerts,
     asked::{Answer, Asked, Door, Target},
     config::{Config, ConfigError},
     confirm::Confirmations,
@@ -35,8 +36,8 @@ use crate::{
     journal::Outcome,
     machine::publisher::Publisher,
     machines::Machines,
-    metrics::{Metrics, Tally},
     migration::Passages,
+    numbers::{Tally, meter::Meter},
     pictures::{Pictures, Uploads},
     roles::Roles,
     store::{Store, Subscriptions, events},
@@ -72,6 +73,10 @@ pub(crate) struct Inner {
     /// What only looks.
     pub(crate) reads: Limits,
     pub(crate) tallies: Mutex<BTreeMap<String, Tally>>,
+    /// What the host and its machines use.
+    pub(crate) meter: Meter,
+    /// What people want to be told of.
+    pub(crate) alerts: Alerts,
     /// Who types on which console.
     pub(crate) keyboards: Keyboards,
     /// For viewers of screens.
@@ -262,11 +267,6 @@ impl Agent {
     /// Who sees whose presence and who listens to which node, kept in the store.
     pub fn subscriptions(&self) -> Subscriptions {
         self.inner.store.subscriptions()
-    }
-
-    /// What the host and its machines use now.
-    pub async fn metrics(&self) -> Metrics {
-        crate::metrics::collect(self).await
     }
 
     pub(crate) fn count(&self, permission: &str, outcome: &Outcome) {

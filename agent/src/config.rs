@@ -5,6 +5,7 @@
 
 mod keys;
 mod moving;
+mod numbers;
 
 use std::{
     collections::BTreeMap,
@@ -21,6 +22,7 @@ use skerry_stanzas::command::Role;
 use xmpp_parsers::jid::{BareJid, Jid};
 
 pub use self::moving::MigrationSection;
+pub use self::numbers::{MetricsSection, PrometheusListen, PrometheusSection};
 use crate::roles::Roles;
 
 /// The resource asked for on a `single` link.
@@ -70,6 +72,10 @@ pub struct Config {
     /// How machines move.
     #[serde(default)]
     pub migration: MigrationSection,
+    /// How often to look at what is used, and whether to remember it.
+    pub metrics: MetricsSection,
+    /// Where to answer Prometheus, if at all.
+    pub prometheus: PrometheusSection,
     /// How to log.
     #[serde(default)]
     pub log: LogSection,
@@ -298,6 +304,8 @@ impl Config {
             return Err(self.wrong("files.allow", format!("there is no folder {}", missing.display())));
         }
         self.check_files()?;
+        self.metrics.check().map_err(|what| self.wrong("metrics.every", what))?;
+        self.prometheus.check().map_err(|what| self.wrong("prometheus.listen", what))?;
         self.images.iter().try_for_each(|(name, image)| self.check_image(name, image))
     }
 
@@ -428,6 +436,8 @@ impl Config {
             ("state", self.state == new.state),
             ("link", self.link == new.link),
             ("drivers", self.drivers == new.drivers),
+            ("metrics", self.metrics == new.metrics),
+            ("prometheus", self.prometheus == new.prometheus),
             ("log", self.log.format == new.log.format),
         ];
         compared.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()

@@ -52,6 +52,9 @@ pub const STEPS: &[&str] = &[
     "move-called-off",
     "move-dropping",
     "move-discarded",
+    "alert-stored",
+    "alert-turned",
+    "alert-told",
     "before-close",
     "closed",
 ];

@@ -40,7 +40,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -92,6 +92,8 @@ pub struct Face {
     lives: chat::Lives,
     streams: bytestream::Streams,
     upload: upload::Upload,
+    /// What is used is being measured, to be published.
+    measuring: AtomicBool,
 }
 
 impl Face {
@@ -135,6 +137,7 @@ impl Face {
             lives: chat::Lives::default(),
             streams: bytestream::Streams::default(),
             upload: upload::Upload::default(),
+            measuring: AtomicBool::new(false),
         };
         face.find_last_event().await;
         let face = Arc::new(face);
@@ -142,6 +145,8 @@ impl Face {
         face.agent.uploads_by(uploads);
         let peers: Weak<Self> = Arc::downgrade(&face);
         face.agent.peers_by(peers);
+        let messages: Weak<Self> = Arc::downgrade(&face);
+        face.agent.messages_by(messages);
         Ok(face)
     }
 

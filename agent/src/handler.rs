@@ -1,6 +1,7 @@
 //! What each command does: the only place where a wire type meets a machine type.
 
 mod adopt;
+mod alerts;
 mod clone;
 mod console;
 mod create;
@@ -9,12 +10,14 @@ mod delete;
 pub(crate) mod disks;
 mod edit;
 mod evacuate;
+mod graph;
 mod guest;
 mod host;
 mod image;
 mod jobs;
 mod life;
 mod migrate;
+mod numbers;
 mod rights;
 mod screen;
 mod show;
@@ -38,11 +41,12 @@ pub(crate) use self::{
     console::said as console_error,
     create::unbuild,
     define::{allowed_files, asked as asked_of, live::catch_up},
-    host::{disk_free_mib, host_memory_mib, load},
+    host::{disk_free_mib, host_memory_mib},
     image::tidy_exports,
     migrate::moved,
+    numbers::{sort, tenths, whole},
     screen::{said as screen_error, screen as screen_of},
-    show::observe,
+    show::LOOK_MAX,
     trash::{empty_trash, house},
 };
 use crate::{

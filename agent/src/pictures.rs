@@ -1,5 +1,5 @@
-//! Pictures of screens on their way to people: made into PNG, kept for some minutes for who asks for
-//! them in band (XEP-0231), and uploaded by whoever can (the faces, XEP-0363).
+//! Pictures of screens and graphs on their way to people: made into PNG, kept for some minutes for who asks
+//! for them in band (XEP-0231), and uploaded by whoever can (the faces, XEP-0363).
 
 use std::{
     collections::VecDeque,
@@ -72,6 +72,15 @@ fn encode(picture: &Picture) -> Vec<u8> {
     file
 }
 
+/// What a picture shows, and so who may see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// A machine's screen.
+    Screen(MachineId),
+    /// What a machine used, or the host.
+    Graph(Option<MachineId>),
+}
+
 /// Pictures that were shown lately, and who uploads them.
 #[derive(Default)]
 pub(crate) struct Pictures {
@@ -80,7 +89,7 @@ pub(crate) struct Pictures {
 }
 
 struct Kept {
-    machine: MachineId,
+    of: Subject,
     png: Png,
     /// Where the whole picture was uploaded to, if it was.
     url: Option<String>,
@@ -100,18 +109,18 @@ impl Pictures {
     }
 
     /// Keeps a picture that can be given in band.
-    pub(crate) fn keep(&self, machine: MachineId, png: Png, url: Option<String>) {
+    pub(crate) fn keep(&self, of: Subject, png: Png, url: Option<String>) {
         let mut kept = self.lock();
-        kept.retain(|one| (one.machine, &one.png.cid) != (machine, &png.cid));
+        kept.retain(|one| (one.of, &one.png.cid) != (of, &png.cid));
         if kept.len() >= KEPT_MAX {
             kept.pop_front();
         }
-        kept.push_back(Kept { machine, png, url, since: Instant::now() });
+        kept.push_back(Kept { of, png, url, since: Instant::now() });
     }
 
-    /// A picture of this machine that was shown lately, by its name.
-    pub(crate) fn find(&self, machine: MachineId, cid: &str) -> Option<Png> {
-        self.lock().iter().find(|one| one.machine == machine && one.png.cid == cid).map(|one| one.png.clone())
+    /// A picture of this that was shown lately, by its name.
+    pub(crate) fn find(&self, of: Subject, cid: &str) -> Option<Png> {
+        self.lock().iter().find(|one| one.of == of && one.png.cid == cid).map(|one| one.png.clone())
     }
 
     /// A picture that was shown lately, by its name alone: for whoever was just told the name.
@@ -120,16 +129,10 @@ impl Pictures {
     }
 
     /// Uploads a picture, unless the same one was lately.
-    pub(crate) async fn upload(
-        &self,
-        machine: MachineId,
-        whole: &Png,
-        small: &Png,
-        name: &str,
-    ) -> Option<String> {
+    pub(crate) async fn upload(&self, of: Subject, whole: &Png, small: &Png, name: &str) -> Option<String> {
         let known = {
             let kept = self.lock();
-            let same = kept.iter().find(|one| one.machine == machine && one.png.cid == small.cid);
+            let same = kept.iter().find(|one| one.of == of && one.png.cid == small.cid);
             same.and_then(|one| one.url.clone())
         };
         if known.is_some() {
@@ -147,8 +150,8 @@ mod tests {
 
     use super::*;
 
-    fn machine(n: u128) -> MachineId {
-        MachineId(Uuid::from_u128(n))
+    fn machine(n: u128) -> Subject {
+        Subject::Screen(MachineId(Uuid::from_u128(n)))
     }
 
     /// Pixels that no compression makes small.

@@ -15,6 +15,7 @@ use skerry_agent::{
     agent::Agent,
     config::Config,
     face::{Ended, Face, Wire},
+    prometheus::Prometheus,
 };
 use skerry_link::{Link, LinkEvent};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -54,6 +55,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     notify::ready("connecting");
     let watchdog = tokio::spawn(notify::keep_watchdog_quiet(Arc::clone(&face)));
     let reloads = tokio::spawn(reload_on(hangup, file, agent.clone(), Arc::clone(&face)));
+    let numbers = answer_prometheus(&agent).await;
     let told = agent.clone();
     let serving = tokio::spawn({
         let face = Arc::clone(&face);
@@ -62,6 +64,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let ended = serving.await;
     notify::stopping();
     watchdog.abort();
+    if let Some(task) = numbers {
+        task.abort();
+    }
     reloads.abort();
     handle.close().await;
     let closing = async {
@@ -79,6 +84,22 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
         Ok(Ended::LinkClosed) => bail!("the link to the server was closed for good"),
         Err(defect) => bail!("the agent had a defect, and ends rather than run on half: {defect}"),
+    }
+}
+
+/// Answers Prometheus where the configuration says so. The machines matter more: an agent that cannot, goes
+/// on.
+async fn answer_prometheus(agent: &Agent) -> Option<tokio::task::JoinHandle<()>> {
+    let place = agent.config().prometheus.place().ok().flatten()?;
+    match Prometheus::listen(&place).await {
+        Ok(prometheus) => {
+            tracing::info!(?place, "Prometheus is answered");
+            Some(tokio::spawn(prometheus.serve(agent.clone())))
+        }
+        Err(error) => {
+            tracing::error!(?place, %error, "Prometheus cannot be answered there; all else goes on");
+            None
+        }
     }
 }
 

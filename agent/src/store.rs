@@ -6,10 +6,12 @@
 //! commit, and what must be told in the order it was stored ([`Store::run_then`]) is told by the
 //! thread itself, right after it.
 
+pub(crate) mod alerts;
 pub(crate) mod definitions;
 pub(crate) mod events;
 pub(crate) mod images;
 pub(crate) mod machines;
+pub(crate) mod samples;
 pub(crate) mod schema;
 pub mod subscriptions;
 

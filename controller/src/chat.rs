@@ -107,7 +107,7 @@ pub async fn run(args: &ChatArgs, config: &Config) -> Outcome<()> {
     let Some(partner) = Partner::of(meant, &fleet) else { return Err(fleet.nobody()) };
     session.appear().await?;
     // Without it the prompt knows only what presence says.
-    let listens = pubsub::subscribe(&session, &partner.host).await.is_ok();
+    let listens = pubsub::subscribe(&session, &partner.host, skerry_stanzas::ns::EVENTS).await.is_ok();
     let inbound = session.inbound();
     let result = if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
         let state = state(&session, &partner).await;
@@ -116,7 +116,7 @@ pub async fn run(args: &ChatArgs, config: &Config) -> Outcome<()> {
         script::talk(&session, inbound, &partner, args.patience).await
     };
     if listens {
-        pubsub::unsubscribe(&session, &partner.host).await.ok();
+        pubsub::unsubscribe(&session, &partner.host, skerry_stanzas::ns::EVENTS).await.ok();
     }
     session.close().await;
     result

@@ -28,6 +28,7 @@ mod render;
 mod session;
 mod setup;
 mod terminal;
+mod top;
 mod vnc;
 mod wait;
 mod wire;
@@ -87,6 +88,9 @@ async fn carry_out(matches: &ArgMatches, global: &Global) -> Outcome<()> {
         }
         if asked.vnc.is_some() {
             return vnc::run(&asked, &config()?, global.output()).await;
+        }
+        if top::is_live(&asked, global.output()) {
+            return top::run(&asked, &config()?).await;
         }
         let config = config()?;
         let work = commands::run(&asked, &config, global.output());

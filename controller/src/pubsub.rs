@@ -24,37 +24,37 @@ pub fn service(host: &Host) -> Jid {
     Jid::from(host.jid.to_bare())
 }
 
-/// Asks to be told of a host's events, at this session alone.
+/// Asks to be told what is new on a host's node, at this session alone.
 ///
 /// # Errors
 /// Not allowed (on an account: not a contact), or not answered.
-pub async fn subscribe(session: &Session, host: &Host) -> Outcome<()> {
-    subscription(session, host, "subscribe").await
+pub async fn subscribe(session: &Session, host: &Host, node: &str) -> Outcome<()> {
+    subscription(session, host, node, "subscribe").await
 }
 
 /// Wants to be told no more.
 ///
 /// # Errors
 /// Not answered.
-pub async fn unsubscribe(session: &Session, host: &Host) -> Outcome<()> {
-    subscription(session, host, "unsubscribe").await
+pub async fn unsubscribe(session: &Session, host: &Host, node: &str) -> Outcome<()> {
+    subscription(session, host, node, "unsubscribe").await
 }
 
-async fn subscription(session: &Session, host: &Host, verb: &str) -> Outcome<()> {
+async fn subscription(session: &Session, host: &Host, node: &str, verb: &str) -> Outcome<()> {
     let mut pubsub = Element::bare("pubsub", wire::PUBSUB);
     let jid = session.jid().to_string();
-    pubsub.append_child(wire::element(verb, wire::PUBSUB, &[("node", ns::EVENTS), ("jid", &jid)]));
+    pubsub.append_child(wire::element(verb, wire::PUBSUB, &[("node", node), ("jid", &jid)]));
     let answer = session.ask(wire::set(Some(&service(host)), pubsub), SHORT).await;
     answer.map(drop).map_err(|error| told_to_contacts(host, error.into()))
 }
 
-/// An account's server tells its events to those who see its presence, whatever role they have.
+/// An account's server tells what happens to those who see its presence, whatever role they have.
 fn told_to_contacts(host: &Host, failure: Failure) -> Failure {
     if failure.kind != Kind::NotAllowed || host.jid.node().is_none() {
         return failure;
     }
     let account = service(host);
-    Failure::new(failure.kind, format!("{account} tells its events to its contacts only"))
+    Failure::new(failure.kind, format!("{account} tells that to its contacts only"))
         .hint(format!("Add {account} to your contacts in any chat client."))
 }
 

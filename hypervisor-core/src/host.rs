@@ -85,8 +85,8 @@ impl HostMeter {
         sums.reduce(both)
     }
 
-    /// Sums what leads out of the host: interfaces that are a device, and those of its default routes. Bridges
-    /// and the ends of machines' NICs carry the same bytes once more.
+    /// Sums what leads out of the host: interfaces that are a device, and those of its default routes.
+    /// Bridges and the ends of machines' NICs carry the same bytes once more.
     fn nics(&self, dev: &str, route: &str) -> Option<(u64, u64)> {
         let by_default = |name: &str| {
             let mut routes = route.lines().skip(1).map(|line| line.split_whitespace());

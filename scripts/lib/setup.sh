@@ -113,6 +113,12 @@ need_qemu() {
     have qemu-img || packages 'to make disks for guests' qemu-utils
 }
 
+# The daemon is started by virsh, as an ordinary user's, in the bench's own folder; Debian's own is not wanted.
+need_libvirt() {
+    have virsh libvirtd ||
+        packages 'what the bench compares with' libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
+}
+
 need_guest() {
     "$root/scripts/guest" || fail 'there is no guest to run (see above)'
 }

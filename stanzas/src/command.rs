@@ -185,7 +185,8 @@ macro_rules! each_command {
     ($then:ident) => {
         $then! {
             machine::Start, machine::Shutdown, machine::Kill, machine::Reboot, machine::Reset,
-            machine::Pause, machine::Resume, machine::Status, machine::Define,
+            machine::Pause, machine::Resume, machine::Status, machine::Stats, machine::Graph,
+            machine::AlertAdd, machine::AlertList, machine::AlertRemove, machine::Define,
             machine::DefinitionList, machine::DefinitionRevert, machine::Rename,
             machine::Label, machine::Autostart, machine::Protect, machine::Log, machine::Console,
             machine::Send, machine::Screenshot, machine::Watch, machine::Vnc, machine::Type,
@@ -195,7 +196,8 @@ macro_rules! each_command {
             machine::SnapshotList, machine::SnapshotTree, machine::SnapshotRevert,
             machine::SnapshotDelete, machine::Clone, machine::Migrate, machine::MigrateResolve,
             machine::Delete,
-            host::List, host::Create, host::Status, host::Drivers, host::ImageList, host::ImageShow,
+            host::List, host::Create, host::Status, host::Stats, host::Top, host::Graph, host::AlertAdd,
+            host::AlertList, host::AlertRemove, host::Quiet, host::Drivers, host::ImageList, host::ImageShow,
             host::ImageImport, host::ImagePublish, host::ImageExport, host::ImageRename,
             host::ImageDelete, host::Trash, host::Undelete, host::Adopt, host::Version, host::Uptime,
             host::Whoami, host::May, host::Evacuate, host::JobList, host::JobCancel

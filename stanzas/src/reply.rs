@@ -30,6 +30,7 @@ macro_rules! reply {
     };
 }
 
+mod alerts;
 mod guest;
 mod host;
 mod images;
@@ -37,9 +38,11 @@ mod jobs;
 mod machine;
 pub mod measure;
 mod migrate;
+mod numbers;
 mod screen;
 mod storage;
 
+pub use alerts::{AlertChanged, AlertLine, AlertList, QuietHours};
 pub use guest::Executed;
 pub use host::{DriverLine, DriverList, HostStatus, TrashLine, TrashList, Uptime, Verdict, Version, Whoami};
 pub use images::{ImageChanged, ImageDetails, ImageExported, ImageKept, ImageLine, ImageList};
@@ -49,5 +52,6 @@ pub use machine::{
     MachineLine, MachineList, MachineStatus, Redefined, Removed,
 };
 pub use migrate::{Evacuated, EvacuatedLine, Migrated};
+pub use numbers::{DiskStats, HostStats, MachineStats, NicStats, PressureStats, Top, TopLine};
 pub use screen::{PNG, ScreenPicture, ScreenTicket, Typed};
 pub use storage::{DiskLine, DiskList, SnapshotLine, SnapshotList, SnapshotTree};

@@ -16,6 +16,8 @@ use skerry_stanzas::{
     },
 };
 
+use crate::numbers::of_numbers;
+
 /// A reply on both its faces.
 pub struct Example {
     /// The commands that answer so, by permission.
@@ -32,7 +34,7 @@ macro_rules! answers {
     };
 }
 
-fn example<R: Reply>(reply: R) -> Example {
+pub fn example<R: Reply>(reply: R) -> Example {
     let answers = each_command!(answers);
     let commands: Vec<String> = answers
         .into_iter()
@@ -56,7 +58,16 @@ pub fn changed() -> Changed {
 
 /// Every kind of reply, once.
 pub fn replies() -> Vec<Example> {
-    let all = [of_machines(), of_screens(), of_storage(), of_hosts(), of_images(), of_jobs(), of_moves()];
+    let all = [
+        of_machines(),
+        of_screens(),
+        of_storage(),
+        of_hosts(),
+        of_images(),
+        of_jobs(),
+        of_moves(),
+        of_numbers(),
+    ];
     let all: Vec<Example> = all.into_iter().flatten().collect();
     let shown: usize = all.iter().map(|example| example.commands.len()).sum();
     assert_eq!(shown, COMMANDS.len(), "a reply is missing, or is there twice");
@@ -151,6 +162,7 @@ fn of_screens() -> Vec<Example> {
         }),
         example(ScreenPicture {
             name: "web1".into(),
+            title: None,
             url: Some("https://upload.example.org/5f3a/web1.png".into()),
             cid: Some("sha1+2fd4e1c67a2d28fced849ee1bb76e7391b93eb12@bob.xmpp.org".into()),
             kind: PNG.into(),

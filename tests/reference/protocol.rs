@@ -174,17 +174,37 @@ fn payloads() -> String {
     };
     let metrics = payload::Metrics {
         at,
+        left_out: 0,
         host: payload::HostMetrics {
             cpus: 8,
             load: 0.42,
             memory_mib: 16_384,
             memory_free_mib: 9_216,
             disk_free_mib: 204_800,
+            cpu_percent: Some(12.5),
+            steal_percent: Some(0.0),
+            disk_read: Some(0),
+            disk_written: Some(1_048_576),
+            net_received: Some(2_048),
+            net_sent: Some(512),
+            cpu_pressure: Some(0.4),
+            memory_pressure: Some(0.0),
+            disk_pressure: Some(1.5),
         },
         machines: vec![payload::MachineMetrics {
             name: "web1".into(),
             cpu_seconds: 125.5,
             resident_bytes: 134_217_728,
+            vcpus: 2,
+            memory_mib: 256,
+            cpu_percent: Some(37.5),
+            host_percent: Some(9.4),
+            steal_percent: Some(0.1),
+            guest_used_bytes: Some(92_274_688),
+            disk_read: Some(0),
+            disk_written: Some(524_288),
+            net_received: None,
+            net_sent: None,
         }],
     };
     [

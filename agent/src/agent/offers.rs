@@ -1,7 +1,7 @@
 //! What a person can ask of a target now, and what a form can offer them to choose from.
 
 use hypervisor_core::{
-    lifecycle::{Request, State, admit},
+    lifecycle::{Request, admit},
     machine::MachineName,
 };
 use skerry_stanzas::command::{COMMANDS, Declaration, Object, argument::Takes};
@@ -195,8 +195,9 @@ impl Agent {
 fn sensible(machine: &Machine, declaration: &Declaration) -> bool {
     let record = machine.record();
     let has = match declaration.needs {
-        Some("screen") => record.definition.graphics && has_guest(&record.state),
-        Some("guest-agent") => record.definition.guest_agent && has_guest(&record.state),
+        Some("screen") => record.definition.graphics && record.state.has_guest(),
+        Some("guest-agent") => record.definition.guest_agent && record.state.has_guest(),
+        Some("numbers") => record.state.has_guest(),
         _ => true,
     };
     if !has {
@@ -207,14 +208,6 @@ fn sensible(machine: &Machine, declaration: &Declaration) -> bool {
     };
     let spared = record.protected && matches!(request, Request::Kill | Request::Reset | Request::Delete);
     handler::can(machine, declaration) && !spared && admit(&record.state, &request).accepted()
-}
-
-/// Whether there is a guest, whatever it does.
-fn has_guest(state: &State) -> bool {
-    match state {
-        State::Running | State::Paused | State::Stopping | State::Migrating(_) => true,
-        State::Stopped(_) | State::Starting | State::Saved | State::Failed(_) => false,
-    }
 }
 
 /// The words an argument takes, when it takes no others.

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use super::{Agent, Inner};
 use crate::{
     address::Addresses,
+    alerts::{self, Alerts},
     config::{Config, ConfigError},
     confirm::Confirmations,
     console::Keyboards,
@@ -33,6 +34,7 @@ use crate::{
     },
     machines::Machines,
     migration::Passages,
+    numbers::{self, meter::Meter},
     pictures::Pictures,
     store::{Store, StoreError, machines as rows},
     viewer::Tickets,
@@ -112,6 +114,8 @@ impl Agent {
             jobs: Limits::new(JOBS_PER_PERSON, JOBS_ALL),
             reads: Limits::new(READS_PER_PERSON, READS_ALL),
             tallies: Mutex::new(BTreeMap::new()),
+            meter: Meter::default(),
+            alerts: Alerts::default(),
             keyboards: Keyboards::default(),
             tickets: Tickets::default(),
             pictures: Pictures::default(),
@@ -153,10 +157,15 @@ impl Agent {
             self.go_on_with(row);
         }
         resolve::settle(self).await?;
+        inner.alerts.load(inner.store.run(crate::store::alerts::all).await?);
         self.listen_to_drivers();
         self.start_with_host().await?;
         inner.machines.all().iter().for_each(|machine| machine.send(Order::Resume));
         self.keep(purge(Arc::downgrade(inner)));
+        self.keep(alerts::look_after(Arc::downgrade(inner), self.config().metrics.every));
+        if self.config().metrics.history {
+            self.keep(numbers::history::remember(Arc::downgrade(inner)));
+        }
         Ok(())
     }
 

@@ -2,8 +2,21 @@
 
 use toml::{Table, Value};
 
-const TOP: &[&str] =
-    &["name", "state", "link", "roles", "drivers", "trash", "images", "files", "peers", "migration", "log"];
+const TOP: &[&str] = &[
+    "name",
+    "state",
+    "link",
+    "roles",
+    "drivers",
+    "trash",
+    "images",
+    "files",
+    "peers",
+    "migration",
+    "metrics",
+    "prometheus",
+    "log",
+];
 const IMAGE: &[&str] = &["kernel", "initrd", "cmdline", "disk", "about"];
 const SECTIONS: &[(&str, &[&str])] = &[
     ("link", &["kind", "jid", "server", "secret_file", "tls", "ca"]),
@@ -12,6 +25,8 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("trash", &["keep"]),
     ("files", &["allow", "import", "export"]),
     ("migration", &["listen", "ports"]),
+    ("metrics", &["every", "history"]),
+    ("prometheus", &["listen"]),
     ("log", &["format"]),
 ];
 

@@ -11,27 +11,36 @@ use super::{
 };
 use crate::{
     asked::Target,
-    pictures::{KEPT_FOR, Png},
+    pictures::{KEPT_FOR, Png, Subject},
 };
 
 impl Face {
-    /// Answers `<data cid='…'/>`.
+    /// Answers `<data cid='…'/>`: what was shown lately there, to who may see that kind of thing.
     pub(crate) fn bits(&self, inquiry: &Inquiry) -> Result<Element, Fault> {
         let cid = inquiry.payload.attr("cid").unwrap_or_default();
-        let may = COMMANDS.iter().any(|declaration| {
-            (declaration.object, declaration.verb) == (Object::Machine, "screenshot")
-                && self.agent.permits(&inquiry.from.to_bare(), declaration)
-        });
-        if !may {
+        let person = inquiry.from.to_bare();
+        let may = |object: Object, verb: &str| {
+            let found = COMMANDS.iter().find(|known| (known.object, known.verb) == (object, verb));
+            found.is_some_and(|declaration| self.agent.permits(&person, declaration))
+        };
+        let screens = may(Object::Machine, "screenshot");
+        let graphs = may(Object::Machine, "graph");
+        let own_graphs = may(Object::Host, "graph");
+        if !screens && !graphs && !own_graphs {
             return Err(Fault::forbidden());
         }
         let machines = match &inquiry.target {
             Target::Machine(name) => self.agent.machine(name).into_iter().collect(),
-            // On an account machines have no address; on a component a host shows nothing of its own.
+            // On an account machines have no address.
             Target::Host if self.addresses().is_component() => Vec::new(),
             Target::Host => self.agent.machines(),
         };
-        let found = machines.iter().find_map(|seen| self.agent.inner.pictures.find(seen.id, cid));
+        let of_machine =
+            |id| [(screens, Subject::Screen(id)), (graphs, Subject::Graph(Some(id)))].into_iter();
+        let of_host = (own_graphs && inquiry.target == Target::Host, Subject::Graph(None));
+        let seen = machines.iter().flat_map(|seen| of_machine(seen.id)).chain([of_host]);
+        let mut seen = seen.filter(|(may, _)| *may);
+        let found = seen.find_map(|(_, subject)| self.agent.inner.pictures.find(subject, cid));
         found.map(|png| data(&png).into()).ok_or_else(Fault::not_found)
     }
 }

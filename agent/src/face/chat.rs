@@ -4,6 +4,7 @@
 //! people say besides: hello, help, yes and no. Nobody is answered who does not speak to us: no errors,
 //! no groups, nothing forwarded or late, no other agent.
 
+mod alert;
 mod console;
 mod live;
 mod picture;

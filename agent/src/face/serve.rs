@@ -1,6 +1,10 @@
 //! The one loop of the faces: what comes from the link, what the agent announces, and the clock.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use skerry_link::LinkEvent;
 use tokio::{
@@ -11,12 +15,10 @@ use tokio::{
 use super::{Face, entity::Entity, lock, nodes::Node};
 use crate::address::Addresses;
 
-/// How often metrics are published, where somebody listens.
-const METRICS_EVERY: Duration = Duration::from_secs(10);
 /// How long one round of the loop may take when all is well.
 pub const ROUND_MAX: Duration = Duration::from_secs(60);
-/// On an account nobody knows who listens, and the server lets us say little.
-const PEP_METRICS_EVERY: u32 = 6;
+/// On an account nobody knows who listens, and the server lets us say little: no sooner than this.
+const PEP_METRICS_EVERY: Duration = Duration::from_secs(60);
 
 /// Why the faces ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +39,8 @@ impl Face {
         stop: impl Future<Output = ()>,
     ) -> Ended {
         let mut announcements = self.agent.announcements();
-        let mut clock = interval_at(Instant::now() + METRICS_EVERY, METRICS_EVERY);
+        let every = self.agent.config().metrics.every;
+        let mut clock = interval_at(Instant::now() + every, every);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ticks: u32 = 0;
         let publisher = tokio::spawn({
@@ -69,7 +72,7 @@ impl Face {
                 },
                 _ = clock.tick() => {
                     ticks = ticks.wrapping_add(1);
-                    self.tick(ticks).await;
+                    self.tick(ticks);
                 }
             }
         };
@@ -118,14 +121,32 @@ impl Face {
         }
     }
 
-    async fn tick(&self, ticks: u32) {
+    fn tick(self: &Arc<Self>, ticks: u32) {
         self.sessions.sweep();
-        if self.addresses().is_component() {
-            if self.is_listened_to(Entity::Host, Node::Metrics) {
-                self.publish_current(Entity::Host, Node::Metrics).await;
-            }
-        } else if ticks.is_multiple_of(PEP_METRICS_EVERY) {
-            self.pep.publish(Node::Metrics, "current", self.metrics().await);
+        let each = PEP_METRICS_EVERY.as_secs_f64() / self.agent.config().metrics.every.as_secs_f64();
+        let due = match self.addresses().is_component() {
+            true => self.is_listened_to(Entity::Host, Node::Metrics),
+            false => ticks.is_multiple_of((each.ceil() as u32).max(1)),
+        };
+        // Beside the loop: a driver that is slow to answer keeps nobody else waiting.
+        if due && !self.measuring.swap(true, Ordering::AcqRel) {
+            let measuring = Measuring(Arc::clone(self));
+            tokio::spawn(async move {
+                let face = &measuring.0;
+                match face.addresses().is_component() {
+                    true => face.publish_current(Entity::Host, Node::Metrics).await,
+                    false => face.pep.publish(Node::Metrics, "current", face.metrics().await),
+                }
+            });
         }
+    }
+}
+
+/// While it is measured what is used, to be published.
+struct Measuring(Arc<Face>);
+
+impl Drop for Measuring {
+    fn drop(&mut self) {
+        self.0.measuring.store(false, Ordering::Release);
     }
 }

@@ -113,7 +113,7 @@ impl Handle<host::Uptime> for Agent {
 }
 
 /// Load average of the last minute.
-pub(crate) fn load() -> f64 {
+fn load() -> f64 {
     read("/proc/loadavg").split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0)
 }
 

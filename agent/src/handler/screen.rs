@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use hypervisor_core::{
     driver::{
-        DriverError, Screen,
+        DriverError, Picture, Screen,
         screen::keys::{self, Chord, KeyError},
     },
     lifecycle::State,
@@ -22,7 +22,8 @@ use crate::{
     console,
     dispatch::Job,
     machine::Machine,
-    pictures, reference,
+    pictures::{self, Subject},
+    reference,
     viewer::{self, TICKET_MAX},
 };
 
@@ -92,19 +93,32 @@ impl Agent {
         let drawn = tokio::time::timeout(DRAW_MAX, screen(machine)?.picture(machine.card.id)).await;
         let drawn = drawn.unwrap_or(Err(DriverError::TimedOut { what: "drawing", limit: DRAW_MAX }));
         let picture = drawn.map_err(|error| said(machine, error))?;
+        let record = machine.record();
+        let subject = Subject::Screen(machine.card.id);
+        self.show_picture(picture, subject, record.name.to_string(), None, inline).await
+    }
+
+    /// Makes a picture ready to be seen: kept for who asks for it in band, and uploaded where that can be.
+    pub(super) async fn show_picture(
+        &self,
+        picture: Picture,
+        of: Subject,
+        name: String,
+        title: Option<String>,
+        inline: bool,
+    ) -> Result<ScreenPicture, Refusal> {
         let (whole, small) = tokio::task::spawn_blocking(move || pictures::pngs(picture))
             .await
             .map_err(|error| reference::internal("The picture could not be made", &error))?;
-        let name = machine.record().name.to_string();
-        let id = machine.card.id;
         let kept = &self.inner.pictures;
         let url = match inline {
             true => None,
-            false => kept.upload(id, &whole, &small, &format!("{name}.png")).await,
+            false => kept.upload(of, &whole, &small, &format!("{name}.png")).await,
         };
         let shown = if url.is_some() { &whole } else { &small };
         let answer = ScreenPicture {
             name,
+            title,
             url: url.clone(),
             cid: Some(small.cid.clone()),
             kind: PNG.into(),
@@ -112,7 +126,7 @@ impl Agent {
             height: shown.height,
             bytes: shown.file.len() as u64,
         };
-        kept.keep(id, small, url);
+        kept.keep(of, small, url);
         Ok(answer)
     }
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use hypervisor_core::lifecycle::State;
 use skerry_stanzas::{
     command::machine,
     refusal::Refusal,
@@ -45,15 +44,12 @@ impl Handle<machine::Status> for Agent {
 }
 
 /// What the driver sees of a machine that has a guest; a driver that does not answer is not waited for.
-pub(crate) async fn observe(machine: &Machine) -> Option<hypervisor_core::driver::Observed> {
-    let record = machine.record();
-    match record.state {
-        State::Running | State::Paused | State::Stopping | State::Migrating(_) => {
-            let launch = machine.card.launch();
-            tokio::time::timeout(LOOK_MAX, machine.card.driver.observe(&launch)).await.ok()?.ok()
-        }
-        State::Stopped(_) | State::Starting | State::Saved | State::Failed(_) => None,
+async fn observe(machine: &Machine) -> Option<hypervisor_core::driver::Observed> {
+    if !machine.record().state.has_guest() {
+        return None;
     }
+    let launch = machine.card.launch();
+    tokio::time::timeout(LOOK_MAX, machine.card.driver.observe(&launch)).await.ok()?.ok()
 }
 
 impl Handle<machine::Log> for Agent {

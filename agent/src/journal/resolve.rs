@@ -1,6 +1,7 @@
 //! Entries that an agent's end left open are settled when the next one starts: the machine is looked
 //! at, and the entry closed with what is seen. Nothing is carried out again.
 
+mod alerts;
 mod storage;
 
 use hypervisor_core::{
@@ -119,6 +120,9 @@ async fn found(
             None => None,
         };
         return Ok(seen(moved == Some(true)));
+    }
+    if let Some(done) = alerts::done(agent, entry, accepted).await? {
+        return Ok(seen(done));
     }
     let Some(record) = record else {
         return Ok(match accepted.permission.as_str() {

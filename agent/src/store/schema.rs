@@ -108,6 +108,33 @@ const STEPS: &[&str] = &[
          about TEXT NOT NULL
      ) STRICT, WITHOUT ROWID;
      CREATE TABLE tombstones (name TEXT PRIMARY KEY, address TEXT NOT NULL) STRICT, WITHOUT ROWID;",
+    // What was used: a ring of minutes and one of hours, each row with all of its time.
+    "CREATE TABLE samples (
+         -- How long it is, in seconds.
+         period INTEGER NOT NULL,
+         slot INTEGER NOT NULL,
+         -- When it began, in seconds since 1970.
+         at INTEGER NOT NULL,
+         samples TEXT NOT NULL,
+         PRIMARY KEY (period, slot)
+     ) STRICT;",
+    "CREATE TABLE alerts (
+         number INTEGER PRIMARY KEY AUTOINCREMENT,
+         person TEXT NOT NULL,
+         -- None: the host.
+         machine TEXT,
+         rule TEXT NOT NULL,
+         -- The journal's entry that asked for it.
+         entry TEXT NOT NULL,
+         since TEXT,
+         seen REAL,
+         told TEXT
+     ) STRICT;
+
+     CREATE TABLE quiet (
+         person TEXT PRIMARY KEY,
+         hours TEXT NOT NULL
+     ) STRICT, WITHOUT ROWID;",
 ];
 
 /// Opens the file, checks it, and brings it to the newest version.

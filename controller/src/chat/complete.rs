@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn verbs_come_first() {
-        assert_eq!(offered(Object::Machine, "sta"), ["start", "status"]);
+        assert_eq!(offered(Object::Machine, "sta"), ["start", "status", "stats"]);
         assert_eq!(offered(Object::Host, "cr"), ["create"]);
         assert!(offered(Object::Machine, "").contains(&"help".to_owned()));
     }

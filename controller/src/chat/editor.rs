@@ -176,7 +176,7 @@ impl Editor {
                 if fresh {
                     // The servers know nothing of us; without these only the prompt's state suffers.
                     session.appear().await.ok();
-                    crate::pubsub::subscribe(session, &partner.host).await.ok();
+                    crate::pubsub::subscribe(session, &partner.host, skerry_stanzas::ns::EVENTS).await.ok();
                 }
                 return;
             }

@@ -30,7 +30,7 @@ pub struct Asked {
     pub console: Option<ConsoleArgs>,
     /// What only `vnc` has.
     pub vnc: Option<VncArgs>,
-    /// Where a picture goes: what only `screenshot` has.
+    /// Where a picture goes: what only `screenshot` and `graph` have.
     pub out: Option<PathBuf>,
 }
 
@@ -54,7 +54,7 @@ pub fn asked(name: &str, matches: &ArgMatches) -> Asked {
             }
         }
     }
-    let out = (verb == "screenshot")
+    let out = matches!(verb.as_str(), "screenshot" | "graph")
         .then(|| <PictureArgs as clap::FromArgMatches>::from_arg_matches(matches).ok()?.out)
         .flatten();
     if out.is_some() {

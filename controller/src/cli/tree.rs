@@ -99,7 +99,7 @@ fn drawn(verb: &'static str) -> Command {
     if verb == "console" {
         command = ConsoleArgs::augment_args(command);
     }
-    if verb == "screenshot" {
+    if matches!(verb, "screenshot" | "graph") {
         command = PictureArgs::augment_args(command);
     }
     if verb == "vnc" {

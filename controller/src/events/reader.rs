@@ -4,7 +4,7 @@ use std::io::Write;
 
 use futures::{StreamExt as _, stream};
 use minidom::Element;
-use skerry_stanzas::payload::Event;
+use skerry_stanzas::{ns, payload::Event};
 use xmpp_parsers::jid::BareJid;
 
 use super::{
@@ -54,7 +54,8 @@ impl<'a, W: Write> Reader<'a, W> {
     /// # Errors
     /// None of them will. If only some will not, that is told on stderr.
     pub(super) async fn subscribe(&self) -> Outcome<()> {
-        let answers = self.of_each(async |host, _| pubsub::subscribe(self.session, host).await).await;
+        let answers =
+            self.of_each(async |host, _| pubsub::subscribe(self.session, host, ns::EVENTS).await).await;
         let mut last = None;
         let mut heard = false;
         for ((host, _), answer) in self.places.iter().zip(answers) {
@@ -71,7 +72,7 @@ impl<'a, W: Write> Reader<'a, W> {
 
     /// Wants to be told no more.
     pub(super) async fn unsubscribe(&self) {
-        self.of_each(async |host, _| pubsub::unsubscribe(self.session, host).await.ok()).await;
+        self.of_each(async |host, _| pubsub::unsubscribe(self.session, host, ns::EVENTS).await.ok()).await;
     }
 
     /// Shows what is kept, merged by time.
@@ -109,7 +110,7 @@ impl<'a, W: Write> Reader<'a, W> {
     /// Nobody reads what is shown.
     pub(super) async fn catch_up(&mut self) -> Outcome<bool> {
         let ask = async |host: &Host, order: &Order| {
-            pubsub::subscribe(self.session, host).await?;
+            pubsub::subscribe(self.session, host, ns::EVENTS).await?;
             let wanted = order.last().map_or(Wanted::Last(1), Wanted::Since);
             pubsub::events(self.session, host, wanted).await
         };

@@ -20,6 +20,14 @@ impl State {
         }
     }
 
+    /// Whether there is a guest, whatever it does.
+    pub const fn has_guest(&self) -> bool {
+        match self {
+            State::Running | State::Paused | State::Stopping | State::Migrating(_) => true,
+            State::Stopped(_) | State::Starting | State::Saved | State::Failed(_) => false,
+        }
+    }
+
     /// A short plain sentence, for a contact list. It is one line, whatever a cause holds.
     pub fn sentence(&self) -> String {
         match self {

@@ -1,13 +1,17 @@
 //! The commands of a host.
 
 mod evacuate;
+mod alerts;
 mod images;
 mod jobs;
+mod numbers;
 
 pub use self::{
     evacuate::Evacuate,
+    alerts::{AlertAdd, AlertList, AlertRemove, Quiet},
     images::{ImageDelete, ImageExport, ImageImport, ImageList, ImagePublish, ImageRename, ImageShow},
     jobs::{JobCancel, JobList},
+    numbers::{Graph, SortKey, Stats, Top},
 };
 use crate::reply::{self, Changed, DriverList, HostStatus, MachineList, TrashList, Verdict};
 

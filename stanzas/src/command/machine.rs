@@ -1,19 +1,23 @@
 //! The commands of a machine.
 
+mod alerts;
 mod definition;
 mod disks;
 mod guest;
 mod migrate;
+mod numbers;
 mod screen;
 mod snapshots;
 
 use std::time::Duration;
 
 pub use self::{
+    alerts::{AlertAdd, AlertList, AlertRemove},
     definition::{Define, DefinitionList, DefinitionRevert, Restart},
     disks::{Bus, Clone, DiskAttach, DiskCreate, DiskDelete, DiskDetach, DiskList, DiskResize, Format},
     guest::Exec,
     migrate::{Migrate, MigrateResolve, Resolution, Storage},
+    numbers::{Graph, Span, Stats, Used},
     screen::{Key, Screenshot, Type, Vnc, Watch},
     snapshots::{SnapshotDelete, SnapshotList, SnapshotRevert, SnapshotTake, SnapshotTree},
 };

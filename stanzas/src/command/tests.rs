@@ -154,7 +154,9 @@ fn what_takes_away_is_confirmed() {
 
 #[test]
 fn who_may_only_look_cannot_change() {
-    for declaration in COMMANDS.iter().filter(|declaration| declaration.role == Role::Viewer) {
+    // What a person is told is their own.
+    let own = |declaration: &Declaration| declaration.topic() == Some("alert") || declaration.verb == "quiet";
+    for declaration in COMMANDS.iter().filter(|one| one.role == Role::Viewer && !own(one)) {
         assert_eq!(declaration.effect, Effect::Read, "{declaration:?}");
     }
 }

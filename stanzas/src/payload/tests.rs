@@ -49,10 +49,30 @@ fn event() -> Event {
 }
 
 fn metrics(machines: usize) -> Metrics {
-    let machine = MachineMetrics { name: "web1".into(), cpu_seconds: 12.5, resident_bytes: 1 << 27 };
+    let machine = MachineMetrics {
+        name: "web1".into(),
+        cpu_seconds: 12.5,
+        resident_bytes: 1 << 27,
+        vcpus: 2,
+        memory_mib: 256,
+        cpu_percent: Some(37.5),
+        steal_percent: Some(0.0),
+        disk_read: Some(1 << 20),
+        ..MachineMetrics::default()
+    };
     Metrics {
         at: at(0),
-        host: HostMetrics { cpus: 8, load: 0.42, memory_mib: 16384, memory_free_mib: 512, disk_free_mib: 9 },
+        left_out: 5,
+        host: HostMetrics {
+            cpus: 8,
+            load: 0.42,
+            memory_mib: 16384,
+            memory_free_mib: 512,
+            disk_free_mib: 9,
+            cpu_percent: Some(12.5),
+            net_sent: Some(7),
+            ..HostMetrics::default()
+        },
         machines: vec![machine; machines],
     }
 }
@@ -95,6 +115,9 @@ fn what_is_too_much_is_refused() {
     let mut infinite = metrics(1);
     infinite.machines[0].cpu_seconds = f64::INFINITY;
     assert!(Metrics::try_from(Element::from(infinite)).is_err());
+    let mut not_a_number = metrics(0);
+    not_a_number.host.cpu_percent = Some(f64::NAN);
+    assert!(Metrics::try_from(Element::from(not_a_number)).is_err());
 }
 
 #[test]

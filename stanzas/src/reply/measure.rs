@@ -17,6 +17,37 @@ pub fn size(mib: u64) -> String {
     }
 }
 
+/// A size given in bytes: `512 bytes`, `1.5 KiB`, `2 GiB`.
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let Some((unit, name)) = UNITS.into_iter().find(|(unit, _)| bytes >= *unit) else {
+        return count(bytes, "byte");
+    };
+    let tenths = u128::from(bytes) * 10 / u128::from(unit);
+    match (tenths / 10, tenths % 10) {
+        (whole, tenth) if tenth == 0 || whole >= 100 => format!("{whole} {name}"),
+        (whole, tenth) => format!("{whole}.{tenth} {name}"),
+    }
+}
+
+/// How much in a second: `1.5 MiB/s`; `0` when nothing.
+pub fn rate(bytes_per_second: u64) -> String {
+    match bytes_per_second {
+        0 => "0".into(),
+        1..1024 => format!("{bytes_per_second} B/s"),
+        more => format!("{}/s", bytes(more)),
+    }
+}
+
+/// A part of a hundred: `12.3 %`, from ten on `12 %`.
+pub fn percent(percent: f64) -> String {
+    match percent {
+        small if small.abs() < 0.05 => "0 %".into(),
+        small if small.abs() < 9.95 => format!("{small:.1} %"),
+        large => format!("{large:.0} %"),
+    }
+}
+
 /// A moment, to the minute: `2026-11-22 20:31 UTC`.
 pub fn moment(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M UTC").to_string()
@@ -73,6 +104,14 @@ mod tests {
                 "17592186044415.9 TiB"
             ]
         );
+    }
+
+    #[test]
+    fn bytes_rates_and_percents_are_humane() {
+        let sizes = [0, 1, 1023, 1536, 310 << 20, (310 << 20) + (1 << 19), 5 << 30].map(bytes);
+        assert_eq!(sizes, ["0 bytes", "1 byte", "1023 bytes", "1.5 KiB", "310 MiB", "310 MiB", "5 GiB"]);
+        assert_eq!([0, 512, 1 << 20].map(rate), ["0", "512 B/s", "1 MiB/s"]);
+        assert_eq!([0.0, 0.04, 3.06, 9.96, 99.9].map(percent), ["0 %", "0 %", "3.1 %", "10 %", "100 %"]);
     }
 
     #[test]

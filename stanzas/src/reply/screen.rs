@@ -3,13 +3,17 @@
 use super::Reply;
 
 reply! {
-    /// A picture of a screen: an upload's address, or what it is asked for by with the host (XEP-0231).
+    /// A picture, of a screen or a graph: an upload's address, or what it is asked for by with the host
+    /// (XEP-0231).
     ScreenPicture {
-        /// The machine.
+        /// The machine, or the host.
         name: String,
+        /// What it shows, when that is no screen.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        title: Option<String>,
         /// Where it was uploaded to.
         url: Option<String>,
-        /// By what name the machine's address gives it (XEP-0231), for some minutes.
+        /// By what name that address gives it (XEP-0231), for some minutes.
         cid: Option<String>,
         /// What kind of file it is.
         kind: String,
@@ -58,7 +62,10 @@ impl ScreenPicture {
 
     /// What it shows, in a few words.
     pub fn caption(&self) -> String {
-        format!("The screen of {}, {} × {}", self.name, self.width, self.height)
+        match &self.title {
+            Some(title) => title.clone(),
+            None => format!("The screen of {}, {} × {}", self.name, self.width, self.height),
+        }
     }
 }
 
@@ -99,6 +106,7 @@ mod tests {
     fn picture() -> ScreenPicture {
         ScreenPicture {
             name: "web1".into(),
+            title: None,
             url: None,
             cid: Some("sha1+aa@bob.xmpp.org".into()),
             kind: PNG.into(),
@@ -113,6 +121,8 @@ mod tests {
         assert_eq!(picture().text(), "The screen of web1, 720 × 400: cid:sha1+aa@bob.xmpp.org");
         let uploaded = ScreenPicture { url: Some("https://example.org/1.png".into()), ..picture() };
         assert_eq!(uploaded.text(), "The screen of web1, 720 × 400: https://example.org/1.png");
+        let graph = ScreenPicture { title: Some("web1: processors, the last hour".into()), ..uploaded };
+        assert_eq!(graph.text(), "web1: processors, the last hour: https://example.org/1.png");
     }
 
     #[test]
