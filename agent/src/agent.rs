@@ -32,6 +32,7 @@ use crate::{
     dispatch::{Jobs, Limits, Repeats},
     drivers::Drivers,
     folders::Folders,
+    handler,
     images::Library,
     journal::Outcome,
     machine::publisher::Publisher,
@@ -79,6 +80,10 @@ pub(crate) struct Inner {
     pub(crate) alerts: Alerts,
     /// Who types on which console.
     pub(crate) keyboards: Keyboards,
+    /// What guests said of themselves lately.
+    pub(crate) guests: handler::guest::Said,
+    /// Guests whose disks hold still.
+    pub(crate) freezes: handler::guest::Freezes,
     /// For viewers of screens.
     pub(crate) tickets: Tickets,
     /// Machines on their way to and from other hosts.

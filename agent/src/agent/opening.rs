@@ -21,10 +21,10 @@ use crate::{
     config::{Config, ConfigError},
     confirm::Confirmations,
     console::Keyboards,
-    dispatch::{Jobs, Limits, Repeats},
+    dispatch::{self, Jobs, Limits, Repeats},
     drivers::Drivers,
     folders::Folders,
-    handler::{empty_trash, house, tidy_exports},
+    handler::{empty_trash, guest, house, tidy_exports},
     images::{Library, Places},
     journal::{self, resolve},
     machine::{
@@ -117,6 +117,8 @@ impl Agent {
             meter: Meter::default(),
             alerts: Alerts::default(),
             keyboards: Keyboards::default(),
+            guests: guest::Said::default(),
+            freezes: guest::Freezes::default(),
             tickets: Tickets::default(),
             pictures: Pictures::default(),
             passages: Passages::default(),
@@ -158,6 +160,8 @@ impl Agent {
         }
         resolve::settle(self).await?;
         inner.alerts.load(inner.store.run(crate::store::alerts::all).await?);
+        dispatch::notes::tidy(inner);
+        self.thaw_what_was_held().await;
         self.listen_to_drivers();
         self.start_with_host().await?;
         inner.machines.all().iter().for_each(|machine| machine.send(Order::Resume));

@@ -15,7 +15,7 @@ pub use self::{
     alerts::{AlertAdd, AlertList, AlertRemove},
     definition::{Define, DefinitionList, DefinitionRevert, Restart},
     disks::{Bus, Clone, DiskAttach, DiskCreate, DiskDelete, DiskDetach, DiskList, DiskResize, Format},
-    guest::Exec,
+    guest::{Exec, FileRead, FileWrite, Fsfreeze, Fsthaw, Password},
     migrate::{Migrate, MigrateResolve, Resolution, Storage},
     numbers::{Graph, Span, Stats, Used},
     screen::{Key, Screenshot, Type, Vnc, Watch},
