@@ -1,5 +1,6 @@
 //! The agent without its wires: machines, roles, journal. The front doors ask it; it knows no stanza.
 
+mod keeping;
 mod offers;
 mod opening;
 mod startup;
@@ -75,6 +76,8 @@ pub(crate) struct Inner {
     pub(crate) keyboards: Keyboards,
     /// For viewers of screens.
     pub(crate) tickets: Tickets,
+    /// Held while schedules of snapshots are changed.
+    pub(crate) schedules: tokio::sync::Mutex<()>,
     /// Of screens, shown lately.
     pub(crate) pictures: Pictures,
     pub(crate) started: Instant,
@@ -301,6 +304,7 @@ impl Agent {
         let live = Config {
             roles: new.roles,
             images: new.images,
+            catalogues: new.catalogues,
             trash: new.trash,
             files: new.files,
             ..Config::clone(&old)

@@ -37,7 +37,7 @@ pub(crate) use self::{
     create::unbuild,
     define::{asked as asked_of, live::catch_up},
     host::{host_memory_mib, load},
-    image::tidy_exports,
+    image::{is_image_name, tidy_exports},
     screen::{said as screen_error, screen as screen_of},
     show::observe,
     trash::{empty_trash, house},

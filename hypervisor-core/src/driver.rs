@@ -23,6 +23,7 @@ pub mod disk;
 pub mod disks;
 pub mod fake;
 pub mod guest_agent;
+pub mod live;
 pub mod numbers;
 pub mod qcow2;
 pub mod qemu;
@@ -31,6 +32,7 @@ pub mod snapshots;
 
 pub use self::{
     disks::{DiskFile, DiskSeen, Disks, Progress},
+    live::LiveDisks,
     snapshots::{SnapshotSeen, Snapshots},
 };
 

@@ -191,11 +191,12 @@ macro_rules! each_command {
             machine::Send, machine::Screenshot, machine::Watch, machine::Vnc, machine::Type,
             machine::Key, machine::Exec,
             machine::DiskList, machine::DiskCreate, machine::DiskAttach,
-            machine::DiskDetach, machine::DiskResize, machine::DiskDelete, machine::SnapshotTake,
-            machine::SnapshotList, machine::SnapshotTree, machine::SnapshotRevert,
-            machine::SnapshotDelete, machine::Clone, machine::Delete,
+            machine::DiskDetach, machine::DiskResize, machine::DiskMove, machine::DiskDelete,
+            machine::SnapshotTake, machine::SnapshotList, machine::SnapshotTree, machine::SnapshotRevert,
+            machine::SnapshotDelete, machine::SnapshotSchedule, machine::SnapshotSchedules,
+            machine::SnapshotUnschedule, machine::Clone, machine::Export, machine::Delete,
             host::List, host::Create, host::Status, host::Drivers, host::ImageList, host::ImageShow,
-            host::ImageImport, host::ImagePublish, host::ImageExport, host::ImageRename,
+            host::ImageImport, host::ImagePull, host::ImagePublish, host::ImageExport, host::ImageRename,
             host::ImageDelete, host::Trash, host::Undelete, host::Adopt, host::Version, host::Uptime,
             host::Whoami, host::May, host::JobList, host::JobCancel
         }

@@ -36,16 +36,18 @@ mod images;
 mod jobs;
 mod machine;
 pub mod measure;
+mod schedules;
 mod screen;
 mod storage;
 
 pub use guest::Executed;
 pub use host::{DriverLine, DriverList, HostStatus, TrashLine, TrashList, Uptime, Verdict, Version, Whoami};
-pub use images::{ImageChanged, ImageDetails, ImageExported, ImageKept, ImageLine, ImageList};
+pub use images::{ImageChanged, ImageDetails, ImageExported, ImageKept, ImageLine, ImageList, ImageOffered};
 pub use jobs::{Cancelled, JobLine, JobList};
 pub use machine::{
     Adoption, Changed, ConsoleOutput, Defined, DefinitionHistory, DefinitionLine, LogLine, LogLines,
     MachineLine, MachineList, MachineStatus, Redefined, Removed,
 };
+pub use schedules::{ScheduleLine, Schedules};
 pub use screen::{PNG, ScreenPicture, ScreenTicket, Typed};
 pub use storage::{DiskLine, DiskList, SnapshotLine, SnapshotList, SnapshotTree};

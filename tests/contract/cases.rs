@@ -7,6 +7,7 @@ pub mod disks;
 pub mod events;
 pub mod guest_agent;
 pub mod life;
+pub mod live;
 pub mod numbers;
 pub mod pause;
 pub mod reset;

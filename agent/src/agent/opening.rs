@@ -114,6 +114,7 @@ impl Agent {
             keyboards: Keyboards::default(),
             tickets: Tickets::default(),
             pictures: Pictures::default(),
+            schedules: tokio::sync::Mutex::default(),
             started: Instant::now(),
             linked: Mutex::new(None),
             background: Mutex::default(),
@@ -147,6 +148,7 @@ impl Agent {
         self.start_with_host().await?;
         inner.machines.all().iter().for_each(|machine| machine.send(Order::Resume));
         self.keep(purge(Arc::downgrade(inner)));
+        self.keep(super::keeping::keep_schedules(Arc::downgrade(inner)));
         Ok(())
     }
 

@@ -2,8 +2,10 @@
 
 use toml::{Table, Value};
 
-const TOP: &[&str] = &["name", "state", "link", "roles", "drivers", "trash", "images", "files", "log"];
+const TOP: &[&str] =
+    &["name", "state", "link", "roles", "drivers", "trash", "images", "catalogues", "files", "log"];
 const IMAGE: &[&str] = &["kernel", "initrd", "cmdline", "disk", "about"];
+const CATALOGUE: &[&str] = &["source", "key"];
 const SECTIONS: &[(&str, &[&str])] = &[
     ("link", &["kind", "jid", "server", "secret_file", "tls", "ca"]),
     ("roles", &["admin", "operator", "viewer"]),
@@ -21,10 +23,11 @@ pub(super) fn check(table: &Table) -> Result<(), (String, String)> {
             known(section, inner, keys)?;
         }
     }
-    if let Some(Value::Table(images)) = table.get("images") {
-        for (name, image) in images {
-            if let Value::Table(image) = image {
-                known(&format!("images.{name}"), image, IMAGE)?;
+    for (section, keys) in [("images", IMAGE), ("catalogues", CATALOGUE)] {
+        let Some(Value::Table(named)) = table.get(section) else { continue };
+        for (name, one) in named {
+            if let Value::Table(one) = one {
+                known(&format!("{section}.{name}"), one, keys)?;
             }
         }
     }

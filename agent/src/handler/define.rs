@@ -5,6 +5,8 @@ pub(crate) mod live;
 mod policy;
 mod room;
 
+pub(super) use self::files::place;
+
 use hypervisor_core::{
     definition::{Boot, Definition, DefinitionError, Size, SizeError, differences, say_nic},
     lifecycle::State,

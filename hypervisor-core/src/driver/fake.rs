@@ -24,6 +24,7 @@ mod faults;
 mod guest;
 mod guest_agent;
 mod ledger;
+mod live;
 mod numbers;
 mod rfb;
 mod screen;

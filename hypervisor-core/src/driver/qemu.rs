@@ -24,6 +24,7 @@ mod firmware;
 mod folder;
 mod guest_agent;
 mod hugepages;
+mod live;
 mod numbers;
 mod pinning;
 mod process;

@@ -4,7 +4,9 @@ mod images;
 mod jobs;
 
 pub use self::{
-    images::{ImageDelete, ImageExport, ImageImport, ImageList, ImagePublish, ImageRename, ImageShow},
+    images::{
+        ImageDelete, ImageExport, ImageImport, ImageList, ImagePublish, ImagePull, ImageRename, ImageShow,
+    },
     jobs::{JobCancel, JobList},
 };
 use crate::reply::{self, Changed, DriverList, HostStatus, MachineList, TrashList, Verdict};

@@ -3,6 +3,8 @@
 mod definition;
 mod disks;
 mod guest;
+mod moving;
+mod schedules;
 mod screen;
 mod snapshots;
 
@@ -12,6 +14,8 @@ pub use self::{
     definition::{Define, DefinitionList, DefinitionRevert, Restart},
     disks::{Bus, Clone, DiskAttach, DiskCreate, DiskDelete, DiskDetach, DiskList, DiskResize, Format},
     guest::Exec,
+    moving::{DiskMove, Export},
+    schedules::{SnapshotSchedule, SnapshotSchedules, SnapshotUnschedule},
     screen::{Key, Screenshot, Type, Vnc, Watch},
     snapshots::{SnapshotDelete, SnapshotList, SnapshotRevert, SnapshotTake, SnapshotTree},
 };
