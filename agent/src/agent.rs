@@ -1,5 +1,6 @@
 //! The agent without its wires: machines, roles, journal. The front doors ask it; it knows no stanza.
 
+mod keeping;
 mod offers;
 mod opening;
 mod startup;
@@ -88,6 +89,8 @@ pub(crate) struct Inner {
     pub(crate) tickets: Tickets,
     /// Machines on their way to and from other hosts.
     pub(crate) passages: Passages,
+    /// Held while schedules of snapshots are changed.
+    pub(crate) schedules: tokio::sync::Mutex<()>,
     /// Of screens, shown lately.
     pub(crate) pictures: Pictures,
     pub(crate) started: Instant,
@@ -311,6 +314,7 @@ impl Agent {
         let live = Config {
             roles: new.roles,
             images: new.images,
+            catalogues: new.catalogues,
             trash: new.trash,
             files: new.files,
             peers: new.peers,

@@ -24,6 +24,8 @@ pub enum Door {
     Adhoc,
     /// A chat message.
     Chat,
+    /// A schedule of the host, in the name of who made it.
+    Schedule,
 }
 
 /// A command somebody wants carried out, not yet permitted and not yet parsed.

@@ -63,6 +63,9 @@ pub struct Config {
     /// What machines are made from, by name.
     #[serde(default)]
     pub images: BTreeMap<String, Image>,
+    /// Catalogues of images, by name.
+    #[serde(default)]
+    pub catalogues: BTreeMap<String, CatalogueSection>,
     /// Which files of this host its commands may name.
     #[serde(default)]
     pub files: FilesSection,
@@ -168,6 +171,15 @@ impl Default for TrashSection {
     fn default() -> Self {
         Self { keep: Duration::from_secs(7 * 24 * 3600) }
     }
+}
+
+/// `[catalogues.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct CatalogueSection {
+    /// An address of the web, or a file of this host; its signature is beside it, with `.minisig` added.
+    pub source: String,
+    /// The public key of who signs it: a line as `minisign -G` shows it.
+    pub key: String,
 }
 
 /// `[files]`.
@@ -306,6 +318,16 @@ impl Config {
         self.check_files()?;
         self.metrics.check().map_err(|what| self.wrong("metrics.every", what))?;
         self.prometheus.check().map_err(|what| self.wrong("prometheus.listen", what))?;
+        for (name, CatalogueSection { source, key }) in &self.catalogues {
+            if minisign_verify::PublicKey::from_base64(key).is_err() {
+                let what = "is no public key of minisign's: it is a line of 56 letters that begins with RW";
+                return Err(self.wrong(&format!("catalogues.{name}.key"), what));
+            }
+            if !source.starts_with('/') && crate::images::web_address(source).is_err() {
+                let what = "write the address of the catalogue (https://…), or its whole path on this host";
+                return Err(self.wrong(&format!("catalogues.{name}.source"), what));
+            }
+        }
         self.images.iter().try_for_each(|(name, image)| self.check_image(name, image))
     }
 

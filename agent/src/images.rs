@@ -5,6 +5,7 @@
 //! comes before its row and goes after it, so that a row always has its file; a file without a row is swept
 //! away when the agent starts, unless a machine stands on it.
 
+pub(crate) mod catalogue;
 mod fetch;
 mod place;
 
@@ -15,7 +16,8 @@ use skerry_stanzas::refusal::{Reason, Refusal};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub(crate) use self::{
-    fetch::{Url, fetch},
+    catalogue::Catalogues,
+    fetch::{Url, fetch, length, url as web_address},
     place::{Places, Source},
 };
 use crate::{
@@ -35,6 +37,8 @@ pub(crate) struct Library {
     machines: PathBuf,
     trash: PathBuf,
     bases: PathBuf,
+    /// What may be pulled.
+    pub(crate) catalogues: Catalogues,
     /// Read: an image is about to be used, or to come. Write: one goes.
     steady: RwLock<()>,
 }
@@ -50,6 +54,7 @@ impl Library {
             machines: state.join("machines"),
             trash: state.join("trash"),
             bases: state.join("bases"),
+            catalogues: Catalogues::default(),
             steady: RwLock::default(),
         })
     }

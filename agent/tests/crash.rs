@@ -8,6 +8,8 @@
 mod guest;
 #[path = "crash/images.rs"]
 mod images;
+#[path = "crash/live.rs"]
+mod live;
 #[path = "crash/restarts.rs"]
 mod restarts;
 mod stage;
@@ -40,7 +42,11 @@ async fn open(folder: &Path) -> Agent {
         fake.faults().foreign("theirs", theirs);
     }
     let drivers: Vec<Arc<dyn Driver>> = vec![Arc::new(fake)];
-    Agent::open(stage::config(folder), drivers).await.unwrap()
+    let mut config = stage::config(folder);
+    let files = folder.join("files");
+    std::fs::create_dir_all(&files).unwrap();
+    config.files.allow = vec![files];
+    Agent::open(config, drivers).await.unwrap()
 }
 
 /// Gives a command; what takes something away is confirmed.
@@ -85,6 +91,8 @@ async fn die_everywhere(before: &[&str], line: &str, holds: fn(&Agent, &Path, &s
     let mut died = Vec::new();
     for step in crash::STEPS {
         let folder = tempfile::tempdir().unwrap();
+        let line = &line
+            .replace("$FILES", &folder.path().canonicalize().unwrap().join("files").display().to_string());
         let agent = open(folder.path()).await;
         for (n, line) in before.iter().enumerate() {
             let answer = give(&agent, line, &format!("before-{n}")).await;
@@ -263,7 +271,7 @@ fn files(agent: &Agent, folder: &Path, of: &str) -> Vec<String> {
             found.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
-    found.retain(|file| file != "disks" && file != "snapshots.json");
+    found.retain(|file| file != "disks" && file != "snapshots.json" && file != "schedules.json");
     found.sort();
     found
 }

@@ -117,6 +117,32 @@ async fn a_stopped_machine_becomes_an_image_and_an_image_a_file() {
 }
 
 #[tokio::test]
+async fn an_archive_for_others_holds_what_we_hold_ourselves() {
+    let stage = stage().await;
+    stage.put("one.raw", &raw(7));
+    stage.done(ANN, "image import one.raw one").await;
+    stage.done(ANN, "image export one format=ova").await;
+    stage.done(ANN, "create web1 one").await;
+    let refusal = stage.refused(OTTO, "web1: export").await;
+    assert_eq!(refusal.reason, Reason::NotAllowed);
+    stage.done(ANN, "web1: start").await;
+    assert!(stage.refused(ANN, "web1: export").await.text.contains("may change any moment"));
+    done(stage.yes(ANN, "web1: kill").await);
+    let said = stage.done(ANN, "web1: export").await;
+    assert!(said.ends_with("web1.ova on this host."), "{said}");
+    assert_eq!(stage.refused(ANN, "web1: export").await.reason, Reason::Conflict, "nothing is written over");
+    let exports = stage.folder.path().join("state/export");
+    for (name, image) in [("one", "again"), ("web1", "machine")] {
+        let file = exports.join(format!("{name}.ova"));
+        fs::copy(&file, stage.folder.path().join(format!("state/import/{image}.ova"))).unwrap();
+        stage.done(ANN, &format!("image import {image}.ova")).await;
+        stage.done(ANN, &format!("image export {image} format=raw")).await;
+        assert_eq!(fs::read(exports.join(format!("{image}.raw"))).unwrap(), raw(7), "{name}");
+    }
+    assert_eq!(fs::read_dir(&exports).unwrap().count(), 4, "nothing unfinished is left");
+}
+
+#[tokio::test]
 async fn a_cd_is_kept_as_it_is_and_no_machine_is_made_from_it() {
     let stage = stage().await;
     let mut cd = vec![0; 40_000];

@@ -177,7 +177,10 @@ async fn a_clone_has_its_own_identity_and_says_what_it_stands_on() {
     let no = stage.refused(ANN, "web1: clone web5").await;
     assert!(no.sentence().contains("--full"), "{no:?}");
     stage.done(ANN, "web1: start").await;
-    assert!(stage.refused(ANN, "web1: clone web5 --full").await.text.contains("runs"));
+    assert!(stage.refused(ANN, "web1: clone web5").await.sentence().contains("--full"));
+    let said = stage.done(ANN, "web1: clone web5 --full").await;
+    assert!(said.contains("its disks as they were when that began"), "{said}");
+    assert!(!stage.done(ANN, "web5: disk list").await.contains("thin copy of"));
 }
 
 #[tokio::test]
@@ -233,4 +236,41 @@ async fn a_clone_that_is_called_off_leaves_the_machine_as_it_was() {
     assert_eq!(machines.count(), 1, "a folder without a machine");
     stage.faults().slow(Duration::ZERO);
     stage.done(ANN, "web1: clone web2").await;
+}
+
+#[tokio::test]
+async fn a_disk_moves_where_files_may_be_and_back() {
+    let stage = with_disk().await;
+    let elsewhere = stage.folder.path().canonicalize().unwrap().join("fast");
+    fs::create_dir(&elsewhere).unwrap();
+    let to = elsewhere.join("web1-data.qcow2");
+    let line = format!("web1: disk move data {}", to.display());
+    assert_eq!(stage.refused(ANN, &line).await.reason, Reason::NotAllowed, "the configuration says where");
+    assert_eq!(stage.refused(OTTO, &line).await.reason, Reason::NotAllowed);
+    let mut config = skerry_agent::config::Config::clone(&stage.agent.config());
+    config.files.allow = vec![elsewhere.clone()];
+    stage.agent.reload(config).unwrap();
+
+    stage.done(ANN, "web1: start").await;
+    let own = own(&stage, "web1").join("disks/data.qcow2");
+    let said = stage.done(ANN, &line).await;
+    assert_eq!(said, format!("The disk data of web1 is in {} now.", to.display()));
+    assert!(to.exists() && !own.exists(), "it is in one place");
+    let said = stage.done(ANN, &line).await;
+    assert!(said.contains("is there already"), "{said}");
+    done(stage.yes(ANN, "web1: kill").await);
+    let said = stage.done(ANN, "web1: disk move data own").await;
+    assert!(said.ends_with("stays as it is, and is needed no more."), "{said}");
+    assert!(to.exists() && own.exists(), "what lies elsewhere is not ours to remove");
+    let refusal = stage.refused(ANN, &line).await;
+    assert_eq!(refusal.reason, Reason::Conflict, "nothing is written over: {refusal:?}");
+    assert_eq!(fs::read_dir(own.parent().unwrap()).unwrap().count(), 1, "no note is left");
+
+    stage.done(ANN, "web1: snapshot take a").await;
+    fs::remove_file(&to).unwrap();
+    let refusal = stage.refused(ANN, &line).await;
+    assert!(refusal.text.ends_with("which would stay behind: a."), "{refusal:?}");
+    for (to, reason) in [("data2.qcow2", Reason::BadRequest), ("/etc/x.qcow2", Reason::NotAllowed)] {
+        assert_eq!(stage.refused(ANN, &format!("web1: disk move data {to}")).await.reason, reason, "{to}");
+    }
 }

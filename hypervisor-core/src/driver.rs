@@ -24,6 +24,7 @@ pub mod disks;
 pub mod fake;
 pub mod guest_agent;
 pub mod migrate;
+pub mod live;
 pub mod numbers;
 pub mod qcow2;
 pub mod qemu;
@@ -33,6 +34,7 @@ pub mod snapshots;
 pub use self::{
     disks::{DiskFile, DiskSeen, Disks, Progress},
     migrate::Migrate,
+    live::LiveDisks,
     snapshots::{SnapshotSeen, Snapshots},
 };
 

@@ -5,6 +5,7 @@
 //! format and told to follow nothing, and writes it anew as qcow2 ([`convert`]). What is kept is that new
 //! file, under the hash of what came ([`Images`]).
 
+mod appliance;
 mod beneath;
 mod convert;
 mod header;
@@ -19,6 +20,7 @@ use std::{fmt, io, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    appliance::{Appliance, pack},
     beneath::open_beneath,
     convert::{Chain, convert, measure},
     header::{Header, inspect},

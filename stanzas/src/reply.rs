@@ -39,13 +39,14 @@ mod machine;
 pub mod measure;
 mod migrate;
 mod numbers;
+mod schedules;
 mod screen;
 mod storage;
 
 pub use alerts::{AlertChanged, AlertLine, AlertList, QuietHours};
 pub use guest::{Executed, FileWritten, Frozen, GuestAddress, GuestFacts, GuestFile, PasswordSet, Thawed};
 pub use host::{DriverLine, DriverList, HostStatus, TrashLine, TrashList, Uptime, Verdict, Version, Whoami};
-pub use images::{ImageChanged, ImageDetails, ImageExported, ImageKept, ImageLine, ImageList};
+pub use images::{ImageChanged, ImageDetails, ImageExported, ImageKept, ImageLine, ImageList, ImageOffered};
 pub use jobs::{Cancelled, JobLine, JobList};
 pub use machine::{
     Adoption, Changed, ConsoleOutput, Defined, DefinitionHistory, DefinitionLine, LogLine, LogLines,
@@ -53,5 +54,6 @@ pub use machine::{
 };
 pub use migrate::{Evacuated, EvacuatedLine, Migrated};
 pub use numbers::{DiskStats, HostStats, MachineStats, NicStats, PressureStats, Top, TopLine};
+pub use schedules::{ScheduleLine, Schedules};
 pub use screen::{PNG, ScreenPicture, ScreenTicket, Typed};
 pub use storage::{DiskLine, DiskList, SnapshotLine, SnapshotList, SnapshotTree};

@@ -121,20 +121,67 @@ impl Guest<'_> {
     }
 }
 
+/// Where the disk of a machine is, once it is there.
+async fn moved(guest: &Guest<'_>, to: &Path) {
+    let path = to.display().to_string();
+    guest.ask("disk-move", &["--name=disk1", &format!("--to={path}")]).await;
+    for _ in 0..TRIES {
+        let jobs = guest.debian.ask("job-list", &[]).await.json.unwrap_or_default();
+        let list = guest.ask("disk-list", &[]).await.json.unwrap_or_default();
+        if list["disks"][0]["path"] == path.as_str() && jobs["jobs"].as_array().is_none_or(Vec::is_empty) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("the disk did not move to {path}");
+}
+
+/// Lets the agent's commands name files in this folder: written down, and another agent started, which finds
+/// the guest again.
+async fn allowed(lab: &mut Lab) -> PathBuf {
+    let files = lab.dir().join("fast");
+    std::fs::create_dir(&files).unwrap();
+    let config = lab.host().config.clone();
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}\n[files]\nallow = [{:?}]\n", files.display().to_string()))
+        .unwrap();
+    lab.crash("kvm1").await.unwrap();
+    lab.start("kvm1").await.unwrap();
+    files
+}
+
 #[tokio::test]
 async fn a_debian_is_imported_boots_and_knows_who_it_is() {
-    let debian = Debian::imported().await;
+    let mut debian = Debian::imported().await;
+    let files = allowed(&mut debian.lab).await;
     let guest =
         debian.machine("web1", "user_data = \"#cloud-config\\nruncmd: [touch /root/was-here]\"").await;
     guest.boot().await;
     assert_eq!(guest.exec(&["hostname"]).await, "web1");
     let id = guest.exec(&["cat", "/var/lib/cloud/data/instance-id"]).await;
     assert_eq!(id.len(), 36, "the machine's own number: {id}");
-    assert!(guest.exec(&["cat", "/etc/ssh/ssh_host_ed25519_key.pub"]).await.ends_with("root@web1"));
+    let key = guest.exec(&["cat", "/etc/ssh/ssh_host_ed25519_key.pub"]).await;
+    assert!(key.ends_with("root@web1"), "{key}");
     assert_eq!(guest.exec(&["ls", "/root/was-here"]).await, "/root/was-here");
     assert_eq!(guest.exec(&["findmnt", "-no", "SOURCE", "/"]).await, "/dev/vda1");
+
+    // Copied while it runs, moved while it runs; it writes on, and the copy does not have that.
+    guest.exec(&["sh", "-c", "echo before >/root/mark; sync"]).await;
+    guest.ask("clone", &["--name=web2", "--full"]).await;
+    debian.until("list", |list| list["machines"].to_string().contains("\"web2\"")).await;
+    guest.exec(&["sh", "-c", "echo after >/root/mark; sync"]).await;
+    moved(&guest, &files.join("web1.qcow2")).await;
+    guest.exec(&["sh", "-c", "echo later >>/root/mark; sync; echo 3 >/proc/sys/vm/drop_caches"]).await;
+    assert_eq!(guest.exec(&["cat", "/root/mark"]).await, "after\nlater");
     guest.ask("shutdown", &[]).await;
     assert_eq!(guest.state().await, "stopped");
+
+    let copy = debian.guest("web2");
+    copy.boot().await;
+    assert_eq!(copy.exec(&["cat", "/root/mark"]).await, "before");
+    assert_eq!(copy.exec(&["hostname"]).await, "web2", "cloud-init told it");
+    assert_ne!(copy.exec(&["cat", "/var/lib/cloud/data/instance-id"]).await, id);
+    assert_ne!(copy.exec(&["cat", "/etc/ssh/ssh_host_ed25519_key.pub"]).await, key);
     debian.lab.down().await.unwrap();
     assert_eq!(debian.lab.processes(), Vec::<i32>::new());
 }

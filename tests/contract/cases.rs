@@ -8,6 +8,7 @@ pub mod events;
 pub mod guest_agent;
 pub mod life;
 pub mod migrate;
+pub mod live;
 pub mod numbers;
 pub mod pause;
 pub mod reset;

@@ -10,9 +10,10 @@ use skerry_stanzas::{
         Adoption, Cancelled, Changed, ConsoleOutput, Defined, DefinitionHistory, DefinitionLine, DiskLine,
         DiskList, DriverLine, DriverList, Evacuated, EvacuatedLine, Executed, FileWritten, Frozen, GuestAddress,
         GuestFacts, GuestFile, HostStatus, ImageChanged, ImageDetails, ImageExported, ImageKept, ImageLine,
-        ImageList, JobLine, JobList, LogLine, LogLines, MachineLine, MachineList, MachineStatus, Migrated, PNG,
-        PasswordSet, Redefined, Removed, Reply, ScreenPicture, ScreenTicket, SnapshotLine, SnapshotList,
-        SnapshotTree, Thawed, TrashLine, TrashList, Typed, Uptime, Verdict, Version, Whoami,
+        ImageList, ImageOffered, JobLine, JobList, LogLine, LogLines, MachineLine, MachineList, MachineStatus,
+        Migrated, PNG, PasswordSet, Redefined, Removed, Reply, ScheduleLine, Schedules, ScreenPicture,
+        ScreenTicket, SnapshotLine, SnapshotList, SnapshotTree, Thawed, TrashLine, TrashList, Typed, Uptime,
+        Verdict, Version, Whoami,
     },
 };
 
@@ -235,7 +236,19 @@ fn of_storage() -> Vec<Example> {
             }],
         }),
         example(SnapshotList { name: name.clone(), current: current.clone(), snapshots: vec![line.clone()] }),
-        example(SnapshotTree { name, current, snapshots: vec![line] }),
+        example(SnapshotTree { name: name.clone(), current, snapshots: vec![line] }),
+        example(Schedules {
+            name,
+            schedules: vec![ScheduleLine {
+                name: "nightly".into(),
+                every: "1day".into(),
+                at: Some("03:00".into()),
+                keep: 7,
+                due: "2026-11-24T03:00:00Z".parse().unwrap(),
+                by: "ann@example.org".into(),
+            }],
+            sentence: None,
+        }),
     ]
 }
 
@@ -274,6 +287,15 @@ fn of_hosts() -> Vec<Example> {
                 used_by: vec![],
                 about: "a small Linux".into(),
             }],
+            available: vec![ImageOffered {
+                name: "debian-12".into(),
+                catalogue: "main".into(),
+                download_mib: 420,
+                format: "qcow2".into(),
+                here: false,
+                about: "Debian 12".into(),
+            }],
+            complaints: vec![],
         }),
         example(TrashList {
             machines: vec![TrashLine {

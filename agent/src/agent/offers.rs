@@ -77,6 +77,8 @@ impl Agent {
             (Object::Host, "image-rename" | "image-delete" | "image-export", "name") => {
                 self.kept_image_names().await
             }
+            (Object::Host, "image-pull", "name") => self.inner.images.catalogues.names(),
+            (Object::Host, "image-pull", "catalogue") => self.config().catalogues.keys().cloned().collect(),
             (Object::Host, "image-import", "source") => Places::of(&self.config()).offered(),
             (Object::Host, "create", "driver") => {
                 let usable = self.inner.drivers.enabled().iter().filter(|driver| driver.probe().usable);
@@ -99,7 +101,7 @@ impl Agent {
                 verbs.dedup();
                 verbs
             }
-            (Object::Machine, "disk-detach" | "disk-resize", "name") => {
+            (Object::Machine, "disk-detach" | "disk-resize" | "disk-move", "name") => {
                 let record = self.record_of(target);
                 let disks = record.iter().flat_map(|record| &record.definition.disks);
                 disks.map(|disk| disk.name.clone()).collect()
@@ -111,6 +113,11 @@ impl Agent {
                 let card = self.card_of(target);
                 let notes = card.map(|card| handler::snapshots::notes::Notes::read(&card.folder));
                 notes.into_iter().flat_map(|notes| notes.snapshots.into_keys()).collect()
+            }
+            (Object::Machine, "snapshot-unschedule", "name") => {
+                let card = self.card_of(target);
+                let schedules = card.map(|card| handler::snapshots::schedules::Schedules::read(&card.folder));
+                schedules.into_iter().flat_map(|schedules| schedules.0.into_keys()).collect()
             }
             (Object::Machine, "label", "remove") => self.labels(self.record_of(target).into_iter()),
             _ => words(declaration, argument),

@@ -122,6 +122,7 @@ impl Agent {
             tickets: Tickets::default(),
             pictures: Pictures::default(),
             passages: Passages::default(),
+            schedules: tokio::sync::Mutex::default(),
             started: Instant::now(),
             linked: Mutex::new(None),
             background: Mutex::default(),
@@ -170,6 +171,7 @@ impl Agent {
         if self.config().metrics.history {
             self.keep(numbers::history::remember(Arc::downgrade(inner)));
         }
+        self.keep(super::keeping::keep_schedules(Arc::downgrade(inner)));
         Ok(())
     }
 

@@ -10,6 +10,7 @@ const TOP: &[&str] = &[
     "drivers",
     "trash",
     "images",
+    "catalogues",
     "files",
     "peers",
     "migration",
@@ -18,6 +19,7 @@ const TOP: &[&str] = &[
     "log",
 ];
 const IMAGE: &[&str] = &["kernel", "initrd", "cmdline", "disk", "about"];
+const CATALOGUE: &[&str] = &["source", "key"];
 const SECTIONS: &[(&str, &[&str])] = &[
     ("link", &["kind", "jid", "server", "secret_file", "tls", "ca"]),
     ("roles", &["admin", "operator", "viewer"]),
@@ -38,10 +40,11 @@ pub(super) fn check(table: &Table) -> Result<(), (String, String)> {
             known(section, inner, keys)?;
         }
     }
-    if let Some(Value::Table(images)) = table.get("images") {
-        for (name, image) in images {
-            if let Value::Table(image) = image {
-                known(&format!("images.{name}"), image, IMAGE)?;
+    for (section, keys) in [("images", IMAGE), ("catalogues", CATALOGUE)] {
+        let Some(Value::Table(named)) = table.get(section) else { continue };
+        for (name, one) in named {
+            if let Value::Table(one) = one {
+                known(&format!("{section}.{name}"), one, keys)?;
             }
         }
     }

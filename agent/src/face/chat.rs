@@ -6,6 +6,7 @@
 
 mod alert;
 mod console;
+mod file;
 mod live;
 mod picture;
 mod reading;
@@ -63,6 +64,8 @@ pub(crate) struct Message {
     /// What makes it this message and no other.
     key: Option<String>,
     body: String,
+    /// The address of a file it is about.
+    file: Option<String>,
 }
 
 /// Something to say.
@@ -106,6 +109,7 @@ impl Face {
             key: key(&message, &from),
             kind: message.attr("type").map(str::to_owned),
             thread: message.get_child("thread", ns::CLIENT).map(Element::text),
+            file: file::sent(&message, &body),
             body,
             from,
             to,
@@ -187,6 +191,9 @@ impl Face {
             return self.speak(message, &Words::new("That is too long for a command."), None).await;
         }
         if self.goes_on(message).await {
+            return;
+        }
+        if self.is_given_a_file(message).await {
             return;
         }
         match self.read(&message.from.to_bare(), &message.target, &message.body) {

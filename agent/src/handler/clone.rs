@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use hypervisor_core::{
     definition::{Definition, Disk, DiskFormat, Network},
+    driver::live::Copy,
     lifecycle::{Exit, State},
     machine::{MachineId, MachineName},
 };
@@ -55,9 +56,11 @@ impl Handle<machine::Clone> for Agent {
         let name = super::name(&command.name, "name")?;
         self.free(&name, "name").await?;
         let held = Held::by(job)?;
-        if held.runs() {
-            let text = format!("{} runs, and only one that is off can be cloned.", held.name());
-            return Err(Refusal::new(Reason::Conflict, text).hint("Shut it down first."));
+        if held.runs() && !command.full {
+            let text = format!("{} runs: while it does, it can only be copied.", held.name());
+            return Err(Refusal::new(Reason::Conflict, text)
+                .field("full")
+                .hint("\"clone NAME --full\" copies it as it is now. Or shut it down first."));
         }
         let planned = self.plan(&held, MachineId(job.id), name, command.full).await?;
         job.say(format!("{} is being made from {}.", planned.name, held.name()));
@@ -90,7 +93,8 @@ impl Handle<machine::Clone> for Agent {
             false => "",
         };
         let (of, new) = (held.name(), &planned.name);
-        let sentence = format!("{new} was cloned from {of}; \"start {new}\" starts it.{dropped}");
+        let as_it_was = if held.runs() { ", its disks as they were when that began" } else { "" };
+        let sentence = format!("{new} was cloned from {of}{as_it_was}; \"start {new}\" starts it.{dropped}");
         Ok(self.changed(&machine.record(), sentence))
     }
 }
@@ -149,6 +153,9 @@ impl Agent {
         crash::point("folder-made");
         tokio::fs::create_dir(planned.folder.join("disks")).await.map_err(no_file)?;
         let disks = held.disks()?;
+        if held.runs() {
+            return self.copy_running(job, held, planned).await;
+        }
         for (disk, share) in &planned.disks {
             match share {
                 Share::Same => {}
@@ -167,6 +174,29 @@ impl Agent {
             }
             crash::point("disk-made");
         }
+        Ok(())
+    }
+
+    /// Of one that runs: all its disks as they are at one moment.
+    async fn copy_running(&self, job: &Job, held: &Held, planned: &Planned) -> Result<(), Refusal> {
+        let (disks, launch) = (held.disks()?, held.card.launch());
+        let copies: Vec<Copy> = planned
+            .disks
+            .iter()
+            .filter_map(|(disk, share)| match share {
+                Share::Whole(path) | Share::Thin(path) => Some((disk.name.clone(), path.clone())),
+                Share::Same => None,
+            })
+            .collect();
+        if copies.is_empty() {
+            return Ok(());
+        }
+        disks.begin_copies(&launch, &copies).await.map_err(|error| held.said(error))?;
+        crash::point("after-driver");
+        let doing = format!("The disks of {} are being copied", held.name());
+        let progress = |percent: u8| job.reach(&doing, percent.into(), 100);
+        disks.follow_copies(&launch, &progress).await.map_err(|error| held.said(error))?;
+        crash::point("disk-made");
         Ok(())
     }
 
@@ -194,10 +224,22 @@ impl Agent {
     }
 }
 
-/// Takes away what a clone left that was not finished. The machine it is of must not have run since.
+/// Takes away what a clone left that was not finished. A machine it is of that was off must not have run
+/// since.
 pub(crate) async fn unclone(inner: &Inner, held: &Held, id: MachineId) {
+    let Ok(disks) = held.disks() else {
+        inner.folders.unmake(id).await;
+        return;
+    };
+    if held.runs()
+        && let Err(error) = disks.abandon(&held.card.launch()).await
+    {
+        tracing::warn!(machine = %held.name(), %error, "a copy goes on that nobody waits for");
+    }
     inner.folders.unmake(id).await;
-    let Ok(disks) = held.disks() else { return };
+    if held.runs() {
+        return;
+    }
     let _linking = inner.folders.linking().await;
     for disk in &held.record.definition.disks {
         let base = inner.folders.base(id, &disk.name);

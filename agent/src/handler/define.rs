@@ -6,6 +6,7 @@ mod policy;
 mod room;
 
 pub(crate) use self::files::check as allowed_files;
+pub(super) use self::files::place;
 
 use hypervisor_core::{
     definition::{Boot, Definition, DefinitionError, Size, SizeError, differences, say_nic},

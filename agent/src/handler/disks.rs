@@ -3,6 +3,7 @@
 
 mod attaching;
 pub(crate) mod files;
+pub(crate) mod moving;
 
 use hypervisor_core::{
     definition::{Boot, Bus, Definition, Disk},

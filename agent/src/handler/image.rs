@@ -1,6 +1,8 @@
 //! Images: what there is, under which name, and its end.
 
 mod bring;
+mod offered;
+mod pull;
 mod take_out;
 
 use std::path::{Path, PathBuf};
@@ -31,7 +33,7 @@ use crate::{
 const NAME_CHARS_MAX: usize = 64;
 
 impl Handle<host::ImageList> for Agent {
-    async fn handle(&self, _job: &Job, _command: host::ImageList) -> Result<ImageList, Refusal> {
+    async fn handle(&self, _job: &Job, command: host::ImageList) -> Result<ImageList, Refusal> {
         let config = self.config();
         let mut images: Vec<ImageLine> =
             config.images.iter().map(|(name, image)| configured(name, image)).collect();
@@ -46,7 +48,11 @@ impl Handle<host::ImageList> for Agent {
             about: image.about,
         }));
         images.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(ImageList { images })
+        let (available, complaints) = match command.available {
+            true => self.available(&images).await,
+            false => (vec![], vec![]),
+        };
+        Ok(ImageList { images, available, complaints })
     }
 }
 
@@ -205,15 +211,20 @@ fn file_bytes(path: &Path) -> u64 {
 /// Reads a name somebody gave an image: part of no path, and the same in every alphabet.
 fn image_name(text: &str, field: &str) -> Result<String, Refusal> {
     let text = text.trim();
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
-    let begins_well = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
-    if begins_well && text.len() <= NAME_CHARS_MAX && text.chars().all(fits) {
+    if is_image_name(text) {
         return Ok(text.to_owned());
     }
     let shown = skerry_stanzas::safe::safe_line(text, 80);
     Err(Refusal::new(Reason::BadRequest, format!("{shown:?} cannot be the name of an image."))
         .field(field)
         .hint("Use lower-case letters, digits and . - _, such as debian-12, 64 at most."))
+}
+
+/// Whether this can be the name of an image.
+pub(crate) fn is_image_name(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
+    let begins_well = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    begins_well && text.len() <= NAME_CHARS_MAX && text.chars().all(fits)
 }
 
 /// What the name of a file makes of a name for an image.

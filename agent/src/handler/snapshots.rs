@@ -1,6 +1,7 @@
 //! Snapshots: the disks have them, a note beside the disks says which was taken after which.
 
 pub(crate) mod notes;
+pub(crate) mod schedules;
 
 use hypervisor_core::driver::{
     SnapshotSeen,

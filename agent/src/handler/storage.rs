@@ -49,7 +49,7 @@ impl Held {
     }
 
     /// Of the machine a job is about.
-    pub(super) fn by(job: &Job) -> Result<Self, Refusal> {
+    pub(crate) fn by(job: &Job) -> Result<Self, Refusal> {
         Self::of(job.machine()?)
     }
 

@@ -24,6 +24,8 @@ pub(crate) use reqwest::Url;
 const CONNECT_MAX: Duration = Duration::from_secs(30);
 /// How long it may be silent.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How long it may take to say how much it has.
+const LENGTH_MAX: Duration = Duration::from_secs(10);
 const REDIRECTS_MAX: usize = 5;
 /// How often in a row it is tried without a byte coming.
 const TRIES_MAX: u32 = 5;
@@ -52,6 +54,41 @@ pub(crate) fn url(text: &str) -> Result<Url, Refusal> {
     Ok(url)
 }
 
+/// A short file of the web.
+pub(super) async fn small(source: &str, bytes_max: usize) -> Result<Vec<u8>, Refusal> {
+    let url = url(source)?;
+    let broken = |why: &str| {
+        let text = format!("{} does not send {url}: {why}.", host(&url));
+        Refusal::new(Reason::Unavailable, text).hint("Try again later.")
+    };
+    let bring = async {
+        let sent = client().await?.get(url.clone()).send().await;
+        let mut response = sent.map_err(|error| broken(&chain(&error)))?;
+        if response.status() != StatusCode::OK {
+            return Err(broken(&format!("it says {}", response.status())));
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| broken(&chain(&error)))? {
+            if bytes.len() + chunk.len() > bytes_max {
+                return Err(broken("it is too long"));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    };
+    tokio::time::timeout(SILENCE_MAX, bring).await.unwrap_or_else(|_| Err(broken("it takes too long")))
+}
+
+/// How many bytes are there, if the server says so soon.
+pub(crate) async fn length(url: &Url) -> Option<u64> {
+    let ask = async {
+        let answer = client().await.ok()?.head(url.clone()).send().await.ok()?;
+        let length = answer.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+        length.filter(|_| answer.status() == StatusCode::OK)
+    };
+    tokio::time::timeout(LENGTH_MAX, ask).await.ok().flatten()
+}
+
 /// A download, and how far it is.
 struct Download<'a> {
     client: Client,
@@ -65,6 +102,8 @@ struct Download<'a> {
     mark: Option<HeaderValue>,
     /// Up to where there is room.
     room: u64,
+    /// The most that may come.
+    bytes_max: u64,
 }
 
 /// How a try ended.
@@ -81,6 +120,7 @@ enum Tried {
 pub(crate) async fn fetch(
     url: &Url,
     staging: &Staging,
+    bytes_max: Option<u64>,
     progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
 ) -> Result<Arrived, Refusal> {
     let file = staging.receive().map_err(|error| refusal("It could not be fetched", error))?;
@@ -94,6 +134,7 @@ pub(crate) async fn fetch(
         of: None,
         mark: None,
         room: 0,
+        bytes_max: bytes_max.unwrap_or(VIRTUAL_BYTES_MAX),
     };
     let mut failed = 0;
     loop {
@@ -166,6 +207,9 @@ impl Download<'_> {
             StatusCode::OK => {
                 self.start_over().await?;
                 self.of = response.content_length();
+                if self.of.is_some_and(|of| of > self.bytes_max) {
+                    return Err(refused(&self.url, "it is larger than it may be"));
+                }
                 self.mark = mark(response.headers());
             }
             StatusCode::PARTIAL_CONTENT if continues(response.headers(), self.got, self.of) => {}
@@ -195,7 +239,7 @@ impl Download<'_> {
                 Err(error) => return Ok(Tried::Broken(chain(&error))),
             };
             let got = self.got + chunk.len() as u64;
-            if self.of.is_some_and(|of| got > of) || got > VIRTUAL_BYTES_MAX {
+            if self.of.is_some_and(|of| got > of) || got > self.bytes_max {
                 return Err(refused(&self.url, "it sends more than it said, or than there may be"));
             }
             if got > self.room {

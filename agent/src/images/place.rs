@@ -86,12 +86,12 @@ impl Places {
         names
     }
 
-    /// The file an export makes.
-    pub(crate) fn exported(&self, name: &str, kind: Kind, raw: bool) -> PathBuf {
-        let suffix = match (kind, raw) {
+    /// The file an export makes; `format` as it was asked for.
+    pub(crate) fn exported(&self, name: &str, kind: Kind, format: &str) -> PathBuf {
+        let suffix = match (kind, format) {
             (Kind::Cd, _) => "iso",
-            (Kind::Disk, true) => "raw",
-            (Kind::Disk, false) => "qcow2",
+            (Kind::Disk, "raw" | "ova") => format,
+            (Kind::Disk, _) => "qcow2",
         };
         self.to.join(format!("{name}.{suffix}"))
     }

@@ -7,6 +7,7 @@ mod storage;
 
 use hypervisor_core::{
     definition::Definition,
+    image::Kind,
     lifecycle::{State, Wanted},
     machine::MachineId,
 };
@@ -159,6 +160,7 @@ async fn found(
         "machine.define" => seen(is_defined(&accepted.args, record)),
         "machine.definition-revert" => seen(is_reverted(agent, &accepted.args, record).await?),
         "machine.delete" => Found::Undone,
+        "machine.export" => seen(exported(agent, accepted, record)),
         "host.create" => created(&accepted.args, record),
         "host.adopt" => Found::Finished,
         // Whether a guest rebooted, was reset or typed to cannot be seen afterwards.
@@ -171,7 +173,7 @@ async fn imaged(agent: &Agent, entry: Uuid, accepted: &Accepted) -> Result<bool,
     let images = &agent.inner.images;
     let text = |key: &str| accepted.args.get(key).and_then(Value::as_str).unwrap_or_default();
     Ok(match accepted.permission.as_str() {
-        "host.image-import" | "host.image-publish" => {
+        "host.image-import" | "host.image-pull" | "host.image-publish" => {
             images.all().await?.iter().any(|image| image.entry == entry)
         }
         "host.image-rename" => images.named(text("to")).await?.is_some(),
@@ -180,12 +182,17 @@ async fn imaged(agent: &Agent, entry: Uuid, accepted: &Accepted) -> Result<bool,
         "host.image-export" => {
             let image = images.named(text("name")).await?;
             let places = Places::of(&agent.config());
-            image.is_some_and(|image| {
-                places.exported(&image.name, image.kind, text("format") == "raw").exists()
-            })
+            image.is_some_and(|image| places.exported(&image.name, image.kind, text("format")).exists())
         }
         _ => false,
     })
+}
+
+/// Whether the archive is there: one that was before is refused.
+fn exported(agent: &Agent, accepted: &Accepted, record: &Record) -> bool {
+    let asked = accepted.args.get("name").and_then(Value::as_str);
+    let name = asked.unwrap_or(record.name.as_str());
+    Places::of(&agent.config()).exported(name, Kind::Disk, "ova").exists()
 }
 
 /// A machine that was to be started as well may be there without running.

@@ -29,6 +29,7 @@ async fn image_import() {
         "accepted",
         "image-staged",
         "image-arrived",
+        "image-converting",
         "image-finished",
         "image-kept",
         "image-stored",
@@ -82,6 +83,21 @@ async fn image_export() {
 }
 
 #[tokio::test]
+async fn export_of_an_archive() {
+    let before = [IMPORT, "create web1 debian-12"];
+    for line in ["image export debian-12 format=ova", "web1: export debian-12"] {
+        let died = die_everywhere(&before, line, |_, folder, step| {
+            let export = std::fs::read_dir(folder.join("state/export")).into_iter().flatten().flatten();
+            let names: Vec<_> = export.map(|entry| entry.file_name()).collect();
+            let there = late(step, &["export-named"]);
+            assert_eq!(names, if there { vec!["debian-12.ova"] } else { vec![] }, "at {step}");
+        })
+        .await;
+        assert_eq!(died.len(), 6, "{line}: {died:?}");
+    }
+}
+
+#[tokio::test]
 async fn create_of_a_kept_image() {
     for line in ["create web1 debian-12", "create web1 debian-12 --full"] {
         let died = die_everywhere(&[IMPORT], line, |agent, folder, step| {
@@ -92,4 +108,37 @@ async fn create_of_a_kept_image() {
         .await;
         assert_eq!(died.len(), 7, "{died:?}");
     }
+}
+
+/// The processes that work on something below a folder.
+fn at_work(folder: &Path) -> Vec<String> {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let words = all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    let words = words.map(|words| String::from_utf8_lossy(&words).replace('\0', " "));
+    words.filter(|words| words.starts_with("qemu-img") && words.contains(folder.to_str().unwrap())).collect()
+}
+
+#[tokio::test]
+async fn a_conversion_ends_with_the_agent_that_wanted_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let agent = super::open(folder.path()).await;
+    agent.close().await;
+    drop(agent);
+    // Large enough to be at work for a while.
+    let mut large = vec![0_u8; 512 << 20];
+    for (number, bytes) in large.chunks_mut(4096).enumerate() {
+        bytes[..8].copy_from_slice(&(number as u64 + 1).to_le_bytes());
+    }
+    large[510..512].copy_from_slice(b"\x55\xaa");
+    std::fs::write(folder.path().join("state/import/large.raw"), large).unwrap();
+    assert!(super::dies_at(folder.path(), "image import large.raw large", "image-converting"));
+    // The kernel ends it with its parent: it is gone, or on its way out.
+    while !at_work(folder.path()).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(images(folder.path()).1, 1, "half of it is there still");
+    let agent = super::open(folder.path()).await;
+    super::settled(&agent, "image import large.raw large", "image-converting").await;
+    assert_eq!(images(folder.path()), (0, 0));
+    agent.close().await;
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
-use super::{DriverError, Launch};
+use super::{DriverError, Launch, live::LiveDisks};
 use crate::definition::{Disk, DiskFormat};
 
 /// A disk as it is found.
@@ -36,7 +36,7 @@ pub type Progress<'a> = &'a (dyn Fn(u8) + Send + Sync);
 /// one that runs is its own, and only [`Disks::list`], [`Disks::resize`], [`Disks::attach`] and
 /// [`Disks::detach`] are asked of it.
 #[async_trait]
-pub trait Disks: Send + Sync {
+pub trait Disks: LiveDisks {
     /// The disks of its definition, in their order.
     async fn list(&self, launch: &Launch) -> Result<Vec<DiskSeen>, DriverError>;
 

@@ -26,6 +26,7 @@ mod guest;
 mod guest_agent;
 mod ledger;
 mod migrate;
+mod live;
 mod numbers;
 mod rfb;
 mod screen;

@@ -171,17 +171,27 @@ fn comma_doubled(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().flat_map(|byte| std::iter::repeat_n(*byte, if *byte == b',' { 2 } else { 1 })).collect()
 }
 
-/// Makes `path` a qcow2 with all that can be read from the disk.
-pub(super) async fn copy(disk: &Disk, path: &Path, progress: Progress<'_>) -> Result<(), DriverError> {
+/// Makes `path` a disk with all that can be read from this one.
+pub(super) async fn copy(
+    disk: &Disk,
+    path: &Path,
+    to: DiskFormat,
+    progress: Progress<'_>,
+) -> Result<(), DriverError> {
     let path = absolute(path)?;
     claim(&path)?;
-    let copied = convert(disk, &path, progress).await;
+    let copied = convert(disk, &path, to, progress).await;
     unclaimed(&path, copied)
 }
 
-async fn convert(disk: &Disk, path: &Path, progress: Progress<'_>) -> Result<(), DriverError> {
+async fn convert(
+    disk: &Disk,
+    path: &Path,
+    to: DiskFormat,
+    progress: Progress<'_>,
+) -> Result<(), DriverError> {
     let mut command = Command::new("qemu-img");
-    command.args(["convert", "-p", "-f", disk.format.word(), "-O", "qcow2"]).arg(&disk.path).arg(path);
+    command.args(["convert", "-p", "-f", disk.format.word(), "-O", to.word()]).arg(&disk.path).arg(path);
     converted(command, progress).await
 }
 
@@ -295,13 +305,13 @@ mod tests {
         let said = std::sync::Mutex::new(Vec::new());
         let whole = folder.path().join("whole.qcow2");
         let disk = Disk::new(thin, DiskFormat::Qcow2);
-        copy(&disk, &whole, &|percent| said.lock().unwrap().push(percent)).await.unwrap();
+        copy(&disk, &whole, DiskFormat::Qcow2, &|percent| said.lock().unwrap().push(percent)).await.unwrap();
         assert_eq!(said.lock().unwrap().last(), Some(&100));
         let described = describe(&whole, DiskFormat::Qcow2).await.unwrap().file();
         assert_eq!((described.size_bytes, described.backing), (1 << 20, None));
         let other = folder.path().join("other.qcow2");
         std::fs::remove_file(&base).unwrap();
-        copy(&disk, &other, &|_| {}).await.unwrap_err();
+        copy(&disk, &other, DiskFormat::Qcow2, &|_| {}).await.unwrap_err();
         assert!(!other.exists());
     }
 }

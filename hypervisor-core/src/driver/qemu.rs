@@ -25,6 +25,7 @@ mod folder;
 mod guest_agent;
 mod hugepages;
 mod migrate;
+mod live;
 mod numbers;
 mod pinning;
 mod process;

@@ -40,11 +40,31 @@ pub async fn convert(
     (target, to): (&Path, DiskFormat),
     progress: &mut (dyn FnMut(u64) + Send),
 ) -> Result<(), ImageError> {
-    let target = absolute(target)?;
-    let words =
-        ["convert", "-p", "-O", to.word(), &described(source, format, chain)?, &target].map(str::to_owned);
+    write((source, format, chain), target, &["-O", to.word()], progress).await
+}
+
+/// Writes `source` anew as a VMDK that can be read from its beginning to its end, as an OVA has it.
+///
+/// # Errors
+/// qemu-img's sentence. What is there of `target` then is the caller's to remove.
+pub(super) async fn stream_optimized(
+    source: (&Path, Format, Chain),
+    target: &Path,
+    progress: &mut (dyn FnMut(u64) + Send),
+) -> Result<(), ImageError> {
+    write(source, target, &["-O", "vmdk", "-o", "subformat=streamOptimized"], progress).await
+}
+
+async fn write(
+    (source, format, chain): (&Path, Format, Chain),
+    target: &Path,
+    to: &[&str],
+    progress: &mut (dyn FnMut(u64) + Send),
+) -> Result<(), ImageError> {
+    let (source, target) = (described(source, format, chain)?, absolute(target)?);
+    let words = [&["convert", "-p"], to, &[&source, &target]].concat();
     let (percent, mut heard) = mpsc::channel(8);
-    let run = run(words.to_vec(), Some(percent));
+    let run = run(words.into_iter().map(str::to_owned).collect(), Some(percent));
     tokio::pin!(run);
     loop {
         tokio::select! {

@@ -62,9 +62,9 @@ impl Drop for Leash {
 }
 
 /// What is being copied, hashed on its way.
-struct Hashing<W> {
-    to: W,
-    hash: Sha256,
+pub(super) struct Hashing<W> {
+    pub(super) to: W,
+    pub(super) hash: Sha256,
 }
 
 impl<W: Write> Write for Hashing<W> {
@@ -237,7 +237,7 @@ impl Drop for Staging {
 }
 
 /// Runs work that waits for the disk in a thread of its own, which stops soon when nobody waits any more.
-async fn aside<T: Send + 'static>(
+pub(super) async fn aside<T: Send + 'static>(
     work: impl FnOnce(&mut dyn FnMut(u64) -> bool) -> Result<T, ImageError> + Send + 'static,
     progress: &mut (dyn FnMut(u64) + Send),
 ) -> Result<T, ImageError> {

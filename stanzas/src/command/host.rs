@@ -9,7 +9,9 @@ mod numbers;
 pub use self::{
     evacuate::Evacuate,
     alerts::{AlertAdd, AlertList, AlertRemove, Quiet},
-    images::{ImageDelete, ImageExport, ImageImport, ImageList, ImagePublish, ImageRename, ImageShow},
+    images::{
+        ImageDelete, ImageExport, ImageImport, ImageList, ImagePublish, ImagePull, ImageRename, ImageShow,
+    },
     jobs::{JobCancel, JobList},
     numbers::{Graph, SortKey, Stats, Top},
 };

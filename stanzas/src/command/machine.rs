@@ -6,6 +6,8 @@ mod disks;
 mod guest;
 mod migrate;
 mod numbers;
+mod moving;
+mod schedules;
 mod screen;
 mod snapshots;
 
@@ -17,7 +19,9 @@ pub use self::{
     disks::{Bus, Clone, DiskAttach, DiskCreate, DiskDelete, DiskDetach, DiskList, DiskResize, Format},
     guest::{Exec, FileRead, FileWrite, Fsfreeze, Fsthaw, Password},
     migrate::{Migrate, MigrateResolve, Resolution, Storage},
+    moving::{DiskMove, Export},
     numbers::{Graph, Span, Stats, Used},
+    schedules::{SnapshotSchedule, SnapshotSchedules, SnapshotUnschedule},
     screen::{Key, Screenshot, Type, Vnc, Watch},
     snapshots::{SnapshotDelete, SnapshotList, SnapshotRevert, SnapshotTake, SnapshotTree},
 };

@@ -26,6 +26,29 @@ reply! {
     ImageList {
         /// One line an image.
         images: Vec<ImageLine>,
+        /// What the host's catalogues offer, if that was asked for.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        available: Vec<ImageOffered>,
+        /// What is wrong with catalogues that cannot be read.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        complaints: Vec<String>,
+    }
+}
+reply! {
+    /// An image that could be pulled.
+    ImageOffered {
+        /// Its name.
+        name: String,
+        /// The catalogue it is in.
+        catalogue: String,
+        /// What is to be fetched, in MiB.
+        download_mib: u64,
+        /// How it is written there.
+        format: String,
+        /// Whether there is an image of this name here.
+        here: bool,
+        /// What it is.
+        about: String,
     }
 }
 reply! {
@@ -97,12 +120,28 @@ reply! {
     }
 }
 
+/// What could be pulled, after the rest.
+fn offered(available: &[ImageOffered], complaints: &[String]) -> String {
+    let mut text = String::new();
+    if !available.is_empty() {
+        text += "\n\nimage pull brings:";
+    }
+    for ImageOffered { name, catalogue, download_mib, here, about, .. } in available {
+        let about = if about.is_empty() { String::new() } else { format!(": {about}") };
+        let here = if *here { ", here already" } else { "" };
+        let size = measure::size(*download_mib);
+        text += &format!("\n- {name} ({catalogue}, {size} to fetch{here}){about}");
+    }
+    complaints.iter().fold(text, |text, complaint| format!("{text}\n{complaint}"))
+}
+
 impl Reply for ImageList {
     fn text(&self) -> String {
+        let offered = offered(&self.available, &self.complaints);
         if self.images.is_empty() {
-            return "No images yet. Bring one: image import, or add one to the configuration of this host: \
-                    [images.NAME]"
-                .into();
+            let none = "No images yet. Bring one: image import, or add one to the configuration of this host: \
+                        [images.NAME]";
+            return format!("{none}{offered}");
         }
         let lines = self.images.iter().map(|line| {
             let about = if line.about.is_empty() { String::new() } else { format!(": {}", line.about) };
@@ -114,7 +153,7 @@ impl Reply for ImageList {
             format!("- {} ({}, {}{from}){about}{used}", line.name, line.kind, measure::size(line.size_mib))
         });
         let lines: Vec<String> = lines.collect();
-        format!("Machines can be made from:\n{}", lines.join("\n"))
+        format!("Machines can be made from:\n{}{offered}", lines.join("\n"))
     }
 }
 
@@ -173,6 +212,10 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
 
+    fn list(images: Vec<ImageLine>) -> ImageList {
+        ImageList { images, available: vec![], complaints: vec![] }
+    }
+
     fn line() -> ImageLine {
         ImageLine {
             name: "linux".into(),
@@ -186,8 +229,8 @@ mod tests {
 
     #[test]
     fn lists_say_what_each_is_and_who_needs_it() {
-        assert!(ImageList { images: vec![] }.text().contains("image import"));
-        assert!(ImageList { images: vec![line()] }.text().ends_with("\n- linux (kernel, 30 MiB): small"));
+        assert!(list(vec![]).text().contains("image import"));
+        assert!(list(vec![line()]).text().ends_with("\n- linux (kernel, 30 MiB): small"));
         let kept = ImageLine {
             name: "debian-12".into(),
             kind: "disk".into(),
@@ -196,7 +239,7 @@ mod tests {
             about: String::new(),
             ..line()
         };
-        let text = ImageList { images: vec![kept] }.text();
+        let text = list(vec![kept]).text();
         let end = "- debian-12 (disk, 30 MiB, from vmdk)\n  used by web1, web2 (in the trash)";
         assert!(text.ends_with(end), "{text}");
     }

@@ -40,6 +40,20 @@ pub(crate) async fn check(
     Ok(())
 }
 
+/// Where a new file would really be, if a definition may name it.
+pub(in super::super) async fn place(config: &Config, path: &Path) -> Result<PathBuf, Refusal> {
+    let to = |refusal: Refusal| refusal.field("to");
+    let (Some(folder), Some(name), true) = (path.parent(), path.file_name(), path.is_absolute()) else {
+        return Err(to(Refusal::new(Reason::BadRequest, "That is no whole path of a file.")
+            .hint("Such as: /srv/fast/web1-data.qcow2, or own for the machine's own folder.")));
+    };
+    if path.as_os_str().as_encoded_bytes().iter().any(u8::is_ascii_control) || path.to_str().is_none() {
+        return Err(to(Refusal::new(Reason::BadRequest, "That cannot be the path of a disk.")));
+    }
+    let allowed = Allowed { files: Vec::new(), ..Allowed::new(config, Path::new("/nowhere")) };
+    Ok(allowed.admit("folder", folder).await.map_err(to)?.join(name))
+}
+
 /// The files that are not disks.
 fn plain(definition: &Definition) -> Vec<(&'static str, &Path)> {
     match &definition.boot {

@@ -28,12 +28,21 @@ const WAY_PERCENT: u64 = 80;
 const SAY_EVERY: u64 = 32 << 20;
 
 /// What is to be written down of an image.
-struct Card {
-    name: String,
-    source: String,
-    about: String,
+pub(super) struct Card {
+    pub(super) name: String,
+    pub(super) source: String,
+    pub(super) about: String,
     /// The address that is held to its checksum from now on.
-    pin: Option<Url>,
+    pub(super) pin: Option<Url>,
+}
+
+/// What is to come.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Wanted {
+    pub(super) digest: Option<Digest>,
+    pub(super) format: Option<Format>,
+    /// The most that may come.
+    pub(super) bytes_max: Option<u64>,
 }
 
 /// What came of an import.
@@ -66,17 +75,9 @@ impl Handle<host::ImageImport> for Agent {
             return Ok(already(&same));
         }
         self.free_image_name(&name, "name").await?;
-        let (wanted, pin) = self.held_to(&source, wanted).await?;
-        let staging = self.stage(job, &name)?;
-        let came = job.unless_called_off(self.bring(job, &name, staging, source, wanted, format)).await?;
-        crash::point("image-finished");
-        match came {
-            Came::Known(same) => Ok(already(&same)),
-            Came::New(staged) => {
-                let card = Card { name, source: shown, about: command.about.unwrap_or_default(), pin };
-                self.keep_image(job, staged, card, "image.imported").await
-            }
-        }
+        let (digest, pin) = self.held_to(&source, wanted).await?;
+        let card = Card { name, source: shown, about: command.about.unwrap_or_default(), pin };
+        self.take_in(job, card, source, Wanted { digest, format, bytes_max: None }).await
     }
 }
 
@@ -147,14 +148,30 @@ impl Agent {
         }
     }
 
+    /// Brings one, and keeps it.
+    pub(super) async fn take_in(
+        &self,
+        job: &Job,
+        card: Card,
+        source: Source,
+        wanted: Wanted,
+    ) -> Result<ImageKept, Refusal> {
+        let staging = self.stage(job, &card.name)?;
+        let came = job.unless_called_off(self.bring(job, &card.name, staging, source, wanted)).await?;
+        crash::point("image-finished");
+        match came {
+            Came::Known(same) => Ok(already(&same)),
+            Came::New(staged) => self.keep_image(job, staged, card, "image.imported").await,
+        }
+    }
+
     async fn bring(
         &self,
         job: &Job,
         name: &str,
         staging: Staging,
         source: Source,
-        wanted: Option<Digest>,
-        format: Option<Format>,
+        wanted: Wanted,
     ) -> Result<Came, Refusal> {
         let failed = |error| refusal(&format!("{name} could not be imported"), error);
         let arrived = match source {
@@ -164,11 +181,11 @@ impl Agent {
             }
             Source::Web(url) => {
                 let doing = format!("{name} is being fetched");
-                fetch(&url, &staging, &mut |done, of| way(job, &doing, done, of)).await?
+                fetch(&url, &staging, wanted.bytes_max, &mut |done, of| way(job, &doing, done, of)).await?
             }
         };
         crash::point("image-arrived");
-        if let Some(wanted) = wanted
+        if let Some(wanted) = wanted.digest
             && wanted != arrived.digest
         {
             return Err(another(&arrived, wanted));
@@ -179,9 +196,11 @@ impl Agent {
             return Ok(Came::Known(known));
         }
         let doing = format!("{name} is being converted");
-        let mut progress =
-            |done, of| job.reach(&doing, WAY_PERCENT * of + (100 - WAY_PERCENT) * done, 100 * of);
-        staging.finish(arrived, format, &mut progress).await.map(Came::New).map_err(failed)
+        let mut progress = |done, of| {
+            crash::point("image-converting");
+            job.reach(&doing, WAY_PERCENT * of + (100 - WAY_PERCENT) * done, 100 * of);
+        };
+        staging.finish(arrived, wanted.format, &mut progress).await.map(Came::New).map_err(failed)
     }
 
     /// Keeps what is ready: first the file, then the row.
@@ -251,7 +270,7 @@ fn way(job: &Job, doing: &str, done: u64, of: Option<u64>) {
     }
 }
 
-fn checksum(text: &str) -> Result<Digest, Refusal> {
+pub(super) fn checksum(text: &str) -> Result<Digest, Refusal> {
     text.parse().map_err(|()| {
         Refusal::new(Reason::BadRequest, "That is no SHA-256.")
             .field("sha256")
@@ -281,7 +300,7 @@ fn disk_of<'a>(definition: &'a Definition, name: Option<&str>) -> Result<&'a Dis
     })
 }
 
-fn already(image: &Stored) -> ImageKept {
+pub(super) fn already(image: &Stored) -> ImageKept {
     kept(image, false, true, format!("That is here already: it is the image {}.", image.name))
 }
 

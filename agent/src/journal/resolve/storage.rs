@@ -1,7 +1,7 @@
 //! What came of commands of disks, snapshots and clones, by looking at the disks. What was half done is
 //! undone, or done to its end where that is the only way on.
 
-use hypervisor_core::machine::MachineId;
+use hypervisor_core::{definition::Disk, machine::MachineId};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -9,8 +9,15 @@ use super::Found;
 use crate::{
     agent::Agent,
     handler::{
-        disks::{files::Making, meant},
-        snapshots::notes::{Note, Notes},
+        disks::{
+            files::{Making, is_own},
+            meant,
+            moving::{Moving, moved},
+        },
+        snapshots::{
+            notes::{Note, Notes},
+            schedules::Schedules,
+        },
         storage::{Held, size_bytes},
         unclone,
     },
@@ -33,8 +40,11 @@ pub(super) async fn found(agent: &Agent, entry: Uuid, accepted: &Accepted) -> Op
         "disk-attach" => after.disk_attach().await,
         "disk-detach" => after.disk_detach(&machine).await,
         "disk-delete" => after.disk_delete(),
+        "disk-move" => after.disk_move(&machine).await,
         "disk-resize" => after.disk_resize().await.unwrap_or(Found::Unknown),
         "snapshot-take" => after.snapshot_take().await.unwrap_or(Found::Unknown),
+        "snapshot-schedule" => After::seen(after.is_scheduled()),
+        "snapshot-unschedule" => After::seen(!after.is_scheduled()),
         "snapshot-revert" => after.snapshot_revert().await,
         "snapshot-delete" => after.snapshot_delete().await.unwrap_or(Found::Unknown),
         "clone" => after.clone().await,
@@ -123,6 +133,42 @@ impl After<'_> {
         }
     }
 
+    /// Written down, it is done to its end, unless the guest has not gone on with it.
+    async fn disk_move(&self, machine: &crate::machine::Machine) -> Found {
+        let (name, folder) = (self.arg("name"), &self.held.card.folder);
+        let definition = &self.held.record.definition;
+        let Some(moving) = Moving::interrupted(folder, self.entry).await else {
+            // The note goes last, and comes before anything is made.
+            let to = self.arg("to").trim();
+            let own = |disk: &Disk| to == "own" && is_own(folder, &disk.path);
+            let there = definition.disk(name).is_some_and(|disk| own(disk) || disk.path.as_os_str() == to);
+            return Self::seen(there);
+        };
+        let Ok(disks) = self.held.disks() else { return Found::Unknown };
+        let launch = self.held.card.launch();
+        let written = definition.disk(name).is_some_and(|disk| disk.path == moving.to);
+        let used = match disks.is_in(&launch, name, &moving.to).await {
+            Ok(used) => used,
+            Err(_) => return Found::Unknown,
+        };
+        if written && used != Some(false) {
+            moving.end(folder).await;
+            return Found::Finished;
+        }
+        if disks.abandon(&launch).await.is_err() {
+            return Found::Unknown;
+        }
+        if written {
+            let what = format!("its disk {name} is in {}", moving.from.display());
+            let edit = Edit::Define(Box::new(moved(definition, name, &moving.from)), what);
+            if machine.order(|reply| Order::Edit { edit, by: None, reply }).await.is_err() {
+                return Found::Unknown;
+            }
+        }
+        moving.undo().await;
+        Found::Undone
+    }
+
     fn disk_delete(&self) -> Found {
         use crate::handler::disks::files::detached;
         let left = detached(&self.held.card.folder, &self.held.record.definition);
@@ -134,6 +180,16 @@ impl After<'_> {
         let seen = self.held.disks().ok()?.list(&self.held.card.launch()).await.ok()?;
         let file = seen.into_iter().find(|seen| seen.name == self.arg("name"))?.file?;
         Some(Self::seen(file.size_bytes >= wanted))
+    }
+
+    /// Whether there is a schedule of the name, and as it was asked for where that was said.
+    fn is_scheduled(&self) -> bool {
+        let schedules = Schedules::read(&self.held.card.folder);
+        let keep = self.args.get("keep").and_then(Value::as_u64);
+        schedules
+            .0
+            .get(self.arg("name"))
+            .is_some_and(|schedule| keep.is_none_or(|keep| schedule.keep as u64 == keep))
     }
 
     /// In which disks a snapshot is, and in which it should be.
@@ -214,7 +270,10 @@ impl After<'_> {
         if self.agent.inner.machines.get(id).is_some() {
             return Found::Finished;
         }
-        if self.held.runs() {
+        let names = self.held.record.definition.disks.iter();
+        let linked =
+            names.map(|disk| self.agent.inner.folders.base(id, &disk.name)).any(|base| base.exists());
+        if self.held.runs() && linked {
             return Found::Unknown;
         }
         unclone(&self.agent.inner, &self.held, id).await;

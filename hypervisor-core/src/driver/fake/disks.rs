@@ -22,6 +22,9 @@ pub(super) struct Written {
     pub(super) backing: Option<PathBuf>,
     #[serde(default)]
     pub(super) snapshots: Vec<Kept>,
+    /// A guest went on with it while it ran.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) in_use: bool,
 }
 
 /// A snapshot, as it stands in the file.
@@ -34,6 +37,16 @@ pub(super) struct Kept {
 }
 
 impl Written {
+    /// Of this size, with nothing else.
+    fn new(size_bytes: u64, backing: Option<PathBuf>) -> Self {
+        Self { size_bytes, backing, snapshots: vec![], in_use: false }
+    }
+
+    /// A whole copy of it.
+    pub(super) fn alone(&self) -> Self {
+        Self::new(self.size_bytes, None)
+    }
+
     pub(super) fn read(path: &Path) -> Result<Self, DriverError> {
         let failed = |why: String| DriverError::Unfit(format!("{} {why}", path.display()));
         let text = std::fs::read(path).map_err(|error| failed(format!("cannot be read: {error}")))?;
@@ -41,7 +54,7 @@ impl Written {
     }
 
     /// Beside it first, and then in its place: killed at any moment, there is a whole one.
-    fn write(&self, path: &Path) -> Result<(), DriverError> {
+    pub(super) fn write(&self, path: &Path) -> Result<(), DriverError> {
         let beside = path.with_extension("new");
         serde_json::to_vec(self)
             .map_err(std::io::Error::from)
@@ -67,7 +80,7 @@ impl Fake {
     }
 }
 
-fn named<'a>(launch: &'a Launch, name: &str) -> Result<&'a Disk, DriverError> {
+pub(super) fn named<'a>(launch: &'a Launch, name: &str) -> Result<&'a Disk, DriverError> {
     let found = launch.definition.disks.iter().find(|disk| disk.name == name);
     found.ok_or_else(|| DriverError::Unfit(format!("it has no disk {name}")))
 }
@@ -92,7 +105,7 @@ impl Disks for Fake {
 
     async fn create(&self, path: &Path, _format: DiskFormat, size_bytes: u64) -> Result<(), DriverError> {
         self.slowly().await;
-        Written { size_bytes, backing: None, snapshots: vec![] }.write_new(path)
+        Written::new(size_bytes, None).write_new(path)
     }
 
     async fn attach(&self, launch: &Launch, disk: &Disk) -> Result<(), DriverError> {
@@ -128,13 +141,12 @@ impl Disks for Fake {
     async fn overlay(&self, base: &Path, path: &Path) -> Result<(), DriverError> {
         self.slowly().await;
         let size_bytes = Written::read(base)?.size_bytes;
-        Written { size_bytes, backing: Some(base.into()), snapshots: vec![] }.write_new(path)
+        Written::new(size_bytes, Some(base.into())).write_new(path)
     }
 
     async fn copy(&self, disk: &Disk, path: &Path, progress: Progress<'_>) -> Result<(), DriverError> {
         self.slowly().await;
-        let size_bytes = Written::read(&disk.path)?.size_bytes;
-        Written { size_bytes, backing: None, snapshots: vec![] }.write_new(path)?;
+        Written::read(&disk.path)?.alone().write_new(path)?;
         progress(100);
         Ok(())
     }

@@ -47,21 +47,43 @@ impl Qemu {
 impl Running {
     /// What QEMU says of a disk's file; `None` if it has none of that name.
     pub(super) async fn image(&self, name: &str) -> Result<Option<Image>, DriverError> {
-        let nodes = self.qmp.ask("query-named-block-nodes", Some(json!({"flat": true}))).await?;
-        let node = Value::from(node(name));
-        let found = nodes.as_array().and_then(|nodes| nodes.iter().find(|found| found["node-name"] == node));
+        let found = self.described(name).await?;
         let image = found.map(|found| serde_json::from_value(found["image"].clone())).transpose();
         image.map_err(|source| DriverError::system("understanding QEMU's word on a disk", source))
     }
 
-    /// Whether the guest has a disk of this name.
-    pub(super) async fn plugged(&self, name: &str) -> Result<bool, QmpError> {
+    /// The file a disk is in.
+    pub(super) async fn file_of(&self, name: &str) -> Result<Option<PathBuf>, QmpError> {
+        let found = self.described(name).await?;
+        Ok(found.and_then(|found| found["file"].as_str().map(PathBuf::from)))
+    }
+
+    async fn described(&self, name: &str) -> Result<Option<Value>, QmpError> {
+        let node = Value::from(self.node_of(name).await?.unwrap_or_else(|| node(name)));
+        let nodes = self.qmp.ask("query-named-block-nodes", Some(json!({"flat": true}))).await?;
+        let found = nodes.as_array().and_then(|nodes| nodes.iter().find(|found| found["node-name"] == node));
+        Ok(found.cloned())
+    }
+
+    /// The block node that the guest's disk of this name is: not the one it was started with any more,
+    /// once it was moved.
+    pub(super) async fn node_of(&self, name: &str) -> Result<Option<String>, QmpError> {
+        let block = self.block(name).await?;
+        Ok(block.and_then(|block| block["inserted"]["node-name"].as_str().map(str::to_owned)))
+    }
+
+    async fn block(&self, name: &str) -> Result<Option<Value>, QmpError> {
         let blocks = self.qmp.ask("query-block", None).await?;
         let device = device(name);
-        let is = |block: &Value| {
+        let is = |block: &&Value| {
             block["qdev"].as_str().is_some_and(|path| path.split('/').any(|part| part == device))
         };
-        Ok(blocks.as_array().is_some_and(|blocks| blocks.iter().any(is)))
+        Ok(blocks.as_array().and_then(|blocks| blocks.iter().find(is)).cloned())
+    }
+
+    /// Whether the guest has a disk of this name.
+    pub(super) async fn plugged(&self, name: &str) -> Result<bool, QmpError> {
+        Ok(self.block(name).await?.is_some())
     }
 
     /// A port that nothing is plugged into.
@@ -105,6 +127,7 @@ impl Running {
     }
 
     async fn unplug(&self, name: &str) -> Result<(), DriverError> {
+        let node = self.node_of(name).await?.unwrap_or_else(|| node(name));
         if self.plugged(name).await? {
             let mut told = self.told.subscribe();
             let id = device(name);
@@ -133,8 +156,10 @@ impl Running {
                 }
             }
         }
-        if self.image(name).await?.is_some() {
-            self.qmp.ask("blockdev-del", Some(json!({"node-name": node(name)}))).await?;
+        let nodes = self.qmp.ask("query-named-block-nodes", Some(json!({"flat": true}))).await?;
+        if nodes.as_array().is_some_and(|nodes| nodes.iter().any(|found| found["node-name"] == node.as_str()))
+        {
+            self.qmp.ask("blockdev-del", Some(json!({"node-name": node}))).await?;
         }
         Ok(())
     }
@@ -227,7 +252,8 @@ impl Disks for Qemu {
         }
         match (running, live) {
             (Some(running), Some(_)) => {
-                let words = json!({"node-name": node(name), "size": size_bytes});
+                let node = running.node_of(name).await?.unwrap_or_else(|| node(name));
+                let words = json!({"node-name": node, "size": size_bytes});
                 running.qmp.ask("block_resize", Some(words)).await.map_err(unfit)?;
                 Ok(())
             }
@@ -240,7 +266,7 @@ impl Disks for Qemu {
     }
 
     async fn copy(&self, disk: &Disk, path: &Path, progress: Progress<'_>) -> Result<(), DriverError> {
-        qcow2::copy(disk, path, progress).await
+        qcow2::copy(disk, path, DiskFormat::Qcow2, progress).await
     }
 
     fn stands_alone(&self, path: &Path, format: DiskFormat) -> Result<(), DriverError> {

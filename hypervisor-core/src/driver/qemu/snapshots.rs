@@ -84,7 +84,7 @@ impl Running {
         let mut having = Vec::new();
         for disk in taking_part(&launch.definition) {
             if self.kept(disk).await?.iter().any(|kept| kept.name == name) {
-                having.push(node(&disk.name));
+                having.push(self.node_of(&disk.name).await?.unwrap_or_else(|| node(&disk.name)));
             }
         }
         Ok(having)
@@ -121,7 +121,7 @@ impl Running {
             if image.snapshots.iter().any(|kept| kept.name == name) {
                 return Err(there_already(name));
             }
-            nodes.push(node(&disk.name));
+            nodes.push(self.node_of(&disk.name).await?.unwrap_or_else(|| node(&disk.name)));
         }
         if !memory {
             let each = |node: &String| json!({"type": "blockdev-snapshot-internal-sync", "data": {"device": node, "name": name}});

@@ -4,10 +4,17 @@ use crate::reply;
 
 declare! {
     /// List the images machines can be made from
-    ImageList {}
+    ImageList {
+        /// Also those that could be pulled
+        #[arg(long)]
+        pub available: bool,
+    }
     "image-list" Host Read Viewer -> reply::ImageList,
     ALIASES = &["images"],
-    EXAMPLES = &[("image list", "what machines can be made from")],
+    EXAMPLES = &[
+        ("image list", "what machines can be made from"),
+        ("image list --available", "and what the host's catalogues offer"),
+    ],
 }
 
 declare! {
@@ -49,6 +56,24 @@ declare! {
 }
 
 declare! {
+    /// Bring an image by its name in a catalogue of the host
+    ImagePull {
+        /// Its name there (see: image list --available)
+        #[arg(long, value_name = "NAME")]
+        pub name: String,
+        /// What to call it here; the same when not given
+        #[arg(long, value_name = "NAME")]
+        pub called: Option<String>,
+        /// The catalogue, where several have one of this name
+        #[arg(long, value_name = "CATALOGUE")]
+        pub catalogue: Option<String>,
+    }
+    "image-pull" Host Change Admin -> reply::ImageKept,
+    POSITIONAL = &["name"],
+    EXAMPLES = &[("image pull debian-12", "the catalogue says where it is and what it must be")],
+}
+
+declare! {
     /// Make an image of a stopped machine's disk, standing alone
     ImagePublish {
         /// The machine, which must be stopped
@@ -76,7 +101,7 @@ declare! {
         #[arg(long, value_name = "IMAGE")]
         pub name: String,
         /// How to write a disk
-        #[arg(long, value_name = "FORMAT", value_parser = ["qcow2", "raw"], default_value = "qcow2")]
+        #[arg(long, value_name = "FORMAT", value_parser = ["qcow2", "raw", "ova"], default_value = "qcow2")]
         pub format: String,
     }
     "image-export" Host Change Admin -> reply::ImageExported,

@@ -102,7 +102,7 @@ declare! {
 }
 
 declare! {
-    /// Make another machine like this one, which must be off
+    /// Make another machine like this one; one that runs is copied
     Clone {
         /// The name of the new one
         #[arg(long, value_name = "NAME")]
