@@ -81,3 +81,14 @@ pub struct Confirmation {
     /// Until when it can be confirmed.
     pub deadline: chrono::DateTime<chrono::Utc>,
 }
+
+impl Confirmation {
+    /// For how long it can be confirmed, for people: they need not have our clock, or live where we do.
+    pub(crate) fn time_left(&self) -> String {
+        match (self.deadline - chrono::Utc::now()).num_seconds().max(1) {
+            seconds @ 90.. => format!("{} minutes", (seconds + 30) / 60),
+            1 => "1 second".to_owned(),
+            seconds => format!("{seconds} seconds"),
+        }
+    }
+}

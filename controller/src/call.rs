@@ -149,16 +149,9 @@ impl Call {
         request: &Element,
         patience: Duration,
     ) -> Outcome<AdhocCommand> {
-        let until = Instant::now() + patience;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            match session.ask(request.clone(), left.min(SENT_AGAIN_AFTER)).await {
-                // The host knows it by its id, and does nothing twice.
-                Err(Ask::TimedOut(_)) if left > SENT_AGAIN_AFTER => {}
-                Err(Ask::TimedOut(_)) => return Err(self.told(Ask::TimedOut(patience))),
-                Err(error) => return Err(self.told(error)),
-                Ok(payload) => return self.parsed(payload),
-            }
+        match until_answered(patience, |limit| session.ask(request.clone(), limit)).await {
+            Ok(payload) => self.parsed(payload),
+            Err(error) => Err(self.told(error)),
         }
     }
 
@@ -217,7 +210,7 @@ fn outcome(answer: AdhocCommand) -> Outcome<Reply> {
     let note = answer
         .note
         .unwrap_or_else(|| skerry_stanzas::adhoc::Note { kind: NoteKind::Info, text: String::new() });
-    let text = unfenced(&safe_text([note.text.as_str()]));
+    let text = safe_text([note.text.as_str()]);
     let json = answer.json.unwrap_or(Value::Null);
     if let Some(refusal) = json.get("refusal") {
         let refusal: Refusal = serde_json::from_value(refusal.clone())
@@ -235,15 +228,24 @@ fn outcome(answer: AdhocCommand) -> Outcome<Reply> {
     }
 }
 
-/// Without what is for chat clients with a choice of fonts (XEP-0393): fences, and the stars about the
-/// first word of a line.
-pub fn unfenced(text: &str) -> String {
-    let lines = text.lines().filter(|line| line.trim() != "```");
-    let plain = lines.map(|line| match line.strip_prefix('*').and_then(|rest| rest.split_once('*')) {
-        Some((word, rest)) if !word.is_empty() && !word.starts_with(' ') => format!("{word}{rest}"),
-        _ => line.to_owned(),
-    });
-    plain.collect::<Vec<_>>().join("\n")
+/// Asks, and asks the same again while nobody answers. The host knows a request by its id, and does nothing
+/// twice.
+async fn until_answered<T, Answer>(
+    patience: Duration,
+    mut ask: impl FnMut(Duration) -> Answer,
+) -> Result<T, Ask>
+where
+    Answer: Future<Output = Result<T, Ask>>,
+{
+    let until = Instant::now() + patience;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match ask(left.min(SENT_AGAIN_AFTER)).await {
+            Err(Ask::TimedOut(_)) if left > SENT_AGAIN_AFTER => {}
+            Err(Ask::TimedOut(_)) => return Err(Ask::TimedOut(patience)),
+            answer => return answer,
+        }
+    }
 }
 
 /// Asks on the terminal. Whatever is not yes is no.
@@ -301,11 +303,50 @@ mod tests {
         }
     }
 
+    /// Asks a host that hears nothing until so many seconds are over; says when it was asked, and whether
+    /// it answered.
+    async fn asked_at(deaf: u64) -> (Vec<u64>, bool) {
+        let began = Instant::now();
+        let mut asked = Vec::new();
+        let answer = until_answered(PATIENCE, |limit| {
+            asked.push(began.elapsed().as_secs());
+            async move {
+                if began.elapsed().as_secs() >= deaf {
+                    return Ok(());
+                }
+                tokio::time::sleep(limit).await;
+                Err(Ask::TimedOut(limit))
+            }
+        });
+        let answer = answer.await;
+        assert!(matches!(answer, Ok(()) | Err(Ask::TimedOut(PATIENCE))), "{answer:?}");
+        assert!(began.elapsed() <= PATIENCE);
+        (asked, answer.is_ok())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_lost_while_the_host_logged_in_is_sent_again() {
+        assert_eq!(asked_at(0).await, (vec![0], true));
+        assert_eq!(asked_at(3).await, (vec![0, 25], true));
+        assert_eq!(asked_at(40).await, (vec![0, 25, 50], true));
+        assert_eq!(asked_at(80).await, (vec![0, 25, 50], false), "a silent host is given up after 75 s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_answered_or_could_not_be_sent_is_not_sent_again() {
+        let mut asked = 0;
+        let refused = until_answered(PATIENCE, |_| {
+            asked += 1;
+            async { Err::<(), _>(Ask::Refused(Box::new(Element::bare("iq", skerry_stanzas::ns::CLIENT)))) }
+        });
+        assert!(matches!(refused.await, Err(Ask::Refused(_))));
+        assert_eq!(asked, 1);
+    }
+
     #[test]
-    fn fences_are_for_chat_clients() {
-        let reply = outcome(completed(NoteKind::Info, "Two:\n```\na\nb\n```", None)).unwrap();
-        assert_eq!(reply.text, "Two:\na\nb");
-        assert_eq!(unfenced("*kvm1*: up\n* a\n*b"), "kvm1: up\n* a\n*b");
+    fn a_note_is_plain_already() {
+        let reply = outcome(completed(NoteKind::Info, "*** boot ***\n*a* b", None)).unwrap();
+        assert_eq!(reply.text, "*** boot ***\n*a* b");
     }
 
     #[test]

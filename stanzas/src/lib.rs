@@ -14,4 +14,5 @@ pub mod payload;
 pub mod refusal;
 pub mod reply;
 pub mod safe;
+pub mod styling;
 pub mod words;

@@ -1,6 +1,8 @@
 //! The lab itself: what everything else stands on.
 
+use minidom::Element;
 use skerry_tests::lab::Wanted;
+use xmpp_parsers::ns as xep;
 
 /// Logs in as everybody, crashes the server, logs in again; nothing is left afterwards.
 async fn a_server_is_up_and_gone(server: &'static str) {
@@ -28,6 +30,28 @@ async fn a_thousand_machines_are_listed_as_soon_as_they_are_up() {
         let rows: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(rows.len(), 1000, "{link}");
     }
+}
+
+/// Everybody and every machine are contacts of each other, and nobody is left asking.
+async fn contacts_are_mutual(server: &'static str, link: &'static str) {
+    let lab = Wanted::new(server, link).machines(2).up().await.unwrap();
+    for role in ["admin", "operator", "viewer"] {
+        let client = lab.client(role).await.unwrap();
+        let roster = client.ask("get", None, Element::bare("query", xep::ROSTER)).await.unwrap();
+        let items: Vec<&Element> = roster.children().flat_map(Element::children).collect();
+        assert_eq!(items.len(), if link == "component" { 3 } else { 1 }, "{role}");
+        assert!(items.iter().all(|item| item.attr("subscription") == Some("both")), "{role}: {items:?}");
+    }
+}
+
+#[tokio::test]
+async fn contacts_are_mutual_on_a_component() {
+    contacts_are_mutual("prosody", "component").await;
+}
+
+#[tokio::test]
+async fn contacts_are_mutual_on_an_account() {
+    contacts_are_mutual("ejabberd", "single").await;
 }
 
 #[tokio::test]

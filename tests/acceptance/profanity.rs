@@ -87,11 +87,6 @@ async fn a_person_at_a_terminal(server: &'static str, link: &'static str) {
 
     // In the chat. Profanity tells of no presence that comes before its roster does, so this is first.
     play(&mut terminal, &[(&machine, &on.machine), (&said("status"), "Off: never started yet")]).await;
-    if link == "single" {
-        // An account asks to be a contact; here it is asked in turn.
-        let request = format!("/sub request {}", on.host);
-        play(&mut terminal, &[(&request, ""), ("/win 1", "is online, \"0 of 1 running\"")]).await;
-    }
     play(
         &mut terminal,
         &[

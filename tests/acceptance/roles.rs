@@ -54,7 +54,8 @@ async fn each_role_gets_its_due(server: &'static str, link: &'static str) {
         let absent = stranger.refused(&format!("web9@{host}"), "status", &[]).await.unwrap();
         assert_eq!(there, absent);
     }
-    assert!(stranger.befriend(&host).await.is_err());
+    let no = stranger.befriend(&host).await.unwrap_err().to_string();
+    assert!(no.ends_with("does not want us"), "{no}");
     assert_eq!(admin.state(&host, "web1").await.unwrap(), "paused");
 }
 

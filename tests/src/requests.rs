@@ -102,6 +102,12 @@ impl Client {
     /// They do not want it, or do not show themselves.
     pub async fn befriend(&mut self, whom: &str) -> Result<Element> {
         let bare = Jid::new(whom)?.to_bare();
+        // Servers tell of a refusal only who asked for the contact list (RFC 6121 §2.2, §3.2.3).
+        let roster = self.ask("get", None, Element::bare("query", xep::ROSTER)).await?;
+        let mut items = roster.children().flat_map(Element::children);
+        let item = items.find(|item| item.attr("jid") == Some(bare.as_str()));
+        // Who sees us already does not ask.
+        let mut asked = item.is_some_and(|item| matches!(item.attr("subscription"), Some("from" | "both")));
         self.presence("subscribe", bare.as_str()).await?;
         let is = |stanza: &Element, kind: &str| {
             stanza.name() == "presence" && shown(stanza) == kind && from(stanza, bare.as_str())
@@ -110,7 +116,7 @@ impl Client {
             stanza.name() == "presence" && stanza.attr("type").is_none() && from(stanza, bare.as_str())
         };
         // Which of both comes first is theirs to decide.
-        let (mut seen, mut asked) = (None, false);
+        let mut seen = None;
         while seen.is_none() || !asked {
             let next = self.expect(whom, |it| here(it) || is(it, "subscribe") || is(it, "unsubscribed"));
             let next = next.await?;

@@ -16,6 +16,7 @@ use skerry_stanzas::{
     form,
     refusal::{Reason, Refusal},
     reply::UNDER_WAY,
+    styling,
 };
 use xmpp_parsers::data_forms::{DataForm, DataFormType};
 
@@ -292,7 +293,7 @@ impl Face {
         let title = session.place.declaration().about();
         let last = AdhocCommand {
             status: Some(Status::Completed),
-            note: Some(Note { kind, text }),
+            note: Some(Note { kind, text: styling::plain(&text) }),
             form: json.as_ref().filter(|_| !session.json_only).map(|json| form::result(title, json)),
             json,
             ..answer(&session)

@@ -104,8 +104,7 @@ impl Face {
         let old_target = Target::Machine(old.clone());
         let watchers = self.contacts().watchers(entity);
         for person in watchers {
-            self.say(self.leaving(&old_target, &person, &format!("moved to {new_address}"))).await;
-            self.say(self.subscription(&old_target, &person, "unsubscribed")).await;
+            self.part(&old_target, &person, &format!("moved to {new_address}")).await;
             self.introduce(entity, &seen.name, &person).await;
         }
     }
@@ -125,18 +124,22 @@ impl Face {
         if self.addresses().is_component() {
             self.publish_deletion(&self.addresses().of(&target), entity).await;
             let contacts = self.contacts().forget_entity(entity);
-            for (person, contact) in contacts {
-                self.say(self.leaving(&target, &person, &why)).await;
-                self.say(self.subscription(&target, &person, "unsubscribed")).await;
-                if contact.ours {
-                    self.say(self.subscription(&target, &person, "unsubscribe")).await;
-                }
+            for (person, _) in contacts {
+                self.part(&target, &person, &why).await;
             }
         } else {
             self.pep.retract(Node::State, seen.name.as_str());
         }
         self.forget_entity(entity);
         self.show_host().await;
+    }
+
+    /// Leaves somebody's contact list. What was asked of them is asked no longer (RFC 6121 §3.3), answered or
+    /// not: a question that stays would come again at each login, from nobody.
+    async fn part(&self, target: &Target, person: &BareJid, why: &str) {
+        self.say(self.leaving(target, person, why)).await;
+        self.say(self.subscription(target, person, "unsubscribed")).await;
+        self.say(self.subscription(target, person, "unsubscribe")).await;
     }
 
     /// Forgets all about an entity.

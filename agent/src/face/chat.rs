@@ -268,11 +268,7 @@ impl Face {
             Answer::Done { text, json } => Words::answer(text, &json),
             Answer::Refused(refusal) => Words::new(refusal.sentence()),
             Answer::Confirm(question) => {
-                let seconds = (question.deadline - Utc::now()).num_seconds().max(1);
-                let within = match seconds {
-                    60.. => format!("{} minutes", (seconds + 30) / 60),
-                    _ => format!("{seconds} seconds"),
-                };
+                let within = question.time_left();
                 let code = question.code;
                 Words::new(format!("{} Write yes (or yes {code}) within {within}, or no.", question.sentence))
                     .buttons([format!("yes {code}").as_str(), "no"])

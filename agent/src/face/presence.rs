@@ -176,7 +176,8 @@ impl Face {
             self.say(self.leaving(target, person, "you have no role here any more")).await;
             self.say(self.subscription(target, person, "unsubscribed")).await;
         }
-        if contact.ours {
+        // Who sees us was asked back, and may not have answered yet.
+        if contact.theirs || contact.ours {
             self.say(self.subscription(target, person, "unsubscribe")).await;
         }
     }
@@ -302,15 +303,12 @@ impl Face {
     /// They do not want to see us any more; we need not see them then either.
     async fn left(&self, target: &Target, person: &BareJid) {
         let Some(entity) = self.entity(target) else { return };
-        let before = self.contacts().of(entity, person);
         if !self.forget(entity, person) {
             return;
         }
         self.say(self.subscription(target, person, "unsubscribed")).await;
         self.say(self.leaving(target, person, "goodbye")).await;
-        if before.ours {
-            self.say(self.subscription(target, person, "unsubscribe")).await;
-        }
+        self.say(self.subscription(target, person, "unsubscribe")).await;
     }
 
     /// Something we sent came back. Who does not exist any more is no contact; of others, the clients

@@ -5,10 +5,11 @@ use skerry_stanzas::{
     ns,
     payload::{Machine, Response, replaced, responses},
     safe::{safe_line, safe_text},
+    styling,
 };
 
 use super::Partner;
-use crate::{call::unfenced, pubsub, wire};
+use crate::{pubsub, wire};
 
 /// The longest state or button shown, in characters.
 const SHORT_CHARS_MAX: usize = 60;
@@ -85,7 +86,7 @@ fn message(stanza: &Element) -> Option<Incoming> {
 
 /// Safe, and without what is for clients with a choice of fonts.
 fn readable(body: &str) -> String {
-    unfenced(&safe_text([body]))
+    styling::plain(&safe_text([body]))
 }
 
 /// The state in a presence: of the payload, else of the availability.

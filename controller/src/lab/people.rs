@@ -92,31 +92,46 @@ pub(super) async fn make_contacts(site: &Site, machines: &[Machine]) -> Result<(
     Ok(())
 }
 
-/// Asks each for its presence (RFC 6121 §3.1), and waits until all have agreed.
+/// Asks each for its presence (RFC 6121 §3.1), lets each see ours when it asks back, and waits until all
+/// have done both: a question that nobody answered would come to every client that logs in later.
 async fn befriend(session: &mut Session, mut contacts: BTreeSet<BareJid>) -> Result<()> {
     let mut inbound = session.inbound();
     // Only who has asked for the contact list hears of its changes (RFC 6121 §2.2).
-    let roster = Element::bare("query", wire::ROSTER);
-    session.ask(wire::get(None, roster), SHORT).await.context("the contact list cannot be had")?;
+    let roster = || wire::get(None, Element::bare("query", wire::ROSTER));
+    let list = session.ask(roster(), SHORT).await.context("the contact list cannot be had")?;
+    let mut asking = contacts.clone();
+    for item in list.iter().flat_map(Element::children) {
+        let seen_by = matches!(item.attr("subscription"), Some("from" | "both"));
+        asking.retain(|contact| !seen_by || item.attr("jid") != Some(contact.as_str()));
+    }
     session.appear().await?;
     for contact in &contacts {
         let to_them = [("type", "subscribe"), ("to", contact.as_str())];
         session.send(wire::element("presence", ns::CLIENT, &to_them)).await?;
     }
     let all = async {
-        while !contacts.is_empty() {
+        while !contacts.is_empty() || !asking.is_empty() {
             let Some(inbound) = inbound.recv().await else { bail!("the connection ended") };
             let Inbound::Stanza(stanza) = inbound else { continue };
-            if stanza.name() == "presence" && stanza.attr("type") == Some("subscribed") {
-                let from = stanza.attr("from").and_then(|from| Jid::new(from).ok());
-                contacts.retain(|contact| from.as_ref().is_none_or(|from| from.to_bare() != *contact));
+            let from = stanza.attr("from").and_then(|from| Jid::new(from).ok());
+            let (Some(from), "presence") = (from, stanza.name()) else { continue };
+            match stanza.attr("type") {
+                Some("subscribed") => drop(contacts.remove(&from.to_bare())),
+                Some("subscribe") if asking.remove(&from.to_bare()) => {
+                    let to_them = [("type", "subscribed"), ("to", from.as_str())];
+                    session.send(wire::element("presence", ns::CLIENT, &to_them)).await?;
+                }
+                _ => {}
             }
         }
+        // What was sent before this is answered has been done.
+        session.ask(roster(), SHORT).await.context("the contact list cannot be had")?;
         Ok(())
     };
     match timeout(ACCEPTANCE_MAX, all).await {
         Ok(befriended) => befriended,
         Err(_) => {
+            contacts.append(&mut asking);
             let left: Vec<&str> = contacts.iter().map(|contact| contact.as_str()).collect();
             bail!("not accepted within {} s by {}", ACCEPTANCE_MAX.as_secs(), left.join(", "))
         }

@@ -46,5 +46,6 @@ Component "rooms.@DOMAIN@" "muc"
 
 Component "upload.@DOMAIN@" "http_file_share"
   http_file_share_size_limit = 10*1024*1024
-  http_host = "@DOMAIN@"
-  http_external_url = "https://127.0.0.1:@HTTPS@/"
+  -- By a name: clients on GnuTLS name whom they want also when it is a number, and Prosody hangs up on that.
+  http_host = "localhost"
+  http_external_url = "https://localhost:@HTTPS@/"

@@ -96,6 +96,7 @@ fn label(name: &str) -> String {
     let words = match words {
         "jid" => "address".to_owned(),
         "cpu" => "processor time".to_owned(),
+        "cpus" | "vcpus" => "processors".to_owned(),
         other => safe_value(other).replace('_', " "),
     };
     let mut chars = words.chars();

@@ -83,8 +83,7 @@ impl Face {
     pub(super) fn show_confirmation(&self, mut session: Session, question: &Confirmation) -> Step {
         session.stage = Stage::Confirm(question.code.clone());
         let declaration = session.place.declaration();
-        let until = question.deadline.format("%H:%M:%S UTC");
-        let sentence = format!("{} Can be confirmed until {until}.", question.sentence);
+        let sentence = format!("{} Can be confirmed for {}.", question.sentence, question.time_left());
         let prev = session.filled.is_some() || session.place.target().is_none();
         let form = form::confirm(declaration.about(), &sentence);
         let answer = stage(&session, Actions::last(prev), form, None);
