@@ -8,6 +8,8 @@ mod commands;
 mod examples;
 #[path = "reference/lifecycle.rs"]
 mod lifecycle;
+#[path = "reference/networks.rs"]
+mod networks;
 #[path = "reference/permissions.rs"]
 mod permissions;
 #[path = "reference/protocol.rs"]

@@ -62,6 +62,9 @@ pub struct Config {
     /// Which files of this host its commands may name.
     #[serde(default)]
     pub files: FilesSection,
+    /// Who makes the networks of machines.
+    #[serde(default)]
+    pub network: NetworkSection,
     /// How to log.
     #[serde(default)]
     pub log: LogSection,
@@ -166,6 +169,29 @@ pub struct FilesSection {
     pub import: Vec<PathBuf>,
     /// Where `image export` writes them; `<state>/export` when left out.
     pub export: Option<PathBuf>,
+}
+
+/// `[network]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct NetworkSection {
+    /// Who makes them; left out, skerry-net where it is there, else the agent itself; nobody where the only
+    /// driver is "fake".
+    pub by: Option<By>,
+    /// Where skerry-net listens; /run/skerry-net/socket when left out.
+    pub helper: Option<PathBuf>,
+}
+
+/// Who makes the networks of machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// The agent: it takes rights (CAP_NET_ADMIN).
+    Agent,
+    /// skerry-net.
+    Helper,
+    /// Nobody: they are pretended, as the machines of the driver "fake" are.
+    Nobody,
 }
 
 /// `[images.NAME]`: a kernel, booted directly, or a disk, of which a machine gets an overlay.
@@ -420,6 +446,7 @@ impl Config {
             ("state", self.state == new.state),
             ("link", self.link == new.link),
             ("drivers", self.drivers == new.drivers),
+            ("network", self.network == new.network),
             ("log", self.log.format == new.log.format),
         ];
         compared.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()

@@ -13,6 +13,7 @@ mod host;
 mod image;
 mod jobs;
 mod life;
+mod network;
 mod rights;
 mod screen;
 mod show;
@@ -38,6 +39,7 @@ pub(crate) use self::{
     define::{asked as asked_of, live::catch_up},
     host::{host_memory_mib, load},
     image::tidy_exports,
+    network::is_so as network_is_so,
     screen::{said as screen_error, screen as screen_of},
     show::observe,
     trash::{empty_trash, house},

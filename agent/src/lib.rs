@@ -26,6 +26,7 @@ mod journal;
 mod machine;
 mod machines;
 pub mod metrics;
+mod networks;
 pub mod pictures;
 mod reference;
 pub mod roles;

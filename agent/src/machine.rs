@@ -18,7 +18,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use hypervisor_core::{
     definition::{Definition, Disk},
-    driver::{Driver, GuestEvent, Launch},
+    driver::{Driver, GuestEvent, Launch, Networks},
     lifecycle::{Request, State, Wanted},
     machine::{MachineId, MachineName},
 };
@@ -111,6 +111,7 @@ pub(crate) struct Card {
     pub(crate) driver: Arc<dyn Driver>,
     /// Its folder.
     pub(crate) folder: PathBuf,
+    networks: Networks,
     record: RwLock<Arc<Record>>,
     /// Held by a start, and by whatever works on its disks: neither comes between the other.
     storage: Arc<tokio::sync::Mutex<()>>,
@@ -119,12 +120,13 @@ pub(crate) struct Card {
 }
 
 impl Card {
-    pub(crate) fn new(record: Record, driver: Arc<dyn Driver>, machines: &Path) -> Self {
+    pub(crate) fn new(record: Record, driver: Arc<dyn Driver>, machines: &Path, networks: Networks) -> Self {
         let folder = machines.join(record.id.to_string());
         Self {
             id: record.id,
             driver,
             folder,
+            networks,
             record: RwLock::new(Arc::new(record)),
             storage: Arc::default(),
             overlooked: Notify::new(),
@@ -154,6 +156,7 @@ impl Card {
             name: record.name.to_string(),
             definition: record.definition.clone(),
             folder: self.folder.clone(),
+            networks: self.networks.clone(),
         }
     }
 }

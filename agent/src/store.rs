@@ -10,6 +10,7 @@ pub(crate) mod definitions;
 pub(crate) mod events;
 pub(crate) mod images;
 pub(crate) mod machines;
+pub(crate) mod networks;
 pub(crate) mod schema;
 pub mod subscriptions;
 

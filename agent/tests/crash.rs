@@ -6,6 +6,8 @@
 
 #[path = "crash/images.rs"]
 mod images;
+#[path = "crash/networks.rs"]
+mod networks;
 #[path = "crash/restarts.rs"]
 mod restarts;
 mod stage;

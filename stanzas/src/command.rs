@@ -196,7 +196,8 @@ macro_rules! each_command {
             machine::SnapshotDelete, machine::Clone, machine::Delete,
             host::List, host::Create, host::Status, host::Drivers, host::ImageList, host::ImageShow,
             host::ImageImport, host::ImagePublish, host::ImageExport, host::ImageRename,
-            host::ImageDelete, host::Trash, host::Undelete, host::Adopt, host::Version, host::Uptime,
+            host::ImageDelete, host::NetworkList, host::NetworkShow, host::NetworkCreate,
+            host::NetworkDefine, host::NetworkDelete, host::Trash, host::Undelete, host::Adopt, host::Version, host::Uptime,
             host::Whoami, host::May, host::JobList, host::JobCancel
         }
     };

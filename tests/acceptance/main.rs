@@ -13,6 +13,7 @@ mod full_disk;
 mod hostile;
 mod laboratory;
 mod main_job;
+mod networks;
 mod not_let_in;
 mod profanity;
 mod races;

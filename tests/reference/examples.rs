@@ -8,12 +8,15 @@ use skerry_stanzas::{
     each_command,
     reply::{
         Adoption, Cancelled, Changed, ConsoleOutput, Defined, DefinitionHistory, DefinitionLine, DiskLine,
-        DiskList, DriverLine, DriverList, Executed, HostStatus, ImageChanged, ImageDetails, ImageExported,
-        ImageKept, ImageLine, ImageList, JobLine, JobList, LogLine, LogLines, MachineLine, MachineList,
-        MachineStatus, PNG, Redefined, Removed, Reply, ScreenPicture, ScreenTicket, SnapshotLine,
-        SnapshotList, SnapshotTree, TrashLine, TrashList, Typed, Uptime, Verdict, Version, Whoami,
+        DiskList, DriverLine, DriverList, Executed, GuestAddress, HostStatus, ImageChanged, ImageDetails,
+        ImageExported, ImageKept, ImageLine, ImageList, JobLine, JobList, LogLine, LogLines, MachineLine,
+        MachineList, MachineStatus, PNG, Redefined, Removed, Reply, ScreenPicture, ScreenTicket,
+        SnapshotLine, SnapshotList, SnapshotTree, TrashLine, TrashList, Typed, Uptime, Verdict, Version,
+        Whoami,
     },
 };
+
+use crate::networks::of_networks;
 
 /// A reply on both its faces.
 pub struct Example {
@@ -31,7 +34,7 @@ macro_rules! answers {
     };
 }
 
-fn example<R: Reply>(reply: R) -> Example {
+pub fn example<R: Reply>(reply: R) -> Example {
     let answers = each_command!(answers);
     let commands: Vec<String> = answers
         .into_iter()
@@ -55,7 +58,7 @@ pub fn changed() -> Changed {
 
 /// Every kind of reply, once.
 pub fn replies() -> Vec<Example> {
-    let all = [of_machines(), of_screens(), of_storage(), of_hosts(), of_images(), of_jobs()];
+    let all = [of_machines(), of_screens(), of_storage(), of_hosts(), of_images(), of_jobs(), of_networks()];
     let all: Vec<Example> = all.into_iter().flatten().collect();
     let shown: usize = all.iter().map(|example| example.commands.len()).sum();
     assert_eq!(shown, COMMANDS.len(), "a reply is missing, or is there twice");
@@ -83,6 +86,11 @@ fn of_machines() -> Vec<Example> {
             autostart: true,
             protected: false,
             note: Some("ask ann before touching it".into()),
+            addresses: vec![GuestAddress {
+                address: "10.20.0.2".into(),
+                nic: "net1".into(),
+                from: "lease".into(),
+            }],
         }),
         example(Defined {
             name: "web1".into(),

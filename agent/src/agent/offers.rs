@@ -77,6 +77,9 @@ impl Agent {
             (Object::Host, "image-rename" | "image-delete" | "image-export", "name") => {
                 self.kept_image_names().await
             }
+            (Object::Host, "network-info" | "network-define" | "network-delete", "name") => {
+                self.network_names().await
+            }
             (Object::Host, "image-import", "source") => Places::of(&self.config()).offered(),
             (Object::Host, "create", "driver") => {
                 let usable = self.inner.drivers.enabled().iter().filter(|driver| driver.probe().usable);

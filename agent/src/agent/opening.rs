@@ -32,6 +32,7 @@ use crate::{
         restarts, task, wording,
     },
     machines::Machines,
+    networks::{self, Networks},
     pictures::Pictures,
     store::{Store, StoreError, machines as rows},
     viewer::Tickets,
@@ -103,6 +104,7 @@ impl Agent {
             drivers: Drivers::new(drivers, config.drivers.preferred.clone()),
             folders,
             images,
+            networks: Networks::new(store.clone(), Arc::clone(&machines), &config),
             publisher: Arc::new(Publisher::new(store.clone(), Arc::clone(&machines))),
             machines,
             confirmations: Confirmations::default(),
@@ -143,6 +145,11 @@ impl Agent {
         inner.images.tidy().await?;
         tidy_exports(&Places::of(&self.config()));
         resolve::settle(self).await?;
+        // Before a machine is started that is on one.
+        if let Err(error) = inner.networks.make().await {
+            tracing::error!(%error, "the networks of this host could not be made");
+        }
+        self.keep(networks::keep(inner.networks.clone(), Arc::downgrade(&inner.publisher)));
         self.listen_to_drivers();
         self.start_with_host().await?;
         inner.machines.all().iter().for_each(|machine| machine.send(Order::Resume));

@@ -2,7 +2,8 @@
 
 use toml::{Table, Value};
 
-const TOP: &[&str] = &["name", "state", "link", "roles", "drivers", "trash", "images", "files", "log"];
+const TOP: &[&str] =
+    &["name", "state", "link", "roles", "drivers", "trash", "images", "files", "network", "log"];
 const IMAGE: &[&str] = &["kernel", "initrd", "cmdline", "disk", "about"];
 const SECTIONS: &[(&str, &[&str])] = &[
     ("link", &["kind", "jid", "server", "secret_file", "tls", "ca"]),
@@ -10,6 +11,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("drivers", &["enabled", "default"]),
     ("trash", &["keep"]),
     ("files", &["allow", "import", "export"]),
+    ("network", &["by", "helper"]),
     ("log", &["format"]),
 ];
 

@@ -6,11 +6,17 @@ use hypervisor_core::lifecycle::State;
 use skerry_stanzas::{
     command::machine,
     refusal::Refusal,
-    reply::{LogLines, MachineStatus},
+    reply::{GuestAddress, LogLines, MachineStatus},
 };
 
 use super::Handle;
-use crate::{agent::Agent, dispatch::Job, journal, machine::Machine};
+use crate::{
+    agent::Agent,
+    dispatch::Job,
+    journal,
+    machine::{Machine, Record},
+    networks::of_machine,
+};
 
 /// How long a driver may take to look.
 pub(crate) const LOOK_MAX: Duration = Duration::from_secs(5);
@@ -40,7 +46,25 @@ impl Handle<machine::Status> for Agent {
             autostart: record.autostart,
             protected: record.protected,
             note: record.definition.note.clone(),
+            addresses: self.addresses_of(&record).await,
         })
+    }
+}
+
+impl Agent {
+    /// The addresses a machine is seen with on the networks of this host.
+    async fn addresses_of(&self, record: &Record) -> Vec<GuestAddress> {
+        if !matches!(record.state, State::Running | State::Paused | State::Stopping) {
+            return Vec::new();
+        }
+        let host = self.inner.networks.look().await;
+        let seen = of_machine(&host, record.id, &record.definition.nics).into_iter();
+        let line = |(address, nic, from): (std::net::IpAddr, String, &str)| GuestAddress {
+            address: address.to_string(),
+            nic,
+            from: from.into(),
+        };
+        seen.map(line).collect()
     }
 }
 

@@ -2,10 +2,12 @@
 
 mod images;
 mod jobs;
+mod networks;
 
 pub use self::{
     images::{ImageDelete, ImageExport, ImageImport, ImageList, ImagePublish, ImageRename, ImageShow},
     jobs::{JobCancel, JobList},
+    networks::{NetworkCreate, NetworkDefine, NetworkDelete, NetworkList, NetworkShow},
 };
 use crate::reply::{self, Changed, DriverList, HostStatus, MachineList, TrashList, Verdict};
 

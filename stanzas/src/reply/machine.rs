@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Reply, measure};
+use super::{GuestAddress, Reply, measure};
 use crate::safe::{safe_line, safe_text};
 
 reply! {
@@ -92,6 +92,9 @@ reply! {
         protected: bool,
         /// A note for people.
         note: Option<String>,
+        /// The addresses it uses, as far as they are seen.
+        #[serde(default)]
+        addresses: Vec<GuestAddress>,
     }
 }
 reply! {
@@ -247,6 +250,15 @@ impl Reply for MachineStatus {
         if !self.labels.is_empty() {
             lines.push(format!("Labels: {}", self.labels.join(" ")));
         }
+        if !self.addresses.is_empty() {
+            let one = |seen: &GuestAddress| {
+                format!("{} ({}, {})", safe_line(&seen.address, 60), safe_line(&seen.nic, 40), seen.from)
+            };
+            lines.push(format!(
+                "Addresses: {}",
+                self.addresses.iter().map(one).collect::<Vec<_>>().join(", ")
+            ));
+        }
         if let Some(note) = self.note.as_ref().filter(|note| !note.is_empty()) {
             lines.push(format!("Note: {note}"));
         }
@@ -344,6 +356,7 @@ mod tests {
             autostart: false,
             protected: true,
             note: None,
+            addresses: vec![],
         }
     }
 
