@@ -12,6 +12,8 @@ mod handover;
 mod lifecycle;
 #[path = "reference/numbers.rs"]
 mod numbers;
+#[path = "reference/networks.rs"]
+mod networks;
 #[path = "reference/permissions.rs"]
 mod permissions;
 #[path = "reference/protocol.rs"]

@@ -76,9 +76,14 @@ pub struct Config {
     #[serde(default)]
     pub migration: MigrationSection,
     /// How often to look at what is used, and whether to remember it.
+    #[serde(default)]
     pub metrics: MetricsSection,
     /// Where to answer Prometheus, if at all.
+    #[serde(default)]
     pub prometheus: PrometheusSection,
+    /// Who makes the networks of machines.
+    #[serde(default)]
+    pub network: NetworkSection,
     /// How to log.
     #[serde(default)]
     pub log: LogSection,
@@ -192,6 +197,29 @@ pub struct FilesSection {
     pub import: Vec<PathBuf>,
     /// Where `image export` writes them; `<state>/export` when left out.
     pub export: Option<PathBuf>,
+}
+
+/// `[network]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct NetworkSection {
+    /// Who makes them; left out, skerry-net where it is there, else the agent itself; nobody where the only
+    /// driver is "fake".
+    pub by: Option<By>,
+    /// Where skerry-net listens; /run/skerry-net/socket when left out.
+    pub helper: Option<PathBuf>,
+}
+
+/// Who makes the networks of machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// The agent: it takes rights (CAP_NET_ADMIN).
+    Agent,
+    /// skerry-net.
+    Helper,
+    /// Nobody: they are pretended, as the machines of the driver "fake" are.
+    Nobody,
 }
 
 /// `[images.NAME]`: a kernel, booted directly, or a disk, of which a machine gets an overlay.
@@ -460,6 +488,7 @@ impl Config {
             ("drivers", self.drivers == new.drivers),
             ("metrics", self.metrics == new.metrics),
             ("prometheus", self.prometheus == new.prometheus),
+            ("network", self.network == new.network),
             ("log", self.log.format == new.log.format),
         ];
         compared.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()

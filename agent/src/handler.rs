@@ -18,6 +18,7 @@ mod jobs;
 pub(crate) mod keys;
 mod life;
 mod migrate;
+mod network;
 mod numbers;
 mod rights;
 mod screen;
@@ -45,6 +46,7 @@ pub(crate) use self::{
     host::{disk_free_mib, host_memory_mib, load},
     image::{is_image_name, tidy_exports},
     migrate::moved,
+    network::is_so as network_is_so,
     numbers::{sort, tenths, whole},
     screen::{said as screen_error, screen as screen_of},
     show::LOOK_MAX,

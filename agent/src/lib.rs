@@ -27,6 +27,7 @@ mod journal;
 mod machine;
 mod machines;
 pub mod migration;
+mod networks;
 pub mod numbers;
 pub mod pictures;
 pub mod prometheus;

@@ -21,7 +21,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use hypervisor_core::{
     definition::{Definition, Disk},
-    driver::{Driver, GuestEvent, Launch},
+    driver::{Driver, GuestEvent, Launch, Networks},
     lifecycle::{Request, State, Wanted},
     machine::{MachineId, MachineName},
 };
@@ -114,6 +114,7 @@ pub(crate) struct Card {
     pub(crate) driver: Arc<dyn Driver>,
     /// Its folder.
     pub(crate) folder: PathBuf,
+    networks: Networks,
     record: RwLock<Arc<Record>>,
     /// Held by a start, and by whatever works on its disks: neither comes between the other.
     storage: Arc<tokio::sync::Mutex<()>>,
@@ -124,12 +125,13 @@ pub(crate) struct Card {
 }
 
 impl Card {
-    pub(crate) fn new(record: Record, driver: Arc<dyn Driver>, machines: &Path) -> Self {
+    pub(crate) fn new(record: Record, driver: Arc<dyn Driver>, machines: &Path, networks: Networks) -> Self {
         let folder = machines.join(record.id.to_string());
         Self {
             id: record.id,
             driver,
             folder,
+            networks,
             record: RwLock::new(Arc::new(record)),
             storage: Arc::default(),
             elsewhere: AtomicBool::new(false),
@@ -175,6 +177,7 @@ impl Card {
             name: record.name.to_string(),
             definition: record.definition.clone(),
             folder: self.folder.clone(),
+            networks: self.networks.clone(),
         }
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod events;
 pub(crate) mod images;
 pub(crate) mod machines;
 pub(crate) mod samples;
+pub(crate) mod networks;
 pub(crate) mod schema;
 pub mod subscriptions;
 

@@ -10,6 +10,8 @@ mod guest;
 mod images;
 #[path = "crash/live.rs"]
 mod live;
+#[path = "crash/networks.rs"]
+mod networks;
 #[path = "crash/restarts.rs"]
 mod restarts;
 mod stage;

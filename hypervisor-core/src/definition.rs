@@ -7,6 +7,8 @@ mod error;
 mod hardware;
 mod nic;
 mod policy;
+mod rate;
+mod rule;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -15,6 +17,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::check::is_interface;
 pub use self::{
     difference::{Difference, Effective, Live, differences},
     disk::{Bus, Cache, Disk, DiskFormat, Limits, Media},
@@ -22,6 +25,8 @@ pub use self::{
     hardware::{CloudInit, Cpu, Firmware, Watchdog},
     nic::{Forward, ForwardError, Mac, MacError, Network, Nic, NicModel, NicWordError, Protocol, say_nic},
     policy::{Restart, Startup},
+    rate::{Rate, RateError},
+    rule::{Carried, Rule, RuleError, Way},
     size::{Size, SizeError},
 };
 
@@ -60,6 +65,9 @@ pub struct Definition {
     /// Its network interfaces.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "nic::read")]
     pub nics: Vec<Nic>,
+    /// What may pass between it and the networks it is on, by rules in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub firewall: Vec<Rule>,
     /// A screen with a pointer, which can be looked at (VNC on a unix socket, nothing on the network).
     #[serde(default = "yes")]
     pub graphics: bool,
@@ -117,6 +125,7 @@ impl Definition {
             boot,
             disks: Vec::new(),
             nics: Vec::new(),
+            firewall: Vec::new(),
             graphics: true,
             guest_agent: true,
             watchdog: None,

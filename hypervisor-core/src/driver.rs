@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 pub use self::{
     alter::{Alter, Altered},
     guest_agent::GuestAgent,
+    networks::{Connect, Networks},
     numbers::{Numbers, Reading},
     screen::{Picture, Screen, Viewing},
 };
@@ -23,8 +24,9 @@ pub mod disk;
 pub mod disks;
 pub mod fake;
 pub mod guest_agent;
-pub mod migrate;
 pub mod live;
+pub mod migrate;
+pub mod networks;
 pub mod numbers;
 pub mod qcow2;
 pub mod qemu;
@@ -123,6 +125,8 @@ pub struct Launch {
     /// start puts there besides logs (sockets, pid) the driver removes when the machine stops, and
     /// whatever an earlier run left, at the next start. The folder itself is the caller's.
     pub folder: PathBuf,
+    /// What its NICs are connected by to networks of the host.
+    pub networks: Networks,
 }
 
 /// What a driver sees of one machine.

@@ -11,3 +11,4 @@ pub mod image;
 pub mod kvm;
 pub mod lifecycle;
 pub mod machine;
+pub mod network;

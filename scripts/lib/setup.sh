@@ -118,6 +118,12 @@ need_libvirt() {
     have virsh libvirtd ||
         packages 'what the bench compares with' libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
 }
+# Networks of machines are made by these, and tested in namespaces with busybox's clients of theirs.
+need_networks() {
+    have nft ip dnsmasq && return
+    packages 'to make networks for machines: rules, interfaces, addresses and names' nftables iproute2 dnsmasq-base
+}
+need_busybox() { have busybox || packages 'a client for DHCP and DNS in tests' busybox-static; }
 
 need_guest() {
     "$root/scripts/guest" || fail 'there is no guest to run (see above)'

@@ -38,6 +38,7 @@ mod jobs;
 mod machine;
 pub mod measure;
 mod migrate;
+mod networks;
 mod numbers;
 mod schedules;
 mod screen;
@@ -53,6 +54,7 @@ pub use machine::{
     MachineLine, MachineList, MachineStatus, Redefined, Removed,
 };
 pub use migrate::{Evacuated, EvacuatedLine, Migrated};
+pub use networks::{NetworkChanged, NetworkDetails, NetworkGuest, NetworkLine, NetworkList};
 pub use numbers::{DiskStats, HostStats, MachineStats, NicStats, PressureStats, Top, TopLine};
 pub use schedules::{ScheduleLine, Schedules};
 pub use screen::{PNG, ScreenPicture, ScreenTicket, Typed};

@@ -15,6 +15,7 @@ mod hostile;
 mod laboratory;
 mod main_job;
 mod migration;
+mod networks;
 mod not_let_in;
 mod profanity;
 mod races;

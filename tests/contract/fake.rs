@@ -65,7 +65,13 @@ impl Bench for FakeBench {
         let name = format!("m{}", self.machines.fetch_add(1, Ordering::Relaxed));
         let folder = self.folder.path().join(&name);
         fs::create_dir(&folder).unwrap();
-        Launch { id: MachineId::fresh(), name, definition: definition(), folder }
+        Launch {
+            id: MachineId::fresh(),
+            name,
+            definition: definition(),
+            folder,
+            networks: hypervisor_core::driver::Networks::default(),
+        }
     }
 
     fn broken(&self) -> Launch {

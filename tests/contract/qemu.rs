@@ -75,7 +75,13 @@ impl Bench for QemuBench {
         let name = format!("m{}", self.machines.fetch_add(1, Ordering::Relaxed));
         let folder = self.folder.path().join(&name);
         fs::create_dir(&folder).unwrap();
-        Launch { id: MachineId::fresh(), name, definition: self.definition(), folder }
+        Launch {
+            id: MachineId::fresh(),
+            name,
+            definition: self.definition(),
+            folder,
+            networks: hypervisor_core::driver::Networks::default(),
+        }
     }
 
     fn broken(&self) -> Launch {

@@ -17,7 +17,7 @@ use skerry_stanzas::{
     },
 };
 
-use crate::numbers::of_numbers;
+use crate::{networks::of_networks, numbers::of_numbers};
 
 /// A reply on both its faces.
 pub struct Example {
@@ -67,6 +67,7 @@ pub fn replies() -> Vec<Example> {
         of_images(),
         of_jobs(),
         of_moves(),
+        of_networks(),
         of_numbers(),
     ];
     let all: Vec<Example> = all.into_iter().flatten().collect();

@@ -3,6 +3,7 @@
 pub mod client;
 pub mod golden;
 pub mod lab;
+pub mod namespace;
 pub mod raw;
 pub mod requests;
 pub mod terminal;

@@ -34,6 +34,7 @@ use crate::{
     },
     machines::Machines,
     migration::Passages,
+    networks::{self, Networks},
     numbers::{self, meter::Meter},
     pictures::Pictures,
     store::{Store, StoreError, machines as rows},
@@ -106,6 +107,7 @@ impl Agent {
             drivers: Drivers::new(drivers, config.drivers.preferred.clone()),
             folders,
             images,
+            networks: Networks::new(store.clone(), Arc::clone(&machines), &config),
             publisher: Arc::new(Publisher::new(store.clone(), Arc::clone(&machines))),
             machines,
             confirmations: Confirmations::default(),
@@ -163,6 +165,11 @@ impl Agent {
         inner.alerts.load(inner.store.run(crate::store::alerts::all).await?);
         dispatch::notes::tidy(inner);
         self.thaw_what_was_held().await;
+        // Before a machine is started that is on one.
+        if let Err(error) = inner.networks.make().await {
+            tracing::error!(%error, "the networks of this host could not be made");
+        }
+        self.keep(networks::keep(inner.networks.clone(), Arc::downgrade(&inner.publisher)));
         self.listen_to_drivers();
         self.start_with_host().await?;
         inner.machines.all().iter().for_each(|machine| machine.send(Order::Resume));

@@ -12,6 +12,7 @@ const TOP: &[&str] = &[
     "images",
     "catalogues",
     "files",
+    "network",
     "peers",
     "migration",
     "metrics",
@@ -29,6 +30,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("migration", &["listen", "ports"]),
     ("metrics", &["every", "history"]),
     ("prometheus", &["listen"]),
+    ("network", &["by", "helper"]),
     ("log", &["format"]),
 ];
 

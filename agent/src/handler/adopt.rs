@@ -82,6 +82,7 @@ impl Agent {
             name: name.to_string(),
             definition: foreign.definition.clone(),
             folder: self.inner.folders.machine(id),
+            networks: self.inner.networks.clone().into(),
         };
         tokio::fs::create_dir(&launch.folder)
             .await

@@ -154,7 +154,12 @@ impl Agent {
         driver: Arc<dyn Driver>,
         change: Change,
     ) -> Result<Arc<Machine>, StoreError> {
-        let card = Arc::new(Card::new(record, driver, self.inner.folders.machines()));
+        let card = Arc::new(Card::new(
+            record,
+            driver,
+            self.inner.folders.machines(),
+            self.inner.networks.clone().into(),
+        ));
         let machine = Arc::new(task::spawn(card, Arc::clone(&self.inner.publisher)));
         self.inner.publisher.welcome(Arc::clone(&machine), rows::insert, change).await?;
         Ok(machine)

@@ -2,6 +2,7 @@
 
 mod files;
 pub(crate) mod live;
+mod nics;
 mod policy;
 mod room;
 
@@ -34,6 +35,7 @@ impl Handle<machine::Define> for Agent {
         let definition = asked(&record.definition, &command)?;
         checked(&definition)?;
         files::check(&self.config(), &machine.card.folder, &record.definition, &definition).await?;
+        self.check_nics(record.id, &definition).await?;
         define(job, &record, definition).await
     }
 }
@@ -68,6 +70,7 @@ impl Handle<machine::DefinitionRevert> for Agent {
         })?;
         // Its files were looked at when it was defined: what may be named now is not asked again.
         checked(&definition)?;
+        self.check_nics(id, &definition).await?;
         define(job, &record, definition).await
     }
 }

@@ -5,11 +5,17 @@ use std::time::Duration;
 use skerry_stanzas::{
     command::machine,
     refusal::Refusal,
-    reply::{LogLines, MachineStatus},
+    reply::{GuestAddress, LogLines, MachineStatus},
 };
 
 use super::{Handle, guest};
-use crate::{agent::Agent, dispatch::Job, journal, machine::Machine};
+use crate::{
+    agent::Agent,
+    dispatch::Job,
+    journal,
+    machine::{Machine, Record},
+    networks::of_machine,
+};
 
 /// How long a driver may take to look.
 pub(crate) const LOOK_MAX: Duration = Duration::from_secs(5);
@@ -21,10 +27,14 @@ impl Handle<machine::Status> for Agent {
         let machine = job.machine()?;
         let record = machine.record();
         let seen = observe(machine).await;
-        let (guest, addresses) = match &seen {
+        let (guest, told) = match &seen {
             Some(_) => guest::facts(self, machine).await.unzip(),
             None => (None, None),
         };
+        let mut addresses = self.addresses_of(&record).await;
+        let known = |one: &GuestAddress| addresses.iter().any(|other| other.address == one.address);
+        let further: Vec<_> = told.unwrap_or_default().into_iter().filter(|one| !known(one)).collect();
+        addresses.extend(further);
         let running_for = seen.as_ref().and_then(|seen| seen.running_for);
         Ok(MachineStatus {
             name: record.name.to_string(),
@@ -44,8 +54,25 @@ impl Handle<machine::Status> for Agent {
             protected: record.protected,
             note: record.definition.note.clone(),
             guest,
-            addresses: addresses.unwrap_or_default(),
+            addresses,
         })
+    }
+}
+
+impl Agent {
+    /// The addresses a machine is seen with on the networks of this host.
+    async fn addresses_of(&self, record: &Record) -> Vec<GuestAddress> {
+        if !matches!(record.state, State::Running | State::Paused | State::Stopping) {
+            return Vec::new();
+        }
+        let host = self.inner.networks.look().await;
+        let seen = of_machine(&host, record.id, &record.definition.nics).into_iter();
+        let line = |(address, nic, from): (std::net::IpAddr, String, &str)| GuestAddress {
+            address: address.to_string(),
+            nic,
+            from: from.into(),
+        };
+        seen.map(line).collect()
     }
 }
 

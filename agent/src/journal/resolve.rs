@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::{Accepted, Open, Outcome};
 use crate::{
     agent::Agent,
-    handler::{asked_of, catch_up, unadopt, unbuild},
+    handler::{asked_of, catch_up, network_is_so as is_so, unadopt, unbuild},
     images::Places,
     machine::{Record, publisher::Change, restarts::Restarts, wording},
     store::{StoreError, definitions, events::Happening},
@@ -139,6 +139,7 @@ async fn found(
             // What it was to call off ended with the agent.
             "host.job-cancel" => Found::Finished,
             "host.undelete" => seen(is_here(agent, accepted)),
+            of_network if of_network.starts_with("host.network-") => seen(networked(agent, accepted).await?),
             of_image if of_image.starts_with("host.image-") => seen(imaged(agent, entry, accepted).await?),
             _ => Found::Unknown,
         });
@@ -165,6 +166,19 @@ async fn found(
         "host.adopt" => Found::Finished,
         // Whether a guest rebooted, was reset or typed to cannot be seen afterwards.
         _ => Found::Unknown,
+    })
+}
+
+/// Whether a command about a network did it. What is stored is what counts: it is made so afterwards.
+async fn networked(agent: &Agent, accepted: &Accepted) -> Result<bool, StoreError> {
+    let name = accepted.args.get("name").and_then(Value::as_str).unwrap_or_default();
+    let there = agent.inner.networks.all().await?;
+    let found = there.iter().find(|network| network.name.as_str() == name);
+    Ok(match accepted.permission.as_str() {
+        "host.network-create" => found.is_some(),
+        "host.network-delete" => found.is_none(),
+        "host.network-define" => found.is_some_and(|network| is_so(&network.definition, &accepted.args)),
+        _ => false,
     })
 }
 

@@ -135,6 +135,22 @@ const STEPS: &[&str] = &[
          person TEXT PRIMARY KEY,
          hours TEXT NOT NULL
      ) STRICT, WITHOUT ROWID;",
+    "CREATE TABLE networks (
+         name TEXT PRIMARY KEY,
+         definition TEXT NOT NULL,
+         made_at TEXT NOT NULL,
+         made_by TEXT NOT NULL
+     ) STRICT, WITHOUT ROWID;
+
+     -- The address each NIC has on each network, for its life.
+     CREATE TABLE lent (
+         network TEXT NOT NULL,
+         machine TEXT NOT NULL,
+         nic TEXT NOT NULL,
+         address TEXT NOT NULL,
+         PRIMARY KEY (network, machine, nic),
+         UNIQUE (network, address)
+     ) STRICT, WITHOUT ROWID;",
 ];
 
 /// Opens the file, checks it, and brings it to the newest version.

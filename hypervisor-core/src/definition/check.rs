@@ -5,6 +5,8 @@ mod hardware;
 
 use std::path::Path;
 
+pub(crate) use self::devices::is_interface;
+
 use super::{
     Boot, Definition, DefinitionError, Startup,
     error::{CMDLINE_BYTES_MAX, NOTE_BYTES_MAX, UEFI_MIB_MIN},
@@ -45,6 +47,7 @@ impl Definition {
         devices::disks(disks)?;
         devices::nics(nics)?;
         devices::together(self)?;
+        devices::firewall(self)?;
         let odd =
             |note: &String| note.len() > NOTE_BYTES_MAX || note.chars().any(|c| c.is_control() && c != '\n');
         if note.as_ref().is_some_and(odd) { Err(DefinitionError::Note) } else { Ok(()) }

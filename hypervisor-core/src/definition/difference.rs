@@ -2,7 +2,9 @@
 
 use std::{fmt, path::Path};
 
-use super::{Boot, CloudInit, Cpu, Definition, Disk, Limits, Media, Network, Nic, Size, Startup, Watchdog};
+use super::{
+    Boot, CloudInit, Cpu, Definition, Disk, Limits, Media, Network, Nic, Rule, Size, Startup, Watchdog,
+};
 
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,12 +95,18 @@ pub fn differences(old: &Definition, new: &Definition) -> Vec<Difference> {
         let nth = nics.iter().position(|nic| nic.name == name);
         let live = nth.filter(|_| old.zip(new).is_some_and(forwards_alone)).map(Live::Forwards);
         differ(&format!("NIC {name}"), told(old, nic), told(new, nic), live.map_or(next, Effective::Live));
+        // These are between the NIC and its network, not in the guest's device.
+        let (was, is) = (told(old, passing), told(new, passing));
+        if old.is_some() && new.is_some() {
+            differ(&format!("NIC {name} carries"), was, is, Effective::Now);
+        }
     }
     // The order of those that stay is the order in which they are tried and numbered.
     let (was, is) = orders(&old.disks, &new.disks, |disk| &disk.name);
     differ("order of the disks", was, is, next);
     let (was, is) = orders(&old.nics, &new.nics, |nic| &nic.name);
     differ("order of the NICs", was, is, next);
+    differ("firewall", rules(&old.firewall), rules(&new.firewall), Effective::Now);
     differ("graphics", on(old.graphics), on(new.graphics), next);
     differ("guest agent", on(old.guest_agent), on(new.guest_agent), next);
     differ("watchdog", watchdog(old.watchdog), watchdog(new.watchdog), next);
@@ -223,12 +231,14 @@ fn disk(disk: &Disk) -> String {
 }
 
 fn nic(nic: &Nic) -> String {
-    let Nic { name: _, mac, model, network, boot_order } = nic;
+    let Nic { name: _, mac, model, network, boot_order, rate: _, guard: _ } = nic;
     let mut words = vec![model.word().to_owned()];
     words.extend(mac.map(|mac| mac.to_string()));
     words.extend(boot_order.map(|order| format!("boot order {order}")));
     let network = match network {
         Network::Bridge { name } => format!("bridge {name}"),
+        Network::Named { name, address: None } => format!("network {name}"),
+        Network::Named { name, address: Some(address) } => format!("network {name} at {address}"),
         Network::User { forwards } if forwards.is_empty() => "user".into(),
         Network::User { forwards } => {
             let forwards: Vec<String> = forwards.iter().map(ToString::to_string).collect();
@@ -236,4 +246,14 @@ fn nic(nic: &Nic) -> String {
         }
     };
     format!("{network} ({})", words.join(", "))
+}
+
+fn passing(nic: &Nic) -> String {
+    let rate = nic.rate.map_or_else(|| "all it can".into(), |rate| format!("{rate} at most"));
+    format!("{rate}, {}", if nic.guard { "its own addresses only" } else { "any address" })
+}
+
+fn rules(rules: &[Rule]) -> String {
+    let rules: Vec<String> = rules.iter().map(ToString::to_string).collect();
+    if rules.is_empty() { "none".into() } else { rules.join("; ") }
 }

@@ -16,6 +16,8 @@ pub(super) const VCPUS_MAX: u32 = 255;
 pub(super) const DISKS_MAX: usize = 32;
 /// The most NICs.
 pub(super) const NICS_MAX: usize = 8;
+/// The most rules of a firewall.
+pub(super) const RULES_MAX: usize = 64;
 /// The ports of a q35's own AHCI controller.
 pub(super) const SATA_MAX: usize = 6;
 /// The longest command line x86 Linux reads (COMMAND_LINE_SIZE without its end).
@@ -134,6 +136,20 @@ pub enum DefinitionError {
     /// Two NICs with one address.
     #[error("two NICs have the address {0}")]
     MacTwice(Mac),
+    /// What only a network of the host's can do.
+    #[error(
+        "the NIC {name:?} is not on a network of this host, which {what} needs: \
+         put it on one with network=…, or leave {what} out"
+    )]
+    OnlyOnNetwork {
+        /// Its name.
+        name: String,
+        /// What it cannot have.
+        what: &'static str,
+    },
+    /// Too many rules.
+    #[error("a firewall has at most {RULES_MAX} rules, not {0}")]
+    Rules(usize),
     /// The name of no processor model.
     #[error("{0:?} cannot be the name of a processor model: see qemu-system-x86_64 -cpu help")]
     CpuModel(String),
@@ -213,7 +229,9 @@ impl DefinitionError {
             DefinitionError::Nics(_)
             | DefinitionError::Bridge(_)
             | DefinitionError::ForwardTwice(_)
+            | DefinitionError::OnlyOnNetwork { .. }
             | DefinitionError::MacTwice(_) => Some("nics"),
+            DefinitionError::Rules(_) => Some("firewall"),
             DefinitionError::Relative { what, .. } | DefinitionError::OddPath { what } => Some(what),
             DefinitionError::Unknown { .. }
             | DefinitionError::Toml { .. }

@@ -1,13 +1,16 @@
 //! The network interfaces of a machine.
 
 mod word;
+mod written;
 
 use std::{fmt, net::Ipv4Addr, num::NonZeroU16, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::word::{NicWordError, say as say_nic};
-use crate::machine::MachineId;
+use self::written::Written;
+use super::Rate;
+use crate::{machine::MachineId, network::NetworkName};
 
 /// A network interface.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +26,11 @@ pub struct Nic {
     pub network: Network,
     /// Which one the firmware tries first, lowest first, among disks and NICs.
     pub boot_order: Option<u32>,
+    /// How much it carries in each direction, at most. Only on a network of the host's.
+    pub rate: Option<Rate>,
+    /// Whether frames with an address that is not this NIC's are dropped. Only on a network of the host's;
+    /// off for guests that are routers, or run guests themselves.
+    pub guard: bool,
 }
 
 /// What a NIC is connected to.
@@ -39,6 +47,13 @@ pub enum Network {
         /// Its name.
         name: String,
     },
+    /// A network of this host (see: network list).
+    Named {
+        /// Its name.
+        name: NetworkName,
+        /// The address it has there; left out, one is found for it and kept.
+        address: Option<Ipv4Addr>,
+    },
 }
 
 impl Default for Network {
@@ -47,53 +62,18 @@ impl Default for Network {
     }
 }
 
-/// As it is written: flat, `bridge` and `forwards` excluding one another.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename = "Nic")]
-struct Written {
-    #[serde(default)]
-    name: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    mac: Option<Mac>,
-    #[serde(default)]
-    model: NicModel,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    bridge: Option<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    forwards: Vec<Forward>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    boot_order: Option<u32>,
-}
-
-impl TryFrom<Written> for Nic {
-    type Error = &'static str;
-
-    fn try_from(written: Written) -> Result<Self, Self::Error> {
-        let Written { name, mac, model, bridge, forwards, boot_order } = written;
-        let network = match bridge {
-            None => Network::User { forwards },
-            Some(name) if forwards.is_empty() => Network::Bridge { name },
-            Some(_) => return Err("a NIC on a bridge forwards no ports: its guest has an address there"),
-        };
-        Ok(Self { name, mac, model, network, boot_order })
-    }
-}
-
-impl From<Nic> for Written {
-    fn from(nic: Nic) -> Self {
-        let Nic { name, mac, model, network, boot_order } = nic;
-        let (bridge, forwards) = match network {
-            Network::User { forwards } => (None, forwards),
-            Network::Bridge { name } => (Some(name), Vec::new()),
-        };
-        Self { name, mac, model, bridge, forwards, boot_order }
-    }
-}
-
 impl Nic {
     /// A virtio NIC. Its name is empty: see [`super::Definition::name_all`].
     pub fn new(network: Network) -> Self {
-        Self { name: String::new(), mac: None, model: NicModel::Virtio, network, boot_order: None }
+        Self {
+            name: String::new(),
+            mac: None,
+            model: NicModel::Virtio,
+            network,
+            boot_order: None,
+            rate: None,
+            guard: true,
+        }
     }
 
     /// Its address in this machine: as it is defined, or else one that is the same for the machine's
@@ -142,6 +122,12 @@ impl Mac {
     /// One made from a machine and a name: locally administered, with QEMU's usual beginning.
     fn made(id: MachineId, name: &str) -> Self {
         let [a, b, c, d] = fnv(id.0.as_bytes().iter().copied().chain(name.bytes())).to_be_bytes();
+        Self([0x52, 0x54, a, b, c, d])
+    }
+
+    /// One made from the name of a network, for the host's end of it.
+    pub(crate) fn of_network(name: &str) -> Self {
+        let [a, b, c, d] = fnv(b"network ".iter().copied().chain(name.bytes())).to_be_bytes();
         Self([0x52, 0x54, a, b, c, d])
     }
 

@@ -43,6 +43,7 @@ pub use self::{
     faults::{Faults, StartFault},
     world::FakeWorld,
 };
+use crate::definition::Network;
 use crate::{
     definition::Live,
     driver::{
@@ -146,6 +147,10 @@ impl Driver for Fake {
             Some(StartFault::Takes(time)) => tokio::time::sleep(time).await,
             Some(StartFault::Hangs) => std::future::pending().await,
             Some(StartFault::Fails(why)) => return Err(DriverError::Unfit(why)),
+        }
+        // Nothing is there to be connected, but whether it could be is asked as by any driver.
+        for nic in launch.definition.nics.iter().filter(|nic| matches!(nic.network, Network::Named { .. })) {
+            drop(launch.networks.connect()?.tap(launch.id, nic).await?);
         }
         starting.finish(launch)
     }

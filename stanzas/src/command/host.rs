@@ -4,6 +4,7 @@ mod evacuate;
 mod alerts;
 mod images;
 mod jobs;
+mod networks;
 mod numbers;
 
 pub use self::{
@@ -14,6 +15,7 @@ pub use self::{
     },
     jobs::{JobCancel, JobList},
     numbers::{Graph, SortKey, Stats, Top},
+    networks::{NetworkCreate, NetworkDefine, NetworkDelete, NetworkList, NetworkShow},
 };
 use crate::reply::{self, Changed, DriverList, HostStatus, MachineList, TrashList, Verdict};
 

@@ -143,7 +143,8 @@ fn what_takes_away_is_confirmed() {
             "machine.snapshot-revert",
             "machine.snapshot-delete",
             "machine.delete",
-            "host.image-delete"
+            "host.image-delete",
+            "host.network-delete"
         ]
     );
     for declaration in COMMANDS.iter().filter(|declaration| declaration.effect == Effect::Destroy) {

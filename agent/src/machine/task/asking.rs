@@ -80,7 +80,9 @@ mod tests {
         let fake = Arc::new(Fake::new());
         let definition = Definition::new(1, 64, Boot::Disk);
         let id = MachineId::fresh();
-        fake.start(&Launch { id, name: "web1".into(), definition, folder: "/nowhere".into() }).await.unwrap();
+        let networks = hypervisor_core::driver::Networks::default();
+        let launch = Launch { id, name: "web1".into(), definition, folder: "/nowhere".into(), networks };
+        fake.start(&launch).await.unwrap();
         (fake, id)
     }
 

@@ -3,7 +3,7 @@
 use super::whole;
 use crate::definition::{
     Bus, Definition, DefinitionError, Disk, Limits, Media, Network, Nic,
-    error::{DISKS_MAX, NICS_MAX, SATA_MAX},
+    error::{DISKS_MAX, NICS_MAX, RULES_MAX, SATA_MAX},
 };
 
 /// Slots of a q35's first bus that are free for disks and NICs: 32, less the host bridge, the LPC
@@ -53,7 +53,7 @@ pub(super) fn nics(nics: &[Nic]) -> Result<(), DefinitionError> {
             Network::Bridge { name } if !is_interface(name) => {
                 return Err(DefinitionError::Bridge(name.chars().take(40).collect()));
             }
-            Network::Bridge { .. } => {}
+            Network::Bridge { .. } | Network::Named { .. } => {}
             Network::User { forwards: new } => {
                 for forward in new {
                     if forwards.iter().any(|known| forward.collides(known)) {
@@ -63,6 +63,13 @@ pub(super) fn nics(nics: &[Nic]) -> Result<(), DefinitionError> {
                 }
             }
         }
+        let named = matches!(nic.network, Network::Named { .. });
+        if !named && (nic.rate.is_some() || !nic.guard) {
+            return Err(DefinitionError::OnlyOnNetwork {
+                name: nic.name.clone(),
+                what: if nic.rate.is_some() { "a rate" } else { "guard" },
+            });
+        }
         if let Some(mac) = nic.mac {
             if addresses.contains(&mac) {
                 return Err(DefinitionError::MacTwice(mac));
@@ -71,6 +78,21 @@ pub(super) fn nics(nics: &[Nic]) -> Result<(), DefinitionError> {
         }
     }
     Ok(())
+}
+
+/// Rules hold where we stand between a machine and the others: on our networks alone.
+pub(super) fn firewall(definition: &Definition) -> Result<(), DefinitionError> {
+    let Definition { nics, firewall, .. } = definition;
+    if firewall.len() > RULES_MAX {
+        return Err(DefinitionError::Rules(firewall.len()));
+    }
+    let on_network = |nic: &Nic| matches!(nic.network, Network::Named { .. });
+    match nics.iter().find(|nic| !on_network(nic)) {
+        Some(nic) if !firewall.is_empty() => {
+            Err(DefinitionError::OnlyOnNetwork { name: nic.name.clone(), what: "a firewall" })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What disks and NICs share: PCI slots, and the boot order.
@@ -108,7 +130,7 @@ fn names<'a>(what: &'static str, names: impl Iterator<Item = &'a str>) -> Result
 }
 
 /// Whether Linux may have a network interface of this name, and a command line nothing against it.
-fn is_interface(name: &str) -> bool {
+pub(crate) fn is_interface(name: &str) -> bool {
     (1..=BRIDGE_BYTES_MAX).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))

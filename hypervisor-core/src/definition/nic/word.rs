@@ -1,12 +1,18 @@
-//! NICs as a person says them in one word: `lan,bridge=br0`, `forward=8080:80`, `net2,off`.
+//! NICs as a person says them in one word: `lan,network=lan`, `forward=8080:80`, `net2,off`.
+
+use std::net::Ipv4Addr;
 
 use super::{Forward, Mac, Network, Nic, NicModel};
+use crate::{definition::Rate, network::NetworkName};
 
 /// Why a word does not say what to do with a NIC.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NicWordError {
     /// A part that means nothing.
-    #[error("{0:?} means nothing for a NIC: there are user, off, bridge=, forward=, mac=, model= and boot=")]
+    #[error(
+        "{0:?} means nothing for a NIC: there are user, off, network=, address=, \
+         bridge=, forward=, rate=, guard=, mac=, model= and boot="
+    )]
     Part(String),
     /// A value that cannot be one.
     #[error("{0}")]
@@ -26,6 +32,10 @@ struct Wish {
     off: bool,
     user: bool,
     bridge: Option<String>,
+    network: Option<NetworkName>,
+    address: Option<Option<Ipv4Addr>>,
+    rate: Option<Option<Rate>>,
+    guard: Option<bool>,
     /// All of them: those of before are no more.
     forwards: Option<Vec<Forward>>,
     mac: Option<Option<Mac>>,
@@ -63,19 +73,40 @@ pub fn say(nics: &mut Vec<Nic>, word: &str) -> Result<(), NicWordError> {
 }
 
 impl Wish {
-    fn change(self, nic: &mut Nic) -> Result<(), NicWordError> {
-        let both = "a NIC is on a bridge, or in user mode with forwarded ports, not both";
-        match (self.bridge, self.forwards, &mut nic.network) {
-            (Some(_), Some(_), _) => return Err(NicWordError::Value(both.into())),
-            (Some(_), None, _) if self.user => return Err(NicWordError::Value(both.into())),
-            (Some(name), None, network) => *network = Network::Bridge { name },
-            (None, Some(forwards), network) => *network = Network::User { forwards },
-            (None, None, network @ Network::Bridge { .. }) if self.user => *network = Network::default(),
-            (None, None, _) => {}
-        }
+    fn change(mut self, nic: &mut Nic) -> Result<(), NicWordError> {
+        self.connect(nic)?;
         nic.mac = self.mac.unwrap_or(nic.mac);
         nic.model = self.model.unwrap_or(nic.model);
         nic.boot_order = self.boot_order.unwrap_or(nic.boot_order);
+        nic.rate = self.rate.unwrap_or(nic.rate);
+        nic.guard = self.guard.unwrap_or(nic.guard);
+        Ok(())
+    }
+
+    fn connect(&mut self, nic: &mut Nic) -> Result<(), NicWordError> {
+        let wanted = [self.user || self.forwards.is_some(), self.bridge.is_some(), self.network.is_some()];
+        if wanted.iter().filter(|wanted| **wanted).count() > 1 {
+            let one = "a NIC is on a network, on a bridge, or in user mode with forwarded ports: one of them";
+            return Err(NicWordError::Value(one.into()));
+        }
+        let present = std::mem::take(&mut nic.network);
+        nic.network = match (self.bridge.take(), self.network.take(), self.forwards.take(), present) {
+            (Some(name), ..) => Network::Bridge { name },
+            (_, Some(name), _, Network::Named { name: was, address }) if was == name => {
+                Network::Named { name, address }
+            }
+            (_, Some(name), ..) => Network::Named { name, address: None },
+            (_, _, Some(forwards), _) => Network::User { forwards },
+            (_, _, _, Network::Bridge { .. } | Network::Named { .. }) if self.user => Network::default(),
+            (_, _, _, present) => present,
+        };
+        match (&mut nic.network, self.address) {
+            (Network::Named { address, .. }, Some(wanted)) => *address = wanted,
+            (_, Some(Some(_))) => {
+                return Err(NicWordError::Value("a NIC has an address on a network only".into()));
+            }
+            _ => {}
+        }
         Ok(())
     }
 }
@@ -90,6 +121,17 @@ fn read(word: &str) -> Result<Wish, NicWordError> {
             None if nth == 0 && !part.is_empty() => wish.name = Some(part.to_owned()),
             Some(("name", name)) => wish.name = Some(name.to_owned()),
             Some(("bridge", name)) => wish.bridge = Some(name.to_owned()),
+            Some(("network", name)) => wish.network = Some(name.parse().map_err(|error| wrong(&error))?),
+            Some(("address", "auto")) => wish.address = Some(None),
+            Some(("address", address)) => {
+                let address =
+                    address.parse().map_err(|_| wrong(&"address= takes an IPv4 address, or auto"))?;
+                wish.address = Some(Some(address));
+            }
+            Some(("rate", "none")) => wish.rate = Some(None),
+            Some(("rate", rate)) => wish.rate = Some(Some(rate.parse().map_err(|error| wrong(&error))?)),
+            Some(("guard", "on")) => wish.guard = Some(true),
+            Some(("guard", "off")) => wish.guard = Some(false),
             Some(("forward" | "forwards", "none")) => wish.forwards = Some(Vec::new()),
             Some(("forward" | "forwards", forward)) => {
                 let forward = forward.parse().map_err(|error| wrong(&error))?;
@@ -161,7 +203,10 @@ mod tests {
         assert!(refused(&["lan,brigde=br0"]).starts_with("\"brigde=br0\" means nothing"));
         assert!(refused(&["lan,bridge=br0", "user"]).ends_with("is meant: net1, lan"));
         assert!(refused(&["forward=80"]).contains("write host:guest"));
-        assert!(refused(&["bridge=br0,forward=1:2"]).contains("not both"));
+        assert!(refused(&["bridge=br0,forward=1:2"]).contains("one of them"));
+        assert!(refused(&["network=lan,user"]).contains("one of them"));
+        assert!(refused(&["address=10.0.0.2"]).contains("on a network only"));
+        assert!(refused(&["network=lan,rate=fast"]).contains("write one as 100Mbit"));
         assert!(refused(&["model=ne2k"]).contains("virtio, e1000e, rtl8139"));
         assert_eq!(refused(&["lan,off"]), "there is no NIC \"lan\" to take away");
         assert!(refused(&[""]).starts_with("\"\" means nothing"));

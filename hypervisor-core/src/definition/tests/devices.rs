@@ -96,7 +96,7 @@ fn what_cannot_be_together_is_refused_in_words() {
         (r#"bus = "scsi""#, r#"bus = "scasi""#, r#"is "scsi" meant?"#),
         (r#"cache = "unsafe""#, r#"cash = "unsafe""#, r#"is "cache" meant?"#),
         (r#""br0""#, r#""br0,ifname=x""#, r#""br0,ifname=x" cannot be the name of a bridge"#),
-        (r#""br0""#, "\"br0\"\nforwards = [\"1:2\"]", "a NIC on a bridge forwards no ports"),
+        (r#""br0""#, "\"br0\"\nforwards = [\"1:2\"]", "a NIC on a bridge or a network forwards no ports"),
         ("\"8080:80\"", "\"2222:80\"", "the port 0.0.0.0:2222:22 of the host is forwarded twice"),
         ("\"8080:80\"", "\"8080\"", r#""8080" is not a forwarded port"#),
         ("\"8080:80\"", "\"0:80\"", r#""0:80" is not a forwarded port"#),
@@ -104,6 +104,23 @@ fn what_cannot_be_together_is_refused_in_words() {
         ("52:54:00:12:34:56", "53:54:00:12:34:56", "is a multicast address"),
         ("52:54:00:12:34:56", "52:54:00:12:34", "is not a MAC address"),
         ("52:54:00:12:34:56", "+2:54:00:12:34:56", "is not a MAC address"),
+        (r#"bridge = "br0""#, r#"network = "Lan""#, r#""Lan" cannot be the name of a network"#),
+        (
+            r#"bridge = "br0""#,
+            "bridge = \"br0\"\nnetwork = \"lan\"",
+            "on a network, or on a bridge, not both",
+        ),
+        (r#"bridge = "br0""#, "bridge = \"br0\"\naddress = \"10.0.0.2\"", "has an address on a network only"),
+        (
+            r#"bridge = "br0""#,
+            "bridge = \"br0\"\nrate = \"1Gbit\"",
+            "is not on a network of this host, which a rate",
+        ),
+        (
+            r#"bridge = "br0""#,
+            "bridge = \"br0\"\nguard = false",
+            "is not on a network of this host, which guard",
+        ),
         (r#"model = "e1000e""#, "boot_order = 1", "two devices have the boot order 1"),
     ];
     for (line, instead, expected) in cases {

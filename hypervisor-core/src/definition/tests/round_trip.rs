@@ -62,13 +62,21 @@ fn nic() -> impl Strategy<Value = Nic> {
     let network = prop_oneof![
         prop::collection::vec(forward(), 0..3).prop_map(|forwards| Network::User { forwards }),
         "[a-z][a-z0-9._-]{0,14}".prop_map(|name| Network::Bridge { name }),
+        ("[a-z][a-z0-9]{0,11}", option::of(any::<u32>().prop_map(Into::into)))
+            .prop_map(|(name, address)| Network::Named { name: name.parse().expect("a name"), address }),
     ];
     let mac = option::of(any::<[u8; 5]>().prop_map(|[a, b, c, d, e]| {
         format!("52:{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}").parse().expect("a MAC address")
     }));
     let model = one_of(&[NicModel::Virtio, NicModel::E1000e, NicModel::Rtl8139]);
-    ("[a-z][a-z0-9-]{0,15}", mac, model, network, option::of(100u32..))
-        .prop_map(|(name, mac, model, network, boot_order)| Nic { name, mac, model, network, boot_order })
+    let rate = option::of(one_of(&["64kbit", "100Mbit", "1Gbit"]));
+    ("[a-z][a-z0-9-]{0,15}", mac, model, network, option::of(100u32..), rate, any::<bool>()).prop_map(
+        |(name, mac, model, network, boot_order, rate, guard)| {
+            let named = matches!(network, Network::Named { .. });
+            let rate = rate.filter(|_| named).map(|rate| rate.parse().expect("a rate"));
+            Nic { name, mac, model, network, boot_order, rate, guard: guard || !named }
+        },
+    )
 }
 
 fn hardware() -> impl Strategy<Value = (Cpu, Firmware, Option<Watchdog>, Option<CloudInit>)> {

@@ -19,7 +19,13 @@ fn definition() -> Definition {
 
 fn launch() -> Launch {
     let id = MachineId::fresh();
-    Launch { id, name: "web1".into(), definition: definition(), folder: "/nowhere".into() }
+    Launch {
+        id,
+        name: "web1".into(),
+        definition: definition(),
+        folder: "/nowhere".into(),
+        networks: crate::driver::Networks::default(),
+    }
 }
 
 async fn running(fake: &Fake) -> Launch {

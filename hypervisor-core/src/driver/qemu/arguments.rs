@@ -7,7 +7,7 @@ pub(super) mod disks;
 pub(super) mod nics;
 mod uefi;
 
-use std::path::Path;
+use std::{os::fd::RawFd, path::Path};
 
 use super::{firmware, seed};
 use crate::{
@@ -64,6 +64,8 @@ impl Accel {
 pub(super) struct Ready {
     /// The files of its UEFI.
     pub(super) firmware: Option<firmware::Files>,
+    /// The host's end of each NIC on a network, by its number here and in QEMU.
+    pub(super) taps: Vec<(String, RawFd)>,
 }
 
 /// The words after the program's name.
@@ -125,7 +127,7 @@ pub(super) fn arguments(launch: &Launch, accel: Accel, ready: &Ready) -> Result<
         say(["-blockdev", &format!("{{{node},{file}}}")]);
         say(["-device", &format!("virtio-blk-pci,drive={SEED_ID},id={SEED_ID}")]);
     }
-    nics::say(launch, &mut say);
+    nics::say(launch, &ready.taps, &mut say);
     if let Boot::Kernel { kernel, initrd, cmdline } = &definition.boot {
         say(["-kernel", path(kernel)?]);
         if let Some(initrd) = initrd {

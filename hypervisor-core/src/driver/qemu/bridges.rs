@@ -1,9 +1,11 @@
-//! NICs on bridges of the host.
+//! NICs on bridges and on networks of the host.
 //!
-//! QEMU makes the interface at the host's end itself and it goes with QEMU's process, however that ends:
-//! nothing has to be taken away. The agent only puts it on its bridge, while the machine is still held.
+//! The interface at the host's end goes with QEMU's process, however that ends: nothing has to be taken away.
+//! On a network it is made by whoever knows the network, and QEMU is handed the descriptor it lives by. On a
+//! bridge that a definition names, and where systemd starts QEMU and hands on no descriptor, QEMU makes it
+//! itself, and it is joined to its bridge while the machine is still held.
 
-use std::{io, process::Stdio, time::Duration};
+use std::{io, os::fd::OwnedFd, process::Stdio, time::Duration};
 
 use tokio::{process::Command, time::timeout};
 
@@ -14,6 +16,23 @@ use crate::{
 
 /// Putting an interface on a bridge is a matter of milliseconds.
 const IP_MAX: Duration = Duration::from_secs(10);
+
+/// The host's end of each NIC on a network, for a QEMU that is started by us.
+pub(super) async fn taps(launch: &Launch) -> Result<Vec<(String, OwnedFd)>, DriverError> {
+    let mut taps = Vec::new();
+    for nic in launch.definition.nics.iter().filter(|nic| matches!(nic.network, Network::Named { .. })) {
+        taps.push((nic.name.clone(), launch.networks.connect()?.tap(launch.id, nic).await?));
+    }
+    Ok(taps)
+}
+
+/// Joins what QEMU made itself: NICs on networks.
+pub(super) async fn join(launch: &Launch) -> Result<(), DriverError> {
+    for nic in launch.definition.nics.iter().filter(|nic| matches!(nic.network, Network::Named { .. })) {
+        launch.networks.connect()?.join(launch.id, nic).await?;
+    }
+    Ok(())
+}
 
 /// Puts the host's end of each NIC on its bridge.
 pub(super) async fn connect(launch: &Launch) -> Result<(), DriverError> {

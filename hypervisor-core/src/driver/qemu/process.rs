@@ -7,7 +7,7 @@
 use std::{
     fs, io,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
         unix::process::{CommandExt, ExitStatusExt},
     },
     path::Path,
@@ -78,6 +78,16 @@ fn keep_no_descriptors() -> io::Result<()> {
     }
 }
 
+/// But this one, under the number it has here, is not closed by the next exec.
+#[allow(unsafe_code)]
+fn keep_descriptor(fd: RawFd) -> io::Result<()> {
+    // SAFETY: the call touches no memory of ours, and takes no descriptor away.
+    match unsafe { nix::libc::fcntl(fd, nix::libc::F_SETFD, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// What of `/proc/PID/stat` is looked at.
 struct Stat {
     /// `Z` for one that has ended and was not collected.
@@ -116,11 +126,18 @@ impl Process {
     }
 
     /// Starts one in `folder`, in a process group of its own and holding on to nothing of ours, so
-    /// that it goes on when we end: no descriptor, and of our environment the path alone. A guest that
+    /// that it goes on when we end: no descriptor but those `handed` on, and of our environment
+    /// the path alone. A guest that
     /// had our `NOTIFY_SOCKET` could speak for us to systemd, and one that held a socket passed to us
     /// would keep it open when we are long gone.
     #[allow(unsafe_code)]
-    pub(super) fn spawn(program: &Path, words: &[String], folder: &Path, errors: &Path) -> io::Result<Self> {
+    pub(super) fn spawn(
+        program: &Path,
+        words: &[String],
+        handed: Vec<BorrowedFd<'_>>,
+        folder: &Path,
+        errors: &Path,
+    ) -> io::Result<Self> {
         let errors = fs::File::create(errors)?;
         let mut command = Command::new(program);
         command
@@ -134,9 +151,14 @@ impl Process {
             .stdout(Stdio::null())
             .stderr(errors)
             .process_group(0);
-        // SAFETY: between fork and exec only async-signal-safe calls are allowed, and this makes one
-        // system call; it allocates nothing and takes no lock.
-        unsafe { command.pre_exec(keep_no_descriptors) };
+        let handed: Vec<RawFd> = handed.iter().map(AsRawFd::as_raw_fd).collect();
+        let keep = move || {
+            keep_no_descriptors()?;
+            handed.iter().try_for_each(|fd| keep_descriptor(*fd))
+        };
+        // SAFETY: between fork and exec only async-signal-safe calls are allowed, and this makes a few
+        // system calls; it allocates nothing and takes no lock.
+        unsafe { command.pre_exec(keep) };
         let mut child = command.spawn()?;
         // Not collected yet, so it is there to be held, even if it has ended already.
         match Self::hold(i32::try_from(child.id()).unwrap_or_default()) {
@@ -250,7 +272,8 @@ mod tests {
     async fn a_process_is_known_again_and_not_mistaken_once_it_has_ended() {
         let folder = tempfile::tempdir().unwrap();
         let errors = folder.path().join("errors");
-        let process = Process::spawn(Path::new("sleep"), &["1000".into()], folder.path(), &errors).unwrap();
+        let process =
+            Process::spawn(Path::new("sleep"), &["1000".into()], vec![], folder.path(), &errors).unwrap();
         assert!(Process::find(&process.identity).unwrap().is_some());
         let other =
             Identity { started_ticks: process.identity.started_ticks + 1, ..process.identity.clone() };

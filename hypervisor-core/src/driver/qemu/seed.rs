@@ -87,7 +87,13 @@ mod tests {
     fn launch(folder: &std::path::Path, cloud_init: Option<CloudInit>) -> Launch {
         let definition = Definition { cloud_init, ..Definition::new(1, 64, Boot::Disk) };
         let id = MachineId(uuid::Uuid::from_u128(7));
-        Launch { id, name: "größe 1".into(), definition, folder: folder.into() }
+        Launch {
+            id,
+            name: "größe 1".into(),
+            definition,
+            folder: folder.into(),
+            networks: crate::driver::Networks::default(),
+        }
     }
 
     #[test]

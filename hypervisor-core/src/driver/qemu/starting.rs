@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -51,9 +52,16 @@ pub(super) async fn start(
     hugepages::check(&launch.definition)?;
     pinning::check(&launch.definition.cpu)?;
     seed::prepare(launch, &folder)?;
-    let ready = Ready { firmware: firmware::prepare(launch.definition.firmware, &folder)? };
+    // systemd, which then starts it, hands on no descriptor.
+    let taps = if shared.in_units { Vec::new() } else { bridges::taps(launch).await? };
+    let ready = Ready {
+        firmware: firmware::prepare(launch.definition.firmware, &folder)?,
+        taps: taps.iter().map(|(name, tap)| (name.clone(), tap.as_raw_fd())).collect(),
+    };
     let words = arguments::arguments(launch, accel, &ready)?;
-    let process = Arc::new(spawn(shared, launch, &words, &folder).await?);
+    let process = Arc::new(spawn(shared, launch, &words, &taps, &folder).await?);
+    // From now on they live by QEMU alone.
+    drop(taps);
     tracing::info!(machine = %launch.id, pid = process.identity.pid, ?accel, "QEMU is started");
 
     let bring_up = bring_up(shared, slot, launch, &folder, &process, kvm);
@@ -76,13 +84,20 @@ pub(super) async fn spawn(
     shared: &Shared,
     launch: &Launch,
     words: &[String],
+    taps: &[(String, OwnedFd)],
     folder: &Folder,
 ) -> Result<Process, DriverError> {
     let errors = folder.within(ERRORS_LOG);
     let spawned = if shared.in_units {
         unit::spawn(&shared.program, words, launch.id, folder.path(), &errors).await
     } else {
-        Process::spawn(&shared.program, words, folder.path(), &errors)
+        Process::spawn(
+            &shared.program,
+            words,
+            taps.iter().map(|(_, tap)| tap.as_fd()).collect(),
+            folder.path(),
+            &errors,
+        )
     };
     spawned.map_err(|source| match source.kind() {
         io::ErrorKind::NotFound if !folder.path().is_dir() => {
@@ -126,6 +141,9 @@ async fn bring_up(
         qmp.ask("balloon", Some(serde_json::json!({"value": memory_mib << 20}))).await?;
     }
     bridges::connect(launch).await?;
+    if shared.in_units {
+        bridges::join(launch).await?;
+    }
     // Until now it was held still, so that those who follow the console miss nothing of it.
     qmp.ask("cont", None).await?;
     let kvm_failed = kvm.then(|| shared.kvm_failed.clone());

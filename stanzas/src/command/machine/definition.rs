@@ -37,7 +37,7 @@ declare! {
         /// How long those of the next turn wait after it, such as 30s
         #[arg(long, value_name = "TIME")]
         pub delay: Option<String>,
-        /// A NIC, such as forward=8080:80 or lan,bridge=br0; NAME,off takes it away
+        /// A NIC, such as forward=8080:80 or network=lan; NAME,off takes it away
         #[arg(long, value_name = "NIC", num_args = 1..)]
         pub nic: Vec<String>,
         /// The whole definition, as it is shown
@@ -53,6 +53,7 @@ declare! {
         ("define restart=on-failure", "start it again when it crashes"),
         ("define order=1 delay=30s", "let it be the first to start with its host"),
         ("define nic=forward=8080:80,forward=2222:22", "lead two ports of the host to the guest"),
+        ("define nic=network=lan", "connect it to a network of the host"),
     ],
 }
 

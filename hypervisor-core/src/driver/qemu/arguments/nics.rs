@@ -1,15 +1,17 @@
 //! Network interfaces. The NIC `lan` is the network end `net-lan` and the device `nic-lan`.
 
+use std::os::fd::RawFd;
+
 use crate::{
     definition::{Forward, Network, Nic, NicModel},
     driver::Launch,
 };
 
 /// Says all NICs of a machine.
-pub(super) fn say(launch: &Launch, say: &mut impl FnMut([&str; 2])) {
+pub(super) fn say(launch: &Launch, taps: &[(String, RawFd)], say: &mut impl FnMut([&str; 2])) {
     for nic in &launch.definition.nics {
         let Nic { name, model, boot_order, .. } = nic;
-        say(["-netdev", &end(nic, launch)]);
+        say(["-netdev", &end(nic, launch, taps)]);
         let model = match model {
             NicModel::Virtio => "virtio-net-pci",
             NicModel::E1000e => "e1000e",
@@ -24,7 +26,7 @@ pub(super) fn say(launch: &Launch, say: &mut impl FnMut([&str; 2])) {
 }
 
 /// The host's end of it.
-fn end(nic: &Nic, launch: &Launch) -> String {
+fn end(nic: &Nic, launch: &Launch, taps: &[(String, RawFd)]) -> String {
     let name = &nic.name;
     match &nic.network {
         Network::User { forwards } => {
@@ -32,9 +34,13 @@ fn end(nic: &Nic, launch: &Launch) -> String {
             format!("user,id=net-{name}{forwards}")
         }
         // Which bridge it is put on is not QEMU's business: see bridges.rs.
-        Network::Bridge { .. } => {
-            format!("tap,id=net-{name},ifname={},script=no,downscript=no", nic.interface(launch.id))
-        }
+        Network::Bridge { .. } | Network::Named { .. } => match taps.iter().find(|(of, _)| of == name) {
+            Some((_, fd)) => format!("tap,id=net-{name},fd={fd}"),
+            None => {
+                let interface = nic.interface(launch.id);
+                format!("tap,id=net-{name},ifname={interface},script=no,downscript=no")
+            }
+        },
     }
 }
 

@@ -17,6 +17,7 @@ fn launch(definition: Definition) -> Launch {
         name: "web, 1".into(),
         definition,
         folder: "/var/lib/skerry/machines/7".into(),
+        networks: crate::driver::Networks::default(),
     }
 }
 
@@ -120,6 +121,23 @@ fn nics_are_spelled_with_their_forwards() {
 }
 
 #[test]
+fn a_nic_on_a_network_is_a_descriptor_or_an_interface_that_systemds_qemu_makes() {
+    let lan = Network::Named { name: "lan".parse().unwrap(), address: None };
+    let definition = named(Definition { nics: vec![Nic::new(lan)], ..kernel() });
+    let device = "-device virtio-net-pci,netdev=net-net1,id=nic-net1,mac=52:54:2e:da:ef:29|-kernel ";
+    let spelled = |taps: &[(String, i32)]| {
+        let ready = Ready { taps: taps.to_vec(), ..Ready::default() };
+        let words = arguments(&launch(definition.clone()), Accel::Tcg, &ready).unwrap().join("|");
+        words[words.find("-netdev").unwrap()..].to_owned()
+    };
+    let handed = spelled(&[("net1".into(), 17)]);
+    assert!(handed.starts_with(&format!("-netdev tap,id=net-net1,fd=17|{device}")), "{handed}");
+    let made = spelled(&[]);
+    let interface = "ifname=sk2edaef29,script=no,downscript=no";
+    assert!(made.starts_with(&format!("-netdev tap,id=net-net1,{interface}|{device}")), "{made}");
+}
+
+#[test]
 fn disks_of_every_kind_are_spelled() {
     let raw = |path: &str| Disk::new(path, DiskFormat::Raw);
     let disks = vec![
@@ -201,7 +219,7 @@ fn what_cannot_run_is_refused_in_plain_words() {
 #[test]
 fn a_uefi_has_two_chips_and_one_that_checks_signatures_is_closed() {
     let files = Some(firmware::Files { code: "/o/CODE.fd".into(), variables: "/m/vars.fd".into() });
-    let ready = Ready { firmware: files };
+    let ready = Ready { firmware: files, ..Ready::default() };
     let words = |firmware: Firmware| {
         let definition = Definition { firmware, ..kernel() };
         spelled(&arguments(&launch(definition), Accel::Tcg, &ready).unwrap())

@@ -1,0 +1,53 @@
+//! Examples of what the commands about networks answer.
+
+use skerry_stanzas::reply::{NetworkChanged, NetworkDetails, NetworkGuest, NetworkLine, NetworkList};
+
+use crate::examples::{Example, example};
+
+pub fn of_networks() -> Vec<Example> {
+    vec![
+        example(NetworkList {
+            networks: vec![NetworkLine {
+                name: "lan".into(),
+                mode: "nat".into(),
+                subnet: Some("10.20.0.0/24".into()),
+                subnet6: None,
+                bridge: "sk-lan".into(),
+                vlan: None,
+                nics: 1,
+                failed: None,
+                about: String::new(),
+            }],
+        }),
+        example(NetworkDetails {
+            name: "lan".into(),
+            mode: "nat".into(),
+            subnet: Some("10.20.0.0/24".into()),
+            subnet6: None,
+            host: vec!["10.20.0.1".into()],
+            bridge: "sk-lan".into(),
+            uplink: None,
+            vlan: None,
+            dhcp: true,
+            dns: true,
+            domain: Some("lan.internal".into()),
+            failed: None,
+            notes: vec![],
+            guests: vec![NetworkGuest {
+                machine: "web1".into(),
+                nic: "net1".into(),
+                mac: "52:54:2e:da:ef:29".into(),
+                addresses: vec!["10.20.0.2".into()],
+                seen: vec!["10.20.0.2 (lease)".into()],
+            }],
+            made_at: "2026-11-22T20:31:00Z".parse().unwrap(),
+            made_by: "ann@example.org".into(),
+            about: String::new(),
+        }),
+        example(NetworkChanged {
+            name: "lan".into(),
+            sentence: "The network lan (nat, 10.20.0.0/24) is there.".into(),
+            notes: vec![],
+        }),
+    ]
+}
