@@ -10,10 +10,10 @@ mod examples;
 mod handover;
 #[path = "reference/lifecycle.rs"]
 mod lifecycle;
-#[path = "reference/numbers.rs"]
-mod numbers;
 #[path = "reference/networks.rs"]
 mod networks;
+#[path = "reference/numbers.rs"]
+mod numbers;
 #[path = "reference/permissions.rs"]
 mod permissions;
 #[path = "reference/protocol.rs"]

@@ -43,7 +43,7 @@ pub(crate) use self::{
     console::said as console_error,
     create::unbuild,
     define::{allowed_files, asked as asked_of, live::catch_up},
-    host::{disk_free_mib, host_memory_mib, load},
+    host::{disk_free_mib, host_memory_mib},
     image::{is_image_name, tidy_exports},
     migrate::moved,
     network::is_so as network_is_so,

@@ -11,8 +11,8 @@ pub(crate) mod definitions;
 pub(crate) mod events;
 pub(crate) mod images;
 pub(crate) mod machines;
-pub(crate) mod samples;
 pub(crate) mod networks;
+pub(crate) mod samples;
 pub(crate) mod schema;
 pub mod subscriptions;
 

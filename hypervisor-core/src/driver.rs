@@ -35,8 +35,8 @@ pub mod snapshots;
 
 pub use self::{
     disks::{DiskFile, DiskSeen, Disks, Progress},
-    migrate::Migrate,
     live::LiveDisks,
+    migrate::Migrate,
     snapshots::{SnapshotSeen, Snapshots},
 };
 

@@ -209,7 +209,8 @@ async fn looks(agent: &Agent, qemu: &Qemu, libvirt: &Libvirt) -> Result<()> {
     let folder = agent.config().state.join("machines").join(seen.id.to_string());
     let definition =
         hypervisor_core::definition::Definition::new(1, 128, hypervisor_core::definition::Boot::Disk);
-    let launch = Launch { id: seen.id, name: "web1".into(), definition, folder };
+    let networks = hypervisor_core::driver::Networks::default();
+    let launch = Launch { id: seen.id, name: "web1".into(), definition, folder, networks };
     let numbers = qemu.numbers().context("QEMU counts nothing")?;
     let mut ours = Vec::new();
     for _ in 0..LOOKS {

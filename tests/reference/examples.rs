@@ -8,12 +8,12 @@ use skerry_stanzas::{
     each_command,
     reply::{
         Adoption, Cancelled, Changed, ConsoleOutput, Defined, DefinitionHistory, DefinitionLine, DiskLine,
-        DiskList, DriverLine, DriverList, Evacuated, EvacuatedLine, Executed, FileWritten, Frozen, GuestAddress,
-        GuestFacts, GuestFile, HostStatus, ImageChanged, ImageDetails, ImageExported, ImageKept, ImageLine,
-        ImageList, ImageOffered, JobLine, JobList, LogLine, LogLines, MachineLine, MachineList, MachineStatus,
-        Migrated, PNG, PasswordSet, Redefined, Removed, Reply, ScheduleLine, Schedules, ScreenPicture,
-        ScreenTicket, SnapshotLine, SnapshotList, SnapshotTree, Thawed, TrashLine, TrashList, Typed, Uptime,
-        Verdict, Version, Whoami,
+        DiskList, DriverLine, DriverList, Evacuated, EvacuatedLine, Executed, FileWritten, Frozen,
+        GuestAddress, GuestFacts, GuestFile, HostStatus, ImageChanged, ImageDetails, ImageExported,
+        ImageKept, ImageLine, ImageList, ImageOffered, JobLine, JobList, LogLine, LogLines, MachineLine,
+        MachineList, MachineStatus, Migrated, PNG, PasswordSet, Redefined, Removed, Reply, ScheduleLine,
+        Schedules, ScreenPicture, ScreenTicket, SnapshotLine, SnapshotList, SnapshotTree, Thawed, TrashLine,
+        TrashList, Typed, Uptime, Verdict, Version, Whoami,
     },
 };
 

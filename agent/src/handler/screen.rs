@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hypervisor_core::{
-    driver::{DriverError, Screen},
+    driver::{DriverError, Picture, Screen},
     lifecycle::State,
 };
 use skerry_stanzas::{

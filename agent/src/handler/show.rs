@@ -62,7 +62,7 @@ impl Handle<machine::Status> for Agent {
 impl Agent {
     /// The addresses a machine is seen with on the networks of this host.
     async fn addresses_of(&self, record: &Record) -> Vec<GuestAddress> {
-        if !matches!(record.state, State::Running | State::Paused | State::Stopping) {
+        if !record.state.has_guest() {
             return Vec::new();
         }
         let host = self.inner.networks.look().await;

@@ -184,6 +184,7 @@ impl Agent {
             name: record.name.to_string(),
             definition: record.definition.clone(),
             folder: self.inner.folders.machine(record.id),
+            networks: self.inner.networks.clone().into(),
         }
     }
 
@@ -361,7 +362,9 @@ impl Passage {
             MachineName::new(&self.launch.name).map_err(|error| StoreError::Unreadable(error.to_string()))?;
         let definition = self.launch.definition.clone();
         let record = self.agent.as_here(row.machine, &about.offer, &about.copies, definition, name.clone());
-        let card = Arc::new(Card::new(record, Arc::clone(&self.driver), self.agent.inner.folders.machines()));
+        let inner = &self.agent.inner;
+        let networks = inner.networks.clone().into();
+        let card = Arc::new(Card::new(record, Arc::clone(&self.driver), inner.folders.machines(), networks));
         card.hand_over();
         self.storage = card.storage();
         let machine = Arc::new(task::spawn(card, Arc::clone(&self.agent.inner.publisher)));

@@ -24,8 +24,8 @@ mod firmware;
 mod folder;
 mod guest_agent;
 mod hugepages;
-mod migrate;
 mod live;
+mod migrate;
 mod numbers;
 mod pinning;
 mod process;
@@ -57,7 +57,8 @@ use self::{arguments::CONSOLE_LOG, folder::Folder, process::Process, running::Ru
 use crate::{
     driver::{
         Adopt, Alter, Capability, Console, Disks, Driver, DriverError, DriverEvent, Foreign, GuestAgent,
-        Launch, Migrate, Numbers, Observed, Pause, Picture, Plea, Power, Probe, Reading, Reset, Screen, Snapshots,
+        Launch, Migrate, Numbers, Observed, Pause, Picture, Plea, Power, Probe, Reading, Reset, Screen,
+        Snapshots,
         screen::{Viewing, keys::Chord},
     },
     kvm,

@@ -1,21 +1,21 @@
 //! The commands of a host.
 
-mod evacuate;
 mod alerts;
+mod evacuate;
 mod images;
 mod jobs;
 mod networks;
 mod numbers;
 
 pub use self::{
-    evacuate::Evacuate,
     alerts::{AlertAdd, AlertList, AlertRemove, Quiet},
+    evacuate::Evacuate,
     images::{
         ImageDelete, ImageExport, ImageImport, ImageList, ImagePublish, ImagePull, ImageRename, ImageShow,
     },
     jobs::{JobCancel, JobList},
-    numbers::{Graph, SortKey, Stats, Top},
     networks::{NetworkCreate, NetworkDefine, NetworkDelete, NetworkList, NetworkShow},
+    numbers::{Graph, SortKey, Stats, Top},
 };
 use crate::reply::{self, Changed, DriverList, HostStatus, MachineList, TrashList, Verdict};
 

@@ -100,18 +100,6 @@ reply! {
         notes: Vec<String>,
     }
 }
-reply! {
-    /// An address that a machine uses.
-    GuestAddress {
-        /// The address.
-        address: String,
-        /// The NIC.
-        nic: String,
-        /// Who says so: lease, neighbour or guest.
-        from: String,
-    }
-}
-
 impl Reply for NetworkList {
     fn text(&self) -> String {
         if self.networks.is_empty() {

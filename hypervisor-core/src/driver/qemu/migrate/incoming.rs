@@ -1,6 +1,6 @@
 //! The destination of a machine that runs: a QEMU that waits for it.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, os::fd::AsRawFd, sync::Arc, time::Duration};
 
 use serde_json::json;
 use tokio::{sync::oneshot, time::timeout};
@@ -48,12 +48,16 @@ pub(super) async fn prepare(
             qcow2::create(&disk.path, disk.format, *size_bytes).await?;
         }
         seed::prepare(launch, &folder)?;
-        let ready = Ready { firmware: firmware::prepare(launch.definition.firmware, &folder)? };
+        let taps = if shared.in_units { Vec::new() } else { bridges::taps(launch).await? };
+        let ready = Ready {
+            firmware: firmware::prepare(launch.definition.firmware, &folder)?,
+            taps: taps.iter().map(|(name, tap)| (name.clone(), tap.as_raw_fd())).collect(),
+        };
         keys::put(&folder, &arrival.keys, true)?;
         let accel = if shared.kvm { Accel::Kvm } else { Accel::Tcg };
         let mut words = arguments::arguments(launch, accel, &ready)?;
         words.extend(["-incoming", "defer"].map(String::from));
-        let process = starting::spawn(shared, launch, &words, &folder).await?;
+        let process = starting::spawn(shared, launch, &words, &taps, &folder).await?;
         Ok((Arc::new(process), words))
     };
     let (process, words) = match made.await {
@@ -107,6 +111,9 @@ async fn bring_up(
         qmp.ask("block_set_io_throttle", Some(disks::throttle(disk))).await?;
     }
     bridges::connect(launch).await?;
+    if shared.in_units {
+        bridges::join(launch).await?;
+    }
     let expected = Expected { paused: true, ..Expected::default() };
     let kvm_failed = shared.kvm.then(|| shared.kvm_failed.clone());
     let running =
