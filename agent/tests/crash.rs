@@ -4,8 +4,13 @@
 //! a file, as real guests live in processes of their own.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+<<<<<<< ours
 #[path = "crash/guest.rs"]
 mod guest;
+=======
+#[path = "crash/alerts.rs"]
+mod alerts;
+>>>>>>> theirs
 #[path = "crash/images.rs"]
 mod images;
 #[path = "crash/live.rs"]

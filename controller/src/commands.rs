@@ -134,6 +134,8 @@ pub(crate) fn show(results: Vec<(&Planned, Outcome<Reply>)>, output: Output, one
     let mut failures: Vec<Failure> = Vec::new();
     for (planned, result) in results {
         match result {
+            // Shown already: a file that went out as it is.
+            Ok(reply) if reply.text.is_empty() && output != Output::Json => {}
             Ok(reply) => {
                 answers.push(Answered { who: planned.who.clone(), host: planned.host.jid.to_string(), reply })
             }
