@@ -55,6 +55,7 @@ transcripts! {
     console,
     disco,
     farewell,
+    guest_agent,
     guest_exec,
     hostile,
     machine_life,

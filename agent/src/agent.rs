@@ -31,6 +31,7 @@ use crate::{
     dispatch::{Jobs, Limits, Repeats},
     drivers::Drivers,
     folders::Folders,
+    handler,
     images::Library,
     journal::Outcome,
     machine::publisher::Publisher,
@@ -73,6 +74,10 @@ pub(crate) struct Inner {
     pub(crate) tallies: Mutex<BTreeMap<String, Tally>>,
     /// Who types on which console.
     pub(crate) keyboards: Keyboards,
+    /// What guests said of themselves lately.
+    pub(crate) guests: handler::guest::Said,
+    /// Guests whose disks hold still.
+    pub(crate) freezes: handler::guest::Freezes,
     /// For viewers of screens.
     pub(crate) tickets: Tickets,
     /// Of screens, shown lately.

@@ -10,6 +10,8 @@ pub const STEPS: &[&str] = &[
     "adopted",
     "machine-stored",
     "intent-stored",
+    "program-begun",
+    "keys-pressed",
     "before-driver",
     "after-driver",
     "base-made",

@@ -3,6 +3,7 @@
 
 mod jobs;
 mod limits;
+pub(crate) mod notes;
 mod repeats;
 mod runner;
 
@@ -74,6 +75,12 @@ impl Job {
     /// Where whoever waits hears how it goes.
     pub(crate) fn progress(&self) -> Option<mpsc::Sender<String>> {
         self.progress.clone()
+    }
+
+    /// A note in a machine's folder, for an agent that comes after this one: it is removed when the command
+    /// is closed in the journal, and not before.
+    pub(crate) fn until_closed(&self, note: std::path::PathBuf) {
+        self.going.notes.put(note);
     }
 
     /// Tells whoever waits how it goes. Who does not read misses it.
@@ -256,7 +263,8 @@ impl Agent {
         let id = job.id;
         let span = span(&job);
         let permission = job.permit.declaration().permission();
-        let listed = self.inner.going.list(Arc::clone(&job.going));
+        let going = Arc::clone(&job.going);
+        let listed = self.inner.going.list(Arc::clone(&going));
         let work = async move {
             let outcome = agent.run_caught(ready, job).await;
             agent.count(&permission, &outcome);
@@ -264,10 +272,11 @@ impl Agent {
             let closed = outcome.clone();
             let stored =
                 agent.inner.store.run(move |connection| journal::close(connection, id, &closed)).await;
-            if let Err(error) = stored {
-                tracing::error!(%id, %error, "the journal's entry stays open");
-            }
             crash::point("closed");
+            match stored {
+                Ok(()) => going.notes.remove(),
+                Err(error) => tracing::error!(%id, %error, "the journal's entry stays open"),
+            }
             claim.ended(outcome);
             drop((slot, listed));
         };

@@ -15,5 +15,5 @@ mod own;
 mod tree;
 
 pub use asked::{Asked, asked};
-pub use own::{ChatArgs, EventsArgs, Global, Output, Own, SetupArgs, VncArgs};
+pub use own::{ChatArgs, EventsArgs, FileReadArgs, Global, Output, Own, PasswordArgs, SetupArgs, VncArgs};
 pub use tree::tree;

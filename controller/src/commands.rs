@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     failure::{Failure, Outcome},
     fleet::Fleet,
+    guest,
     name::Among,
     picture,
     plan::{self, Planned},
@@ -31,7 +32,7 @@ const CALLS_AT_ONCE: usize = 16;
 pub async fn run(asked: &Asked, config: &Config, output: Output) -> Outcome<()> {
     let session = Session::open(config, false).await?.deaf();
     let fleet = fleet(asked, &session, config).await?;
-    let plan = plan::plan(asked, &fleet)?;
+    let plan = guest::completed(asked, plan::plan(asked, &fleet)?)?;
     if plan.calls.len() > 1 || plan::among(asked) != Among::Machines {
         fleet.warn_of_away();
     }
@@ -49,7 +50,12 @@ pub async fn run(asked: &Asked, config: &Config, output: Output) -> Outcome<()> 
             let (session, progress) = (&session, &progress);
             async move {
                 progress.begin(planned);
-                let mut result = one(planned, session, consent, asked.wait, progress).await;
+                let input = asked.file_write.as_ref().and_then(|args| args.input.as_ref());
+                let mut result = match (&asked.file_read, input) {
+                    (Some(args), _) => guest::read(planned, session, args, output).await,
+                    (None, Some(file)) => guest::write(planned, session, file).await,
+                    (None, None) => one(planned, session, consent, asked.wait, progress).await,
+                };
                 if let (Ok(reply), Some(file)) = (&result, &asked.out) {
                     result = picture::save(session, planned, reply.clone(), file).await;
                 }
@@ -62,6 +68,9 @@ pub async fn run(asked: &Asked, config: &Config, output: Output) -> Outcome<()> 
         .await;
     progress.clear();
     session.close().await;
+    if asked.exec.is_some() {
+        return guest::show_ends(results, output, plan.one);
+    }
     show(results, output, plan.one)
 }
 
@@ -119,12 +128,14 @@ pub fn address(word: &str) -> Option<Jid> {
     (jid.node().is_some() || is_domain).then_some(jid)
 }
 
-fn show(results: Vec<(&Planned, Outcome<Reply>)>, output: Output, one: bool) -> Outcome<()> {
+pub(crate) fn show(results: Vec<(&Planned, Outcome<Reply>)>, output: Output, one: bool) -> Outcome<()> {
     let several = results.len() > 1;
     let mut answers = Vec::new();
     let mut failures: Vec<Failure> = Vec::new();
     for (planned, result) in results {
         match result {
+            // Shown already: a file that went out as it is.
+            Ok(reply) if reply.text.is_empty() && output != Output::Json => {}
             Ok(reply) => {
                 answers.push(Answered { who: planned.who.clone(), host: planned.host.jid.to_string(), reply })
             }

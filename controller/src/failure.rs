@@ -20,6 +20,10 @@ pub enum Kind {
     Internal,
     /// Ctrl-C (130, as shells have it).
     Interrupted,
+    /// `exec`: the command in the guest was not run, or its end is not known (255, as ssh has it).
+    NotRun,
+    /// `exec`: the command in the guest ended with this code, or 128 and the signal that ended it.
+    Ended(u8),
     /// Whoever read our output went away (0: `skerry list | head -1` is no failure).
     OutputClosed,
 }
@@ -35,6 +39,8 @@ impl Kind {
             Kind::Unreachable => 4,
             Kind::Internal => 5,
             Kind::Interrupted => 130,
+            Kind::NotRun => 255,
+            Kind::Ended(code) => code,
         }
     }
 }
@@ -80,7 +86,8 @@ impl Failure {
     /// Tells it on stderr, when there is something to tell, and gives the exit code.
     pub fn report(&self) -> ExitCode {
         // Who pressed Ctrl-C knows it; what goes on all the same is told.
-        let known = self.kind == Kind::Interrupted && self.hint.is_none();
+        let interrupted = self.kind == Kind::Interrupted && self.hint.is_none();
+        let known = interrupted || matches!(self.kind, Kind::Ended(_));
         if !known && self.kind != Kind::OutputClosed {
             eprintln!("skerry: {}", self.text);
             if let Some(hint) = &self.hint {
@@ -166,6 +173,8 @@ mod tests {
             (Kind::Unreachable, 4),
             (Kind::Internal, 5),
             (Kind::Interrupted, 130),
+            (Kind::NotRun, 255),
+            (Kind::Ended(3), 3),
         ];
         for (kind, code) in codes {
             assert_eq!(kind.code(), code, "{kind:?}");

@@ -16,6 +16,7 @@ mod console;
 mod events;
 mod failure;
 mod fleet;
+mod guest;
 mod lab;
 mod manual;
 mod name;
@@ -91,12 +92,16 @@ async fn carry_out(matches: &ArgMatches, global: &Global) -> Outcome<()> {
         let config = config()?;
         let work = commands::run(&asked, &config, global.output());
         let changes = asked.declarations.iter().any(|declaration| declaration.effect != Effect::Read);
-        return interruptible(work).await.map_err(|failure| match failure.kind {
+        return interruptible(work).await.map_err(|failure| guest::not_run(&asked, failure)).map_err(
+            |failure| {
+                match failure.kind {
             Kind::Interrupted if changes => failure.hint(
                 "What the host was asked for already goes on there: see `skerry status` and `skerry log`.",
             ),
             _ => failure,
-        });
+        }
+            },
+        );
     };
     match own {
         Own::Chat(args) => chat::run(&args, &config()?).await,

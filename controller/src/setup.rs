@@ -203,7 +203,7 @@ fn ask_for_account() -> Outcome<String> {
 }
 
 /// Asks without showing what is typed.
-fn hidden(question: &str) -> Outcome<SecretString> {
+pub(crate) fn hidden(question: &str) -> Outcome<SecretString> {
     let _quiet = Quiet::enter()?;
     let answer = ask(question, "--password-file")?;
     Ok(SecretString::from(answer))

@@ -9,6 +9,7 @@ mod declare;
 
 pub mod argument;
 pub mod host;
+pub mod kept;
 pub mod machine;
 
 use std::sync::OnceLock;
@@ -190,6 +191,7 @@ macro_rules! each_command {
             machine::Label, machine::Autostart, machine::Protect, machine::Log, machine::Console,
             machine::Send, machine::Screenshot, machine::Watch, machine::Vnc, machine::Type,
             machine::Key, machine::Exec,
+            machine::FileRead, machine::FileWrite, machine::Password, machine::Fsfreeze, machine::Fsthaw,
             machine::DiskList, machine::DiskCreate, machine::DiskAttach,
             machine::DiskDetach, machine::DiskResize, machine::DiskDelete, machine::SnapshotTake,
             machine::SnapshotList, machine::SnapshotTree, machine::SnapshotRevert,

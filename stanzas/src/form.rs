@@ -132,6 +132,7 @@ fn field(argument: &Argument, choices: Vec<String>, present: Option<String>) -> 
     };
     let kind = match &argument.takes {
         Takes::Switch => FieldType::Boolean,
+        Takes::Secret => FieldType::TextPrivate,
         _ if argument.many || argument.takes == Takes::Lines => FieldType::TextMulti,
         _ if !choices.is_empty() => FieldType::ListSingle,
         Takes::Address => FieldType::JidSingle,
@@ -140,7 +141,10 @@ fn field(argument: &Argument, choices: Vec<String>, present: Option<String>) -> 
     let mut field = Field::new(&argument.name, kind.clone());
     field.label = Some(argument.help.clone());
     field.required = argument.required;
-    let value = present.or_else(|| argument.default.clone()).map(|value| safe_value(&value));
+    let value = present
+        .filter(|_| argument.takes != Takes::Secret)
+        .or_else(|| argument.default.clone())
+        .map(|value| safe_value(&value));
     match value {
         // A value a line, as XEP-0004 has it.
         Some(value) if argument.takes == Takes::Lines => {

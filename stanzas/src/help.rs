@@ -95,7 +95,8 @@ pub fn usage(declaration: &Declaration) -> String {
             words.push(optional(argument, format!("{}{many}", argument.placeholder)));
         }
     }
-    words.extend(arguments.iter().filter(|argument| !positional(argument)).map(named));
+    let said = |argument: &&Argument| !positional(argument) && argument.takes != Takes::Secret;
+    words.extend(arguments.iter().filter(said).map(named));
     words.join(" ")
 }
 

@@ -39,7 +39,7 @@ pub mod measure;
 mod screen;
 mod storage;
 
-pub use guest::Executed;
+pub use guest::{Executed, FileWritten, Frozen, GuestAddress, GuestFacts, GuestFile, PasswordSet, Thawed};
 pub use host::{DriverLine, DriverList, HostStatus, TrashLine, TrashList, Uptime, Verdict, Version, Whoami};
 pub use images::{ImageChanged, ImageDetails, ImageExported, ImageKept, ImageLine, ImageList};
 pub use jobs::{Cancelled, JobLine, JobList};

@@ -10,6 +10,7 @@ mod debian;
 mod flood;
 mod following;
 mod full_disk;
+mod guest;
 mod hostile;
 mod laboratory;
 mod main_job;

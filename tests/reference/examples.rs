@@ -8,10 +8,11 @@ use skerry_stanzas::{
     each_command,
     reply::{
         Adoption, Cancelled, Changed, ConsoleOutput, Defined, DefinitionHistory, DefinitionLine, DiskLine,
-        DiskList, DriverLine, DriverList, Executed, HostStatus, ImageChanged, ImageDetails, ImageExported,
-        ImageKept, ImageLine, ImageList, JobLine, JobList, LogLine, LogLines, MachineLine, MachineList,
-        MachineStatus, PNG, Redefined, Removed, Reply, ScreenPicture, ScreenTicket, SnapshotLine,
-        SnapshotList, SnapshotTree, TrashLine, TrashList, Typed, Uptime, Verdict, Version, Whoami,
+        DiskList, DriverLine, DriverList, Executed, FileWritten, Frozen, GuestAddress, GuestFacts, GuestFile,
+        HostStatus, ImageChanged, ImageDetails, ImageExported, ImageKept, ImageLine, ImageList, JobLine,
+        JobList, LogLine, LogLines, MachineLine, MachineList, MachineStatus, PNG, PasswordSet, Redefined,
+        Removed, Reply, ScreenPicture, ScreenTicket, SnapshotLine, SnapshotList, SnapshotTree, Thawed,
+        TrashLine, TrashList, Typed, Uptime, Verdict, Version, Whoami,
     },
 };
 
@@ -83,6 +84,18 @@ fn of_machines() -> Vec<Example> {
             autostart: true,
             protected: false,
             note: Some("ask ann before touching it".into()),
+            guest: Some(GuestFacts {
+                agent: "present".into(),
+                os: Some("Debian GNU/Linux 12 (bookworm)".into()),
+                kernel: Some("6.1.0-44-cloud-amd64".into()),
+                hostname: Some("web1".into()),
+                frozen_until: None,
+            }),
+            addresses: vec![GuestAddress {
+                address: "10.0.2.15".into(),
+                nic: "net1".into(),
+                from: "guest".into(),
+            }],
         }),
         example(Defined {
             name: "web1".into(),
@@ -140,6 +153,23 @@ fn of_screens() -> Vec<Example> {
             errors: vec![],
             cut: false,
         }),
+        example(GuestFile {
+            name: "web1".into(),
+            path: "/etc/hostname".into(),
+            from: 0,
+            bytes: 5,
+            ends: true,
+            base64: "d2ViMQo=".into(),
+            lines: Some(vec!["web1".into()]),
+        }),
+        example(FileWritten { name: "web1".into(), path: "/etc/motd".into(), bytes: 14 }),
+        example(PasswordSet { name: "web1".into(), user: "root".into() }),
+        example(Frozen {
+            name: "web1".into(),
+            file_systems: 2,
+            until_at: "2026-11-22T20:32:00Z".parse().unwrap(),
+        }),
+        example(Thawed { name: "web1".into(), file_systems: 2 }),
         example(Typed { name: "web1".into(), keys: 14 }),
     ]
 }

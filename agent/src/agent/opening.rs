@@ -20,10 +20,10 @@ use crate::{
     config::{Config, ConfigError},
     confirm::Confirmations,
     console::Keyboards,
-    dispatch::{Jobs, Limits, Repeats},
+    dispatch::{self, Jobs, Limits, Repeats},
     drivers::Drivers,
     folders::Folders,
-    handler::{empty_trash, house, tidy_exports},
+    handler::{empty_trash, guest, house, tidy_exports},
     images::{Library, Places},
     journal::{self, resolve},
     machine::{
@@ -112,6 +112,8 @@ impl Agent {
             reads: Limits::new(READS_PER_PERSON, READS_ALL),
             tallies: Mutex::new(BTreeMap::new()),
             keyboards: Keyboards::default(),
+            guests: guest::Said::default(),
+            freezes: guest::Freezes::default(),
             tickets: Tickets::default(),
             pictures: Pictures::default(),
             started: Instant::now(),
@@ -143,6 +145,8 @@ impl Agent {
         inner.images.tidy().await?;
         tidy_exports(&Places::of(&self.config()));
         resolve::settle(self).await?;
+        dispatch::notes::tidy(inner);
+        self.thaw_what_was_held().await;
         self.listen_to_drivers();
         self.start_with_host().await?;
         inner.machines.all().iter().for_each(|machine| machine.send(Order::Resume));
@@ -151,7 +155,7 @@ impl Agent {
     }
 
     /// Runs something until the agent ends.
-    pub(super) fn keep(&self, work: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn keep(&self, work: impl Future<Output = ()> + Send + 'static) {
         let task = tokio::spawn(work).abort_handle();
         self.inner.background.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(task);
     }

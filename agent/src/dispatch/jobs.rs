@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 use xmpp_parsers::jid::BareJid;
 
+use super::notes::Notes;
 use crate::confirm;
 
 /// What is known of one that is under way.
@@ -34,6 +35,8 @@ pub(crate) struct Going {
     said: watch::Sender<Said>,
     called_off: watch::Sender<Option<BareJid>>,
     ended: watch::Sender<bool>,
+    /// What it left for an agent that comes after this one.
+    pub(super) notes: Notes,
 }
 
 /// How it goes.
@@ -174,6 +177,7 @@ impl Jobs {
             said: watch::Sender::default(),
             called_off: watch::Sender::new(None),
             ended: watch::Sender::new(false),
+            notes: Notes::default(),
         }
     }
 

@@ -16,6 +16,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use minidom::Element;
 use skerry_stanzas::{
+    command::Effect,
     ns,
     payload::{Hint, Response, hint, replace},
     reply::ScreenPicture,
@@ -33,8 +34,11 @@ use super::{
 };
 use crate::asked::{Answer, Asked, Door, Target};
 
-/// How long a command in a chat is waited for: its progress is seen meanwhile.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// How long a command in a chat is waited for: its progress is seen meanwhile. Longer than any takes: an
+/// end that nobody is told of is none.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// How long for one that only looks.
+const LOOK_PATIENCE: Duration = Duration::from_secs(600);
 /// How often a progress message is corrected.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// How old a message may be that was kept for us while we were away.
@@ -197,7 +201,10 @@ impl Face {
                     argv,
                     door: Door::Chat,
                     key: message.key.clone(),
-                    patience: PATIENCE,
+                    patience: match declaration.effect {
+                        Effect::Read => LOOK_PATIENCE,
+                        Effect::Change | Effect::Destroy => PATIENCE,
+                    },
                 };
                 if self.watches(message, &asked).await {
                     return;

@@ -1,39 +1,30 @@
 //! What is carried out inside a guest, by its guest agent.
 
-use std::time::Duration;
+mod files;
+mod freeze;
+mod password;
+pub(crate) mod programs;
+mod seen;
 
-use hypervisor_core::driver::DriverError;
-use skerry_stanzas::{
-    command::machine,
-    refusal::{Reason, Refusal},
-    reply::Executed,
+use hypervisor_core::driver::{DriverError, GuestAgent};
+use skerry_stanzas::refusal::{Reason, Refusal};
+
+pub(crate) use self::{
+    freeze::Freezes,
+    seen::{Said, facts},
 };
+use super::Handle;
+use crate::{machine::Machine, reference};
 
-use super::{Handle, console::lines};
-use crate::{agent::Agent, dispatch::Job, machine::Machine, reference};
-
-/// As long as a command is waited for at most.
-const WAIT_MAX: Duration = Duration::from_secs(3600);
-/// Lines shown of what it wrote.
-const LINES_MAX: u32 = 200;
-
-impl Handle<machine::Exec> for Agent {
-    async fn handle(&self, job: &Job, command: machine::Exec) -> Result<Executed, Refusal> {
-        let machine = job.machine()?;
-        let name = machine.record().name.to_string();
-        let agent = machine.card.driver.guest_agent();
-        let agent =
-            agent.ok_or_else(|| Refusal::new(Reason::NotSupported, format!("{name} has no guest agent.")))?;
-        let limit = command.wait.min(WAIT_MAX);
-        let ran = agent
-            .exec(machine.card.id, &command.command, limit)
-            .await
-            .map_err(|error| said(machine, error))?;
-        let (output, errors) = (lines(&ran.output, LINES_MAX), lines(&ran.errors, LINES_MAX));
-        let written = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == b'\n').count();
-        let cut = ran.cut || written(&ran.output) > output.len() || written(&ran.errors) > errors.len();
-        Ok(Executed { name, code: ran.code, signal: ran.signal, output, errors, cut })
+/// What talks with the guest of a machine.
+fn agent_of(machine: &Machine) -> Result<&dyn GuestAgent, Refusal> {
+    let record = machine.record();
+    let none =
+        |why: &str| Refusal::new(Reason::NotSupported, format!("{} has no guest agent{why}.", record.name));
+    if !record.definition.guest_agent {
+        return Err(none(": it is made without").hint("guest_agent = true in its definition gives it one."));
     }
+    machine.card.driver.guest_agent().ok_or_else(|| none(""))
 }
 
 /// What a driver's "no" means to whoever wanted something of the guest.

@@ -1,19 +1,15 @@
-//! The screen and the keyboard: a picture of what is to be seen, and keys pressed.
+//! The screen: a picture of what is to be seen, or a ticket for a viewer.
 
 use std::{sync::Arc, time::Duration};
 
 use hypervisor_core::{
-    driver::{
-        DriverError, Screen,
-        screen::keys::{self, Chord, KeyError},
-    },
+    driver::{DriverError, Screen},
     lifecycle::State,
 };
 use skerry_stanzas::{
     command::machine,
     refusal::{Reason, Refusal},
-    reply::{PNG, ScreenPicture, ScreenTicket, Typed},
-    safe::safe_line,
+    reply::{PNG, ScreenPicture, ScreenTicket},
 };
 
 use super::Handle;
@@ -28,8 +24,6 @@ use crate::{
 
 /// How long a driver may take to draw.
 const DRAW_MAX: Duration = Duration::from_secs(20);
-/// The most chords of one command: at 25 a second a guest takes 40 seconds for them.
-const CHORDS_MAX: usize = 1000;
 
 impl Handle<machine::Screenshot> for Agent {
     async fn handle(&self, job: &Job, command: machine::Screenshot) -> Result<ScreenPicture, Refusal> {
@@ -67,25 +61,6 @@ impl Handle<machine::Vnc> for Agent {
     }
 }
 
-impl Handle<machine::Type> for Agent {
-    async fn handle(&self, job: &Job, command: machine::Type) -> Result<Typed, Refusal> {
-        let mut text = command.text;
-        if command.enter {
-            text.push('\n');
-        }
-        let chords = keys::written(&text).map_err(|error| unknown(&error).field("text"))?;
-        press(job.machine()?, &chords).await
-    }
-}
-
-impl Handle<machine::Key> for Agent {
-    async fn handle(&self, job: &Job, command: machine::Key) -> Result<Typed, Refusal> {
-        let chords: Result<Vec<Chord>, KeyError> =
-            command.keys.iter().map(|word| keys::chord(word)).collect();
-        press(job.machine()?, &chords.map_err(|error| unknown(&error).field("keys"))?).await
-    }
-}
-
 impl Agent {
     /// What is on a machine's screen: kept for who asks for it in band, and uploaded where that can be.
     async fn show_screen(&self, machine: &Arc<Machine>, inline: bool) -> Result<ScreenPicture, Refusal> {
@@ -117,16 +92,6 @@ impl Agent {
     }
 }
 
-async fn press(machine: &Arc<Machine>, chords: &[Chord]) -> Result<Typed, Refusal> {
-    if chords.len() > CHORDS_MAX {
-        let text = format!("That is too much at once: at most {CHORDS_MAX} keys.");
-        return Err(Refusal::new(Reason::BadRequest, text));
-    }
-    screen(machine)?.press(machine.card.id, chords).await.map_err(|error| said(machine, error))?;
-    let keys = u32::try_from(chords.len()).unwrap_or(u32::MAX);
-    Ok(Typed { name: machine.record().name.to_string(), keys })
-}
-
 /// The screen of a machine that has one.
 pub(crate) fn screen(machine: &Machine) -> Result<&dyn Screen, Refusal> {
     let record = machine.record();
@@ -137,26 +102,6 @@ pub(crate) fn screen(machine: &Machine) -> Result<&dyn Screen, Refusal> {
         return Err(none(": it is made without graphics").hint(hint));
     }
     machine.card.driver.screen().ok_or_else(|| none(""))
-}
-
-fn unknown(error: &KeyError) -> Refusal {
-    match error {
-        KeyError::Unknown { word, nearest } => {
-            let refusal =
-                Refusal::new(Reason::BadRequest, format!("There is no key {}.", safe_line(word, 40)));
-            match nearest {
-                Some(nearest) => refusal.hint(format!("Did you mean {nearest}?")),
-                None => refusal.hint("Write ctrl-alt-del, enter, F2, or a letter, for example."),
-            }
-        }
-        KeyError::NoSuchCharacter(missing) => Refusal::new(
-            Reason::BadRequest,
-            format!("A US keyboard, which this one is, has no {}.", safe_line(&missing.to_string(), 4)),
-        )
-        .hint("Nothing was typed. \"send\" types anything into the serial console."),
-        KeyError::TooMany => Refusal::new(Reason::BadRequest, format!("{error}."))
-            .hint("Keys held down together are joined by -, the next ones follow after a space."),
-    }
 }
 
 /// What a driver's "no" means to whoever wanted the screen.

@@ -9,7 +9,7 @@ use skerry_stanzas::{
     reply::{LogLines, MachineStatus},
 };
 
-use super::Handle;
+use super::{Handle, guest};
 use crate::{agent::Agent, dispatch::Job, journal, machine::Machine};
 
 /// How long a driver may take to look.
@@ -22,6 +22,10 @@ impl Handle<machine::Status> for Agent {
         let machine = job.machine()?;
         let record = machine.record();
         let seen = observe(machine).await;
+        let (guest, addresses) = match &seen {
+            Some(_) => guest::facts(self, machine).await.unzip(),
+            None => (None, None),
+        };
         let running_for = seen.as_ref().and_then(|seen| seen.running_for);
         Ok(MachineStatus {
             name: record.name.to_string(),
@@ -40,6 +44,8 @@ impl Handle<machine::Status> for Agent {
             autostart: record.autostart,
             protected: record.protected,
             note: record.definition.note.clone(),
+            guest,
+            addresses: addresses.unwrap_or_default(),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Entries that an agent's end left open are settled when the next one starts: the machine is looked
 //! at, and the entry closed with what is seen. Nothing is carried out again.
 
+mod guest;
 mod storage;
 
 use hypervisor_core::{
@@ -33,6 +34,8 @@ enum Found {
     Undone,
     /// It cannot be told.
     Unknown,
+    /// How it is closed is known.
+    Told(Outcome),
 }
 
 /// Closes every open entry. Called when all machines were looked at and no request was let in yet.
@@ -41,7 +44,11 @@ pub(crate) async fn settle(agent: &Agent) -> Result<(), StoreError> {
     for Open { entry, accepted } in open {
         let id = accepted.machine.map(MachineId);
         let record = id.and_then(|id| agent.inner.machines.get(id)).map(|machine| machine.record());
-        let found = match storage::found(agent, entry, &accepted).await {
+        let mut seen = storage::found(agent, entry, &accepted).await;
+        if seen.is_none() {
+            seen = guest::found(agent, entry, &accepted).await;
+        }
+        let found = match seen {
             Some(found) => found,
             None => found(agent, entry, &accepted, record.as_deref()).await?,
         };
@@ -240,6 +247,14 @@ fn outcome(
     let is =
         record.map_or_else(String::new, |record| format!(" {}", wording::is(&record.name, &record.state)));
     match found {
+        Found::Told(outcome) => {
+            let what = match outcome {
+                Outcome::Done { .. } => "command.finished",
+                Outcome::Refused(_) => "command.undone",
+                Outcome::Unknown { .. } => "command.unknown",
+            };
+            (what, outcome)
+        }
         Found::Finished => {
             let text = format!("Done, although the agent was restarted meanwhile.{is}");
             let json = match record {

@@ -6,7 +6,7 @@ use clap::{ArgMatches, parser::ValueSource};
 use skerry_stanzas::command::{Declaration, Object};
 
 use super::{
-    own::{ConsoleArgs, PictureArgs, VncArgs},
+    own::{ConsoleArgs, ExecArgs, FileReadArgs, FileWriteArgs, PasswordArgs, PictureArgs, VncArgs},
     tree::{found, verb_declarations},
 };
 
@@ -30,6 +30,14 @@ pub struct Asked {
     pub console: Option<ConsoleArgs>,
     /// What only `vnc` has.
     pub vnc: Option<VncArgs>,
+    /// What only `exec` has.
+    pub exec: Option<ExecArgs>,
+    /// What only `file read` has.
+    pub file_read: Option<FileReadArgs>,
+    /// What only `file write` has.
+    pub file_write: Option<FileWriteArgs>,
+    /// What only `password` has.
+    pub password: Option<PasswordArgs>,
     /// Where a picture goes: what only `screenshot` has.
     pub out: Option<PathBuf>,
 }
@@ -54,9 +62,7 @@ pub fn asked(name: &str, matches: &ArgMatches) -> Asked {
             }
         }
     }
-    let out = (verb == "screenshot")
-        .then(|| <PictureArgs as clap::FromArgMatches>::from_arg_matches(matches).ok()?.out)
-        .flatten();
+    let out = own(&verb, "screenshot", matches).and_then(|args: PictureArgs| args.out);
     if out.is_some() {
         flags.push("--inline".to_owned());
     }
@@ -67,15 +73,20 @@ pub fn asked(name: &str, matches: &ArgMatches) -> Asked {
         host: matches.try_get_one::<String>("at-host").ok().flatten().cloned(),
         yes: flag("yes"),
         wait: !flag("no-wait"),
-        console: (verb == "console")
-            .then(|| <ConsoleArgs as clap::FromArgMatches>::from_arg_matches(matches).ok())
-            .flatten(),
-        vnc: (verb == "vnc")
-            .then(|| <VncArgs as clap::FromArgMatches>::from_arg_matches(matches).ok())
-            .flatten(),
+        console: own(&verb, "console", matches),
+        vnc: own(&verb, "vnc", matches),
+        exec: own(&verb, "exec", matches),
+        file_read: own(&verb, "file-read", matches),
+        file_write: own(&verb, "file-write", matches),
+        password: own(&verb, "password", matches),
         out,
         declarations,
     }
+}
+
+/// What only this verb has.
+fn own<A: clap::FromArgMatches>(verb: &str, of: &str, matches: &ArgMatches) -> Option<A> {
+    (verb == of).then(|| A::from_arg_matches(matches).ok()).flatten()
 }
 
 /// One argument as it was written, as `--name=value` words; nothing when it was left out.
@@ -166,8 +177,52 @@ mod tests {
         assert!(asked.of(Object::Host).is_some() && asked.of(Object::Machine).is_some());
     }
 
+    #[track_caller]
+    fn meant(line: &str) -> Vec<String> {
+        let asked = typed(line);
+        let words: Vec<String> = asked.flags.iter().chain(&asked.words[1..]).cloned().collect();
+        words::arguments(asked.declarations[0], &words).unwrap_or_else(|no| panic!("{line}: {no:?}"))
+    }
+
     #[test]
     fn a_line_for_the_guest_may_look_like_options() {
-        assert_eq!(typed("skerry send web1 -- ls --all").words, ["web1", "ls", "--all"]);
+        for line in ["skerry send web1 -- ls --all -y", "skerry send web1 ls --all -y"] {
+            assert_eq!(meant(line), ["--line=ls --all -y"], "{line}");
+        }
+        let uname = ["--command=uname", "--command=-a"];
+        for line in ["skerry exec web1 uname -a", "skerry exec web1 -- uname -a"] {
+            assert_eq!(meant(line), uname, "{line}");
+        }
+        let longer = ["--wait=5m", "--command=uname", "--command=-a"];
+        for line in [
+            "skerry exec --wait 5m web1 uname -a",
+            "skerry exec web1 --wait 5m uname -a",
+            "skerry exec web1 wait=5m uname -a",
+        ] {
+            assert_eq!(meant(line), longer, "{line}");
+        }
+        let asked = typed("skerry exec -i web1 sh -c 'cat; exit 3' --");
+        assert!(asked.exec.is_some_and(|exec| exec.stdin));
+        assert_eq!(asked.words, ["web1", "sh", "-c", "cat; exit 3", "--"]);
+    }
+
+    #[test]
+    fn a_file_is_given_by_name() {
+        for line in
+            ["skerry file write web1 /etc/motd --in motd", "skerry file write --in motd web1 /etc/motd"]
+        {
+            let asked = typed(line);
+            assert_eq!(asked.words, ["web1", "/etc/motd"], "{line}");
+            assert_eq!(asked.file_write.unwrap().input, Some("motd".into()), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_no_argument() {
+        let words = |line: &str| shlex::split(line).unwrap();
+        assert!(tree::tree().try_get_matches_from(words("skerry password web1 root --password x")).is_err());
+        let asked = typed("skerry password web1 root --password-file /run/secret");
+        assert_eq!(asked.password.unwrap().password_file, Some("/run/secret".into()));
+        assert!(asked.flags.is_empty());
     }
 }

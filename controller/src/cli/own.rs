@@ -79,6 +79,43 @@ pub struct PictureArgs {
     pub out: Option<PathBuf>,
 }
 
+/// What `skerry exec` takes besides the words of the command.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ExecArgs {
+    /// Give the command what this program reads from its standard input, at most 48 KiB of text
+    #[arg(long, short = 'i')]
+    pub stdin: bool,
+}
+
+/// What `skerry file read` takes besides the words of the command.
+#[derive(Clone, Debug, clap::Args)]
+pub struct FileReadArgs {
+    /// Write it into this file of yours, byte by byte [default: to the standard output]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// What `skerry file write` takes besides the words of the command.
+#[derive(Clone, Debug, clap::Args)]
+pub struct FileWriteArgs {
+    /// Write what is in this file of yours, byte by byte; - is the standard input
+    #[arg(long = "in", value_name = "FILE")]
+    pub input: Option<PathBuf>,
+}
+
+/// What `skerry password` takes besides the words of the command.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PasswordArgs {
+    /// The file with the new password in its first line [default: asked for, or the first line of the
+    /// standard input]
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Send the password itself, not its hash: for guests that take no hash, such as Windows. The server in
+    /// between can then read it
+    #[arg(long)]
+    pub plain: bool,
+}
+
 /// What `skerry vnc` takes besides the words of the command.
 #[derive(Clone, Debug, clap::Args)]
 pub struct VncArgs {

@@ -1,9 +1,11 @@
 //! The tree of sub-commands that clap parses, completes and documents.
 
 use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, Subcommand as _, ValueHint};
-use skerry_stanzas::command::{COMMANDS, Declaration, Effect, Object};
+use skerry_stanzas::command::{COMMANDS, Declaration, Effect, Object, argument::Takes};
 
-use super::own::{ConsoleArgs, Global, Own, PictureArgs, VncArgs};
+use super::own::{
+    ConsoleArgs, ExecArgs, FileReadArgs, FileWriteArgs, Global, Own, PasswordArgs, PictureArgs, VncArgs,
+};
 
 /// How wide an example is that has its explanation beside it.
 const EXAMPLE_WIDTH: usize = 44;
@@ -23,7 +25,7 @@ pub fn tree() -> Command {
         .max_term_width(100)
         .after_help(
             "Exit codes: 0 done, 1 refused or failed, 2 wrong command line or configuration,\n\
-             3 not allowed, 4 unreachable, 5 a defect.",
+             3 not allowed, 4 unreachable, 5 a defect; exec: that of the command in the guest, or 255.",
         );
     // Both bring texts of their own, which are not those of the whole.
     let root = Own::augment_subcommands(Global::augment_args(root)).about(ABOUT).long_about(None);
@@ -96,15 +98,16 @@ fn drawn(verb: &'static str) -> Command {
             command = command.arg(argument);
         }
     }
-    if verb == "console" {
-        command = ConsoleArgs::augment_args(command);
-    }
-    if verb == "screenshot" {
-        command = PictureArgs::augment_args(command);
-    }
-    if verb == "vnc" {
-        command = VncArgs::augment_args(command);
-    }
+    command = match verb {
+        "console" => ConsoleArgs::augment_args(command),
+        "screenshot" => PictureArgs::augment_args(command),
+        "vnc" => VncArgs::augment_args(command),
+        "exec" => ExecArgs::augment_args(command),
+        "file-read" => FileReadArgs::augment_args(command),
+        "file-write" => FileWriteArgs::augment_args(command),
+        "password" => PasswordArgs::augment_args(command),
+        _ => command,
+    };
     if declarations.iter().any(|declaration| declaration.object == Object::Host) {
         command = command.arg(
             Arg::new("at-host").long("host").value_name("HOST").help("The host, when it is not named first"),
@@ -152,6 +155,8 @@ fn declared(declaration: &'static Declaration) -> Vec<Arg> {
     declaration
         .cli()
         .get_arguments()
+        // A list of processes shows what a command line has.
+        .filter(|argument| !is_secret(declaration, argument))
         .map(|argument| {
             let argument = argument.clone().required(false);
             // One value a flag, so that `label --add prod web1` does not eat the machine.
@@ -163,7 +168,12 @@ fn declared(declaration: &'static Declaration) -> Vec<Arg> {
         .collect()
 }
 
-/// The bare words.
+fn is_secret(declaration: &Declaration, argument: &Arg) -> bool {
+    let known = declaration.arguments().iter();
+    known.filter(|known| known.takes == Takes::Secret).any(|known| known.name == argument.get_id().as_str())
+}
+
+/// The bare words. Of a command that takes the rest of the line, all that follows the machine is its own.
 fn words(declarations: &[&'static Declaration]) -> Arg {
     let (name, help) = match declarations {
         [one] if one.object == Object::Machine => {
@@ -174,6 +184,9 @@ fn words(declarations: &[&'static Declaration]) -> Arg {
     };
     // The hint keeps shells from offering files, or their own commands, for the name of a machine.
     let words = Arg::new("words").value_name(name).num_args(0..).value_hint(ValueHint::Other);
+    // A file may be given by an option of ours instead of by words.
+    let is_line = |declaration: &&Declaration| declaration.rest && declaration.verb != "file-write";
+    let words = words.trailing_var_arg(declarations.iter().any(is_line));
     words.help(format!("{help}; then the words of the command"))
 }
 
@@ -256,6 +269,8 @@ fn template() -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
+    use skerry_stanzas::command::argument;
+
     use super::*;
 
     #[test]
@@ -272,7 +287,8 @@ mod tests {
                 Some((topic, second)) => tree.find_subcommand(topic).unwrap().find_subcommand(second),
             };
             let command = command.unwrap();
-            for argument in declaration.arguments() {
+            let secret = |argument: &&argument::Argument| argument.takes == Takes::Secret;
+            for argument in declaration.arguments().iter().filter(|argument| !secret(argument)) {
                 assert!(
                     command.get_arguments().any(|a| a.get_long() == Some(argument.name.as_str())),
                     "{}: {}",

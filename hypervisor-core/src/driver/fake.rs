@@ -10,7 +10,7 @@
 //! A fake guest boots at once, writes [`FakeWorld::READY`] to its console, echoes what is typed, and
 //! obeys the lines `halt`, `reboot` and `crash`. Its screen shows the console, a coloured cell for each
 //! byte, and what is typed on its keyboard comes to the console too. Its
-//! guest agent knows the programs `echo`, `true` and `false`.
+//! guest agent knows a few programs, keeps files and passwords, and holds file systems still.
 //!
 //! Its kernel command line may have the words `fake.start=fails`, `fake.start=hangs`, `fake.start=2s`,
 //! `fake.deaf` (it ignores shutdown and reboot) and `fake.deaf=2` (it ignores the first two times it is
@@ -46,7 +46,6 @@ use crate::{
         Adopt, Alter, Altered, Capability, Console, Disks, Driver, DriverError, DriverEvent, Foreign,
         GuestAgent, Launch, Numbers, Observed, Pause, Picture, Plea, Probe, Reading, Reset, Screen,
         Snapshots,
-        guest_agent::Ran,
         screen::{Viewing, keys::Chord},
     },
     machine::MachineId,
@@ -273,15 +272,6 @@ impl Screen for Fake {
     async fn view(&self, id: MachineId) -> Result<Box<dyn Viewing>, DriverError> {
         self.slowly().await;
         Ok(Box::new(rfb::serve(self.world.clone(), id)?))
-    }
-}
-
-#[async_trait]
-impl GuestAgent for Fake {
-    async fn exec(&self, id: MachineId, command: &[String], _limit: Duration) -> Result<Ran, DriverError> {
-        self.slowly().await;
-        self.world.console_shown(id)?;
-        guest_agent::run(command)
     }
 }
 

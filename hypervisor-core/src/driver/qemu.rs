@@ -56,7 +56,6 @@ use crate::{
     driver::{
         Adopt, Alter, Capability, Console, Disks, Driver, DriverError, DriverEvent, Foreign, GuestAgent,
         Launch, Numbers, Observed, Pause, Picture, Plea, Power, Probe, Reading, Reset, Screen, Snapshots,
-        guest_agent::Ran,
         screen::{Viewing, keys::Chord},
     },
     kvm,
@@ -445,13 +444,6 @@ impl Screen for Qemu {
 
     async fn view(&self, id: MachineId) -> Result<Box<dyn Viewing>, DriverError> {
         screen::view(&*self.running(id)?).await
-    }
-}
-
-#[async_trait]
-impl GuestAgent for Qemu {
-    async fn exec(&self, id: MachineId, command: &[String], limit: Duration) -> Result<Ran, DriverError> {
-        guest_agent::exec(&*self.running(id)?, command, limit).await
     }
 }
 

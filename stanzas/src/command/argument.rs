@@ -3,7 +3,10 @@
 
 use std::{any::TypeId, time::Duration};
 
-use super::Declaration;
+use super::{
+    Declaration,
+    kept::{Content, Secret},
+};
 
 /// What an argument takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub enum Takes {
     Text,
     /// Text of several lines: see [`Lines`].
     Lines,
+    /// What nobody else may see: see [`Secret`].
+    Secret,
 }
 
 /// Text of several lines, as the value of an argument.
@@ -67,7 +72,7 @@ impl Argument {
             Takes::Whole => Some("a whole number".into()),
             Takes::Time => Some("a length of time, such as 90s or 5m".into()),
             Takes::Address => Some("an address, such as ann@example.org".into()),
-            Takes::Text | Takes::Lines => None,
+            Takes::Text | Takes::Lines | Takes::Secret => None,
         }
     }
 }
@@ -136,7 +141,9 @@ fn takes(arg: &clap::Arg, name: &str) -> Takes {
         Takes::Whole
     } else if kind == TypeId::of::<Duration>() {
         Takes::Time
-    } else if kind == TypeId::of::<Lines>() {
+    } else if kind == TypeId::of::<Secret>() {
+        Takes::Secret
+    } else if kind == TypeId::of::<Lines>() || kind == TypeId::of::<Content>() {
         Takes::Lines
     } else if name == "who" {
         Takes::Address

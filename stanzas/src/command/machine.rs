@@ -11,7 +11,7 @@ use std::time::Duration;
 pub use self::{
     definition::{Define, DefinitionList, DefinitionRevert, Restart},
     disks::{Bus, Clone, DiskAttach, DiskCreate, DiskDelete, DiskDetach, DiskList, DiskResize, Format},
-    guest::Exec,
+    guest::{Exec, FileRead, FileWrite, Fsfreeze, Fsthaw, Password},
     screen::{Key, Screenshot, Type, Vnc, Watch},
     snapshots::{SnapshotDelete, SnapshotList, SnapshotRevert, SnapshotTake, SnapshotTree},
 };

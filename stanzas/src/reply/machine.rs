@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Reply, measure};
+use super::{GuestAddress, GuestFacts, Reply, measure};
 use crate::safe::{safe_line, safe_text};
 
 reply! {
@@ -92,6 +92,12 @@ reply! {
         protected: bool,
         /// A note for people.
         note: Option<String>,
+        /// What is known of its guest, while it runs and has a port for a guest agent.
+        #[serde(default)]
+        guest: Option<GuestFacts>,
+        /// The addresses it uses, as far as they are seen.
+        #[serde(default)]
+        addresses: Vec<GuestAddress>,
     }
 }
 reply! {
@@ -247,6 +253,14 @@ impl Reply for MachineStatus {
         if !self.labels.is_empty() {
             lines.push(format!("Labels: {}", self.labels.join(" ")));
         }
+        lines.extend(self.guest.iter().map(GuestFacts::lines));
+        if !self.addresses.is_empty() {
+            let one = |seen: &GuestAddress| {
+                format!("{} ({}, {})", safe_line(&seen.address, 60), safe_line(&seen.nic, 40), seen.from)
+            };
+            let all: Vec<String> = self.addresses.iter().map(one).collect();
+            lines.push(format!("Addresses: {}", all.join(", ")));
+        }
         if let Some(note) = self.note.as_ref().filter(|note| !note.is_empty()) {
             lines.push(format!("Note: {note}"));
         }
@@ -344,6 +358,8 @@ mod tests {
             autostart: false,
             protected: true,
             note: None,
+            guest: None,
+            addresses: vec![],
         }
     }
 

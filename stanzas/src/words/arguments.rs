@@ -129,7 +129,10 @@ impl<'a> Reader<'a> {
             return self.give(argument, value);
         }
         let mut chars = word.chars();
-        if chars.next() == Some('-') && chars.next().is_some_and(char::is_alphabetic) {
+        if self.secret().is_none()
+            && chars.next() == Some('-')
+            && chars.next().is_some_and(char::is_alphabetic)
+        {
             let hint = match self.declaration.rest {
                 true => {
                     format!(
@@ -164,8 +167,25 @@ impl<'a> Reader<'a> {
     }
 
     fn give(&mut self, argument: &Argument, value: &str) -> Result<(), Refusal> {
+        if argument.takes == Takes::Secret {
+            return Err(self.said_a_secret(argument));
+        }
         self.out.extend(canonical(argument, value)?);
         Ok(())
+    }
+
+    /// What is typed is kept: by servers, by shells, on screens. A secret is asked for by a form, or by a
+    /// program that does not show it.
+    fn said_a_secret(&self, argument: &Argument) -> Refusal {
+        let text =
+            format!("A {} is not given in words, which are kept where others read them.", argument.name);
+        Refusal::new(Reason::BadRequest, text)
+            .hint("If that was one, choose another, and give it in the form of the command, or to skerry when it asks.")
+            .field(&argument.name)
+    }
+
+    fn secret(&self) -> Option<&'a Argument> {
+        self.known.iter().find(|argument| argument.takes == Takes::Secret)
     }
 
     fn nearest(&self, key: &str) -> Option<&'a str> {
@@ -173,6 +193,9 @@ impl<'a> Reader<'a> {
     }
 
     fn unknown(&self, key: &str, value: Option<&str>) -> Refusal {
+        if let Some(secret) = self.secret() {
+            return self.said_a_secret(secret);
+        }
         let verb = self.declaration.spoken();
         let key = safe_line(key, 40);
         let refusal =
@@ -196,6 +219,9 @@ impl<'a> Reader<'a> {
     }
 
     fn too_much(&self, word: &str) -> Refusal {
+        if let Some(secret) = self.secret() {
+            return self.said_a_secret(secret);
+        }
         let verb = self.declaration.spoken();
         let refusal = Refusal::new(Reason::BadRequest, format!("{verb} has no use for {}.", quoted(word)));
         if let Some(argument) = self.find(word) {
@@ -318,6 +344,22 @@ mod tests {
         host("create web1 --memory 1G --image linux --start", &argv);
         host("create web1 --Memory=1G IMAGE=linux --start=true", &argv);
         host("create web1 linux start=no", &["--name=web1", "--image=linux"]);
+    }
+
+    #[test]
+    fn a_secret_is_not_given_in_words_and_not_repeated() {
+        machine("password root", &["--user=root"]);
+        for line in [
+            "password root hunter2",
+            "password root password=hunter2",
+            "password root --password hunter2",
+            "password root -hunter2",
+            "password root pass=hunter2",
+        ] {
+            let refusal = read(Object::Machine, line).unwrap_err();
+            assert_eq!(refusal.field.as_deref(), Some("password"), "{line}");
+            assert!(!refusal.sentence().contains("hunter2"), "{line}: {refusal:?}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
+use super::guest_agent::Within;
 use crate::{
     driver::{Launch, Plea, Power},
     lifecycle::Cause,
@@ -30,6 +31,9 @@ pub(super) struct Guest {
     /// The names of the disks it has.
     #[serde(default)]
     pub(super) disks: Vec<String>,
+    /// What is inside it.
+    #[serde(default)]
+    pub(super) within: Within,
     /// How busy it is and was, in this process's time.
     #[serde(skip)]
     pub(super) work: super::numbers::Work,

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     guest::{Guest, Life},
+    guest_agent::Within,
     world::{Foreigner, Inside},
 };
 use crate::{driver::DriverError, machine::MachineId};
@@ -23,7 +24,6 @@ use crate::{driver::DriverError, machine::MachineId};
 const OUTDATED_MAX: usize = 10_000;
 
 /// One change.
-#[expect(clippy::large_enum_variant, reason = "one at a time, written or read at once")]
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "what")]
 pub(super) enum Record<'a> {
@@ -37,6 +37,8 @@ pub(super) enum Record<'a> {
         deaf_for: u32,
         #[serde(default)]
         disks: Cow<'a, [String]>,
+        #[serde(default)]
+        within: Cow<'a, Within>,
     },
     /// Its console grew.
     Wrote { id: MachineId, bytes: Vec<u8> },
@@ -50,20 +52,22 @@ pub(super) enum Record<'a> {
 
 impl<'a> Record<'a> {
     pub(super) fn guest(id: MachineId, guest: &'a Guest) -> Self {
-        let Guest { life, born_ms, memory_mib, deaf_for, disks, .. } = guest;
+        let Guest { life, born_ms, memory_mib, deaf_for, disks, within, .. } = guest;
         let (born_ms, memory_mib, deaf_for) = (*born_ms, *memory_mib, *deaf_for);
-        Record::Guest { id, life: Cow::Borrowed(life), born_ms, memory_mib, deaf_for, disks: disks.into() }
+        let (life, within) = (Cow::Borrowed(life), Cow::Borrowed(within));
+        Record::Guest { id, life, born_ms, memory_mib, deaf_for, disks: disks.into(), within }
     }
 
     fn replay(self, inside: &mut Inside) {
         match self {
-            Record::Guest { id, life, born_ms, memory_mib, deaf_for, disks } => {
+            Record::Guest { id, life, born_ms, memory_mib, deaf_for, disks, within } => {
                 let guest = inside.guests.entry(id).or_default();
                 guest.life = life.into_owned();
                 guest.born_ms = born_ms;
                 guest.memory_mib = memory_mib;
                 guest.deaf_for = deaf_for;
                 guest.disks = disks.into_owned();
+                guest.within = within.into_owned();
             }
             Record::Wrote { id, bytes } => inside.guests.entry(id).or_default().write(&bytes),
             Record::Forgotten { id } => {

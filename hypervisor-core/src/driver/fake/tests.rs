@@ -235,6 +235,8 @@ fn each_capability_can_be_left_out() {
             Driver::disks(&fake).is_some(),
             Driver::snapshots(&fake).is_some(),
             Driver::guest_agent(&fake).is_some(),
+            Driver::numbers(&fake).is_some(),
+            Driver::alter(&fake).is_some(),
         ];
         assert_eq!(
             reached.iter().filter(|can| **can).count(),

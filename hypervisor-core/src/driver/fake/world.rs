@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     faults::{Faults, Orders, born_deaf, unheard},
     guest::{Guest, Life, Told},
+    guest_agent::Within,
     ledger::{Ledger, Record},
     numbers::Work,
 };
@@ -435,6 +436,7 @@ impl Starting {
         guest.work = Work::begun(&launch.definition);
         guest.deaf_for = born_deaf(&launch.definition);
         guest.disks = names(&launch.definition);
+        guest.within = Within::booted(launch);
         inside.keep(self.id);
         inside.write(self.id, Guest::greeting(launch).as_bytes());
         Ok(())

@@ -5,19 +5,27 @@
 //! conversation begins with `guest-sync-delimited`, which the agent answers with a byte that no JSON has
 //! and a number of ours; what comes before is thrown away.
 
+mod asking;
+mod seeing;
+
 use std::time::Duration;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
-    time::{Instant, sleep, timeout, timeout_at},
+    net::UnixStream,
+    sync::MutexGuard,
+    time::{Instant, timeout, timeout_at},
 };
 
-use super::{arguments::AGENT, running::Running};
-use crate::driver::{
-    DriverError,
-    guest_agent::{OUTPUT_BYTES_MAX, Ran},
+use super::{Qemu, arguments::AGENT, running::Running};
+use crate::{
+    driver::{
+        DriverError, GuestAgent,
+        guest_agent::{FilePart, GuestSeen, Ran},
+    },
+    machine::MachineId,
 };
 
 /// The longest line taken from the guest, in bytes.
@@ -26,20 +34,32 @@ const LINE_MAX: usize = 4 << 20;
 const STALE_MAX: usize = 32 << 20;
 /// How long the agent may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// How often it is asked whether a command has ended: at first, and at most.
-const ASK_FIRST: Duration = Duration::from_millis(20);
-const ASK_LATER: Duration = Duration::from_secs(1);
 /// What begins the answer to `guest-sync-delimited`.
 const DELIMITER: u8 = 0xff;
+/// What QEMU calls the port.
+const PORT: &str = "skerry-agent";
 
-/// Runs a command in the guest.
-pub(super) async fn exec(running: &Running, command: &[String], limit: Duration) -> Result<Ran, DriverError> {
-    // The port takes one client at a time.
-    let _one = running.agent.lock().await;
+/// Whether the guest holds the port open, which QEMU knows.
+async fn listens(running: &Running) -> Result<bool, DriverError> {
+    let ports = running.qmp.ask("query-chardev", None).await?;
+    let ports = ports.as_array().into_iter().flatten();
+    Ok(ports.filter(|port| port["label"] == PORT).any(|port| port["frontend-open"] == true))
+}
+
+/// Begins a conversation. The port takes one client at a time, so it is held for a few questions and not
+/// for as long as something goes on in the guest.
+async fn talk(running: &Running) -> Result<(Talk<UnixStream>, MutexGuard<'_, ()>), DriverError> {
+    let one = running.agent.lock().await;
     let stream = running.folder.connect(AGENT).await.map_err(|_| none())?;
     let mut talk = Talk { stream: BufReader::new(stream) };
     talk.sync(rand_number()).await?;
-    talk.run(command, limit).await
+    Ok((talk, one))
+}
+
+/// Asks one thing.
+async fn ask(running: &Running, command: &str, arguments: &Value) -> Result<Value, DriverError> {
+    let (mut talk, _one) = talk(running).await?;
+    talk.ask(command, arguments).await
 }
 
 /// A number that an answer meant for somebody else does not have.
@@ -47,6 +67,7 @@ fn rand_number() -> u64 {
     uuid::Uuid::new_v4().as_u64_pair().0 >> 12
 }
 
+/// Nobody answers.
 fn none() -> DriverError {
     let why = "no guest agent answers in it (Debian's package for the guest is qemu-guest-agent)";
     DriverError::Unfit(why.into())
@@ -80,28 +101,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
                 _ if stale > STALE_MAX => return Err(nonsense()),
                 _ => {}
             }
-        }
-    }
-
-    async fn run(&mut self, command: &[String], limit: Duration) -> Result<Ran, DriverError> {
-        let until = Instant::now() + limit;
-        let Some((path, arguments)) = command.split_first() else {
-            return Err(DriverError::Unfit("there is no command".into()));
-        };
-        let started = json!({ "path": path, "arg": arguments, "capture-output": true });
-        let started = self.ask("guest-exec", &started).await?;
-        let pid = started["pid"].as_i64().ok_or_else(nonsense)?;
-        let mut pause = ASK_FIRST;
-        loop {
-            let status = self.ask("guest-exec-status", &json!({ "pid": pid })).await?;
-            if status["exited"] == true {
-                return Ok(ran(&status));
-            }
-            if Instant::now() + pause > until {
-                return Err(DriverError::TimedOut { what: "the command in the guest", limit });
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(ASK_LATER);
         }
     }
 
@@ -151,18 +150,59 @@ async fn line<R: AsyncBufRead + Unpin>(reader: &mut R, max: usize) -> Result<Vec
     }
 }
 
-/// How it ended, and what it wrote.
-fn ran(status: &Value) -> Ran {
-    let mut cut = status["out-truncated"] == true || status["err-truncated"] == true;
-    let mut text = |name: &str| {
-        let mut bytes = BASE64.decode(status[name].as_str().unwrap_or_default()).unwrap_or_default();
-        cut |= bytes.len() > OUTPUT_BYTES_MAX;
-        bytes.truncate(OUTPUT_BYTES_MAX);
-        bytes
-    };
-    let (output, errors) = (text("out-data"), text("err-data"));
-    let number = |name: &str| status[name].as_i64().and_then(|number| i32::try_from(number).ok());
-    Ran { code: number("exitcode"), signal: number("signal"), output, errors, cut }
+#[async_trait]
+impl GuestAgent for Qemu {
+    async fn listens(&self, id: MachineId) -> Result<bool, DriverError> {
+        listens(&*self.running(id)?).await
+    }
+
+    async fn begin(&self, id: MachineId, command: &[String], input: &[u8]) -> Result<i64, DriverError> {
+        asking::begin(&*self.running(id)?, command, input).await
+    }
+
+    async fn ended(&self, id: MachineId, program: i64) -> Result<Option<Ran>, DriverError> {
+        asking::ended(&*self.running(id)?, program).await
+    }
+
+    async fn read(
+        &self,
+        id: MachineId,
+        path: &str,
+        from: u64,
+        bytes_max: usize,
+    ) -> Result<FilePart, DriverError> {
+        asking::read(&*self.running(id)?, path, from, bytes_max).await
+    }
+
+    async fn write(&self, id: MachineId, path: &str, bytes: &[u8], append: bool) -> Result<(), DriverError> {
+        asking::write(&*self.running(id)?, path, bytes, append).await
+    }
+
+    async fn set_password(
+        &self,
+        id: MachineId,
+        user: &str,
+        password: &str,
+        hashed: bool,
+    ) -> Result<(), DriverError> {
+        asking::set_password(&*self.running(id)?, user, password, hashed).await
+    }
+
+    async fn freeze(&self, id: MachineId) -> Result<u64, DriverError> {
+        asking::freeze(&*self.running(id)?).await
+    }
+
+    async fn thaw(&self, id: MachineId) -> Result<u64, DriverError> {
+        asking::thaw(&*self.running(id)?).await
+    }
+
+    async fn is_frozen(&self, id: MachineId) -> Result<bool, DriverError> {
+        asking::is_frozen(&*self.running(id)?).await
+    }
+
+    async fn describe(&self, id: MachineId, limit: Duration) -> Result<GuestSeen, DriverError> {
+        seeing::describe(&*self.running(id)?, limit).await
+    }
 }
 
 #[cfg(test)]
