@@ -4,6 +4,8 @@
 //! a file, as real guests live in processes of their own.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "crash/alerts.rs"]
+mod alerts;
 #[path = "crash/images.rs"]
 mod images;
 #[path = "crash/restarts.rs"]
