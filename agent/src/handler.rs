@@ -13,6 +13,7 @@ mod host;
 mod image;
 mod jobs;
 mod life;
+mod release;
 mod rights;
 mod screen;
 mod show;
@@ -35,7 +36,7 @@ pub(crate) use self::{
     clone::unclone,
     console::said as console_error,
     create::unbuild,
-    define::{asked as asked_of, live::catch_up},
+    define::{asked as asked_of, cd::NONE as NO_CD, live::catch_up},
     host::{host_memory_mib, load},
     image::tidy_exports,
     screen::{said as screen_error, screen as screen_of},

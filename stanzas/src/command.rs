@@ -193,7 +193,7 @@ macro_rules! each_command {
             machine::DiskList, machine::DiskCreate, machine::DiskAttach,
             machine::DiskDetach, machine::DiskResize, machine::DiskDelete, machine::SnapshotTake,
             machine::SnapshotList, machine::SnapshotTree, machine::SnapshotRevert,
-            machine::SnapshotDelete, machine::Clone, machine::Delete,
+            machine::SnapshotDelete, machine::Clone, machine::Release, machine::Delete,
             host::List, host::Create, host::Status, host::Drivers, host::ImageList, host::ImageShow,
             host::ImageImport, host::ImagePublish, host::ImageExport, host::ImageRename,
             host::ImageDelete, host::Trash, host::Undelete, host::Adopt, host::Version, host::Uptime,

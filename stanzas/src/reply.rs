@@ -36,6 +36,7 @@ mod images;
 mod jobs;
 mod machine;
 pub mod measure;
+mod released;
 mod screen;
 mod storage;
 
@@ -47,5 +48,6 @@ pub use machine::{
     Adoption, Changed, ConsoleOutput, Defined, DefinitionHistory, DefinitionLine, LogLine, LogLines,
     MachineLine, MachineList, MachineStatus, Redefined, Removed,
 };
+pub use released::Released;
 pub use screen::{PNG, ScreenPicture, ScreenTicket, Typed};
 pub use storage::{DiskLine, DiskList, SnapshotLine, SnapshotList, SnapshotTree};

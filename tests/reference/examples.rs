@@ -10,7 +10,7 @@ use skerry_stanzas::{
         Adoption, Cancelled, Changed, ConsoleOutput, Defined, DefinitionHistory, DefinitionLine, DiskLine,
         DiskList, DriverLine, DriverList, Executed, HostStatus, ImageChanged, ImageDetails, ImageExported,
         ImageKept, ImageLine, ImageList, JobLine, JobList, LogLine, LogLines, MachineLine, MachineList,
-        MachineStatus, PNG, Redefined, Removed, Reply, ScreenPicture, ScreenTicket, SnapshotLine,
+        MachineStatus, PNG, Redefined, Released, Removed, Reply, ScreenPicture, ScreenTicket, SnapshotLine,
         SnapshotList, SnapshotTree, TrashLine, TrashList, Typed, Uptime, Verdict, Version, Whoami,
     },
 };
@@ -110,6 +110,7 @@ fn of_machines() -> Vec<Example> {
             }],
         }),
         example(ConsoleOutput { name: "web1".into(), lines: vec!["web1 login: root".into(), "#".into()] }),
+        example(Released { name: "web1".into() }),
         example(Removed { name: "web1".into(), purged_at: "2026-11-29T20:31:00Z".parse().unwrap() }),
     ]
 }

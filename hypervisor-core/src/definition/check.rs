@@ -6,7 +6,7 @@ mod hardware;
 use std::path::Path;
 
 use super::{
-    Boot, Definition, DefinitionError, Startup,
+    Boot, Definition, DefinitionError, Firmware, Startup,
     error::{CMDLINE_BYTES_MAX, NOTE_BYTES_MAX, UEFI_MIB_MIN},
 };
 
@@ -27,8 +27,12 @@ impl Definition {
         if startup.delay_seconds > Startup::DELAY_SECONDS_MAX {
             return Err(DefinitionError::Delay(startup.delay_seconds));
         }
+        hardware::kept(&self.kept)?;
         hardware::cpu(cpu, self.vcpus_room())?;
         cloud_init.as_ref().map_or(Ok(()), hardware::cloud_init)?;
+        if self.firmware == Firmware::SecureBoot && matches!(boot, Boot::Kernel { .. }) {
+            return Err(DefinitionError::UncheckedKernel);
+        }
         match boot {
             Boot::Kernel { kernel, initrd, cmdline } => {
                 whole("kernel", kernel)?;
@@ -44,6 +48,7 @@ impl Definition {
         }
         devices::disks(disks)?;
         devices::nics(nics)?;
+        devices::shares(&self.shares)?;
         devices::together(self)?;
         let odd =
             |note: &String| note.len() > NOTE_BYTES_MAX || note.chars().any(|c| c.is_control() && c != '\n');

@@ -17,7 +17,7 @@ use super::{
     process::Process,
     qmp::Client,
     running::{Besides, Running},
-    seed, unit, words,
+    seed, tpm, unit, words,
 };
 use crate::driver::{DriverError, Launch};
 
@@ -53,7 +53,14 @@ pub(super) async fn start(
     seed::prepare(launch, &folder)?;
     let ready = Ready { firmware: firmware::prepare(launch.definition.firmware, &folder)? };
     let words = arguments::arguments(launch, accel, &ready)?;
-    let process = Arc::new(spawn(shared, launch, &words, &folder).await?);
+    tpm::start(shared, launch, &folder).await?;
+    let process = match spawn(shared, launch, &words, &folder).await {
+        Ok(process) => Arc::new(process),
+        Err(error) => {
+            tpm::end(&folder).await;
+            return Err(error);
+        }
+    };
     tracing::info!(machine = %launch.id, pid = process.identity.pid, ?accel, "QEMU is started");
 
     let bring_up = bring_up(shared, slot, launch, &folder, &process, kvm);
@@ -80,7 +87,7 @@ async fn spawn(
 ) -> Result<Process, DriverError> {
     let errors = folder.within(ERRORS_LOG);
     let spawned = if shared.in_units {
-        unit::spawn(&shared.program, words, launch.id, folder.path(), &errors).await
+        unit::spawn("machine", &shared.program, words, launch.id, folder.path(), &errors).await
     } else {
         Process::spawn(&shared.program, words, folder.path(), &errors)
     };
@@ -163,5 +170,6 @@ pub(super) async fn undo(process: &Process, folder: &Folder) {
     if timeout(END_MAX, process.ended()).await.is_err() {
         tracing::error!(pid = process.identity.pid, "a QEMU was killed and does not end");
     }
+    tpm::end(folder).await;
     folder.clear();
 }
