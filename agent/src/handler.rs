@@ -20,6 +20,7 @@ mod life;
 mod migrate;
 mod network;
 mod numbers;
+mod release;
 mod rights;
 mod screen;
 mod show;
@@ -42,7 +43,7 @@ pub(crate) use self::{
     clone::unclone,
     console::said as console_error,
     create::unbuild,
-    define::{allowed_files, asked as asked_of, live::catch_up},
+    define::{allowed_files, asked as asked_of, cd::NONE as NO_CD, live::catch_up},
     host::{disk_free_mib, host_memory_mib},
     image::{is_image_name, tidy_exports},
     migrate::moved,

@@ -205,6 +205,13 @@ pub(crate) enum Order {
     },
     /// The agent has begun: what is to be started again by its policy is waited for from now on.
     Resume,
+    /// To forget the machine, which is somebody else's, and end.
+    Release {
+        /// Who asked.
+        by: String,
+        /// The answer.
+        reply: Reply,
+    },
     /// To put the machine into the trash and end.
     Retire {
         /// Who asked.

@@ -84,6 +84,12 @@ async fn every_example_runs() {
                     stage.done(ANN, "web1: disk create data 1G").await;
                     stage.done(ANN, "web1: snapshot take before --memory").await;
                 }
+                ("release", _) => {
+                    stage.done(ANN, "web1: rename web9").await;
+                    let boot = Boot::Kernel { kernel: "/k".into(), initrd: None, cmdline: String::new() };
+                    stage.faults().foreign("web1", Definition::new(1, 64, boot));
+                    stage.done(ANN, "adopt web1").await;
+                }
                 ("create", _) => drop(stage.done(ANN, "web1: rename web9").await),
                 ("undelete", _) => {
                     done(stage.yes(ANN, "web1: kill").await);

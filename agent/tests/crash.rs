@@ -4,13 +4,10 @@
 //! a file, as real guests live in processes of their own.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-<<<<<<< ours
-#[path = "crash/guest.rs"]
-mod guest;
-=======
 #[path = "crash/alerts.rs"]
 mod alerts;
->>>>>>> theirs
+#[path = "crash/guest.rs"]
+mod guest;
 #[path = "crash/images.rs"]
 mod images;
 #[path = "crash/live.rs"]
@@ -266,6 +263,21 @@ async fn adopt() {
     })
     .await;
     assert!(died.contains(&"adopted") && died.contains(&"before-close"), "{died:?}");
+}
+
+#[tokio::test]
+async fn release() {
+    let died = die_everywhere(&["adopt theirs"], "theirs: release", |agent, folder, step| {
+        let ours = agent.machine(&name("theirs")).is_some();
+        let early = ["before-accepted", "accepted"].contains(&step);
+        assert_eq!(ours, early, "at {step}");
+        assert_eq!(folders(folder, "machines"), usize::from(ours), "at {step}");
+        let world = std::fs::read_to_string(folder.join("world")).unwrap();
+        let last = world.lines().rfind(|line| line.contains("\"theirs\"")).unwrap();
+        assert_eq!(last.contains("\"adopted\""), ours, "at {step}: it is whose the store says: {world}");
+    })
+    .await;
+    assert!(died.contains(&"row-trashed") && died.contains(&"before-close"), "{died:?}");
 }
 
 /// The files in web1's own folder and below it, but for logs and notes of its snapshots.

@@ -110,6 +110,54 @@ async fn a_file_of_the_host_is_no_ones_disk_unless_it_may_be_named() {
 }
 
 #[tokio::test]
+async fn a_cd_of_the_host_is_put_in_by_its_name_and_taken_out() {
+    let stage = created().await;
+    stage.image("debian.qcow2");
+    let mut cd = vec![0_u8; 64 << 10];
+    cd[32_768..32_774].copy_from_slice(b"\x01CD001");
+    std::fs::write(stage.folder.path().join("state/import/netinst.iso"), cd).unwrap();
+    stage.done(ANN, "image import netinst.iso debian-12-netinst").await;
+    stage.done(ANN, "image import debian.qcow2 debian-12").await;
+    let said = stage.done(ANN, "web1: define cd=debian-12-netinst").await;
+    assert!(said.contains("disk cd: none → ") && said.contains("sata, CD"), "{said}");
+    assert!(done(stage.ask(ANN, "image list").await).contains("web1"), "who has it in uses it");
+    let refusal = stage.refused(ANN, "web1: define cd=debian-12").await;
+    assert!(refusal.text.contains("is a disk, not a CD"), "{refusal:?}");
+    assert_eq!(stage.refused(ANN, "web1: define cd=nothing").await.reason, Reason::NotFound);
+    let said = stage.done(ANN, "web1: define cd=none").await;
+    assert!(said.contains("→ none"), "{said}");
+}
+
+#[tokio::test]
+async fn a_folder_is_shared_only_where_it_may_be() {
+    let stage = created().await;
+    let shown = toml(&stage).await;
+    let (open, closed) = (stage.folder.path().join("open"), stage.folder.path().join("closed"));
+    for folder in [&open, &closed] {
+        std::fs::create_dir_all(folder.join("in")).unwrap();
+    }
+    std::fs::write(open.join("file"), "x").unwrap();
+    std::os::unix::fs::symlink(&closed, open.join("link")).unwrap();
+    let mut config = skerry_agent::config::Config::clone(&stage.agent.config());
+    config.files.allow.push(open.clone());
+    stage.agent.reload(config).unwrap();
+    let share = |path: &std::path::Path| {
+        format!("{shown}\n[[shares]]\nname = \"src\"\npath = \"{}\"\n", path.display())
+    };
+    let own = stage.folder.path().join("state/machines").join(stage.id("web1").to_string());
+    for not in [closed.join("in"), open.join("link"), open.join("file"), own] {
+        assert_eq!(
+            refused(define(&stage, &share(&not)).await).reason,
+            Reason::NotAllowed,
+            "{}",
+            not.display()
+        );
+    }
+    let said = done(define(&stage, &share(&open.join("in"))).await);
+    assert!(said.contains("share src: none → ") && said.contains("(read-only)"), "{said}");
+}
+
+#[tokio::test]
 async fn what_it_was_made_of_is_kept_and_comes_back() {
     let stage = created().await;
     let first = toml(&stage).await;

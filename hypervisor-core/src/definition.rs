@@ -9,6 +9,7 @@ mod nic;
 mod policy;
 mod rate;
 mod rule;
+mod share;
 mod size;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub use self::{
     policy::{Restart, Startup},
     rate::{Rate, RateError},
     rule::{Carried, Rule, RuleError, Way},
+    share::Share,
     size::{Size, SizeError},
 };
 
@@ -74,6 +76,12 @@ pub struct Definition {
     /// A port for QEMU's guest agent.
     #[serde(default = "yes")]
     pub guest_agent: bool,
+    /// A TPM 2.0; what it remembers is kept in the machine's folder.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tpm: bool,
+    /// Folders of the host that the guest may look into.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<Share>,
     /// What is done when the guest hangs; none is no watchdog.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watchdog: Option<Watchdog>,
@@ -86,6 +94,11 @@ pub struct Definition {
     /// Its turn when the host starts.
     #[serde(default, skip_serializing_if = "Startup::is_default")]
     pub startup: Startup,
+    /// What somebody else started it with and this definition cannot say, in their program's words. It is
+    /// theirs as long as it runs, and never dropped in passing: the machine is not started here before this
+    /// is taken out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<String>,
     /// A note for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -128,10 +141,13 @@ impl Definition {
             firewall: Vec::new(),
             graphics: true,
             guest_agent: true,
+            tpm: false,
+            shares: Vec::new(),
             watchdog: None,
             cloud_init: None,
             restart: Restart::default(),
             startup: Startup::default(),
+            kept: Vec::new(),
             note: None,
         }
     }

@@ -388,6 +388,8 @@ pub trait Adopt: Send + Sync {
     /// [`DriverError::Unfit`] when there is none of that name, [`DriverError::AlreadyRunning`] when
     /// `launch.id` runs itself.
     async fn adopt(&self, name: &str, launch: &Launch) -> Result<(), DriverError>;
+    /// Whether this machine is somebody else's that was adopted, and still the run it was then.
+    fn is_adopted(&self, launch: &Launch) -> bool;
     /// Undoes [`Adopt::adopt`]: the guest runs on untouched, and is somebody else's again, under its
     /// name there. Fine if `id` was not adopted. Its folder is the caller's to remove.
     async fn release(&self, id: MachineId) -> Result<(), DriverError>;

@@ -111,6 +111,7 @@ need_qemu() {
     # One after the other: a qemu-utils from elsewhere that does not fit is then replaced.
     have qemu-system-x86_64 || packages 'to run real guests' qemu-system-x86
     have qemu-img || packages 'to make disks for guests' qemu-utils
+    have swtpm || packages 'to give guests a TPM' swtpm
 }
 
 # The daemon is started by virsh, as an ordinary user's, in the bench's own folder; Debian's own is not wanted.

@@ -198,7 +198,7 @@ macro_rules! each_command {
             machine::SnapshotTake, machine::SnapshotList, machine::SnapshotTree, machine::SnapshotRevert,
             machine::SnapshotDelete, machine::SnapshotSchedule, machine::SnapshotSchedules,
             machine::SnapshotUnschedule, machine::Clone, machine::Migrate, machine::MigrateResolve,
-            machine::Export, machine::Delete,
+            machine::Export, machine::Release, machine::Delete,
             host::List, host::Create, host::Status, host::Stats, host::Top, host::Graph, host::AlertAdd,
             host::AlertList, host::AlertRemove, host::Quiet, host::Drivers, host::ImageList, host::ImageShow,
             host::ImageImport, host::ImagePull, host::ImagePublish, host::ImageExport, host::ImageRename,

@@ -40,6 +40,7 @@ pub mod measure;
 mod migrate;
 mod networks;
 mod numbers;
+mod released;
 mod schedules;
 mod screen;
 mod storage;
@@ -56,6 +57,7 @@ pub use machine::{
 pub use migrate::{Evacuated, EvacuatedLine, Migrated};
 pub use networks::{NetworkChanged, NetworkDetails, NetworkGuest, NetworkLine, NetworkList};
 pub use numbers::{DiskStats, HostStats, MachineStats, NicStats, PressureStats, Top, TopLine};
+pub use released::Released;
 pub use schedules::{ScheduleLine, Schedules};
 pub use screen::{PNG, ScreenPicture, ScreenTicket, Typed};
 pub use storage::{DiskLine, DiskList, SnapshotLine, SnapshotList, SnapshotTree};

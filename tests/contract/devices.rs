@@ -1,10 +1,12 @@
 //! NICs, disks and CDs under QEMU, as a real guest sees them.
 
-use std::{fs, net::TcpListener, process::Command};
+use std::{fs, io::Write, net::TcpListener, path::Path, process::Command};
 
 use hypervisor_core::{
-    definition::{Bus, CloudInit, Cpu, Disk, DiskFormat, Firmware, Forward, Limits, Network, Nic, Watchdog},
-    driver::{DriverError, GuestEvent, Launch, Power},
+    definition::{
+        Boot, Bus, CloudInit, Cpu, Disk, DiskFormat, Firmware, Forward, Limits, Network, Nic, Watchdog,
+    },
+    driver::{DriverError, GuestEvent, Launch},
     lifecycle::Cause,
 };
 use tokio::{
@@ -172,14 +174,32 @@ async fn a_guest_that_hangs_is_seen_to_by_its_watchdog() {
     story.leaves_nothing(&launch).await;
 }
 
+/// A disk from which a UEFI boots this program.
+fn boot_disk(path: &Path, program: &Path) {
+    let mut disk = fs::File::options().read(true).write(true).create_new(true).open(path).unwrap();
+    disk.set_len(64 << 20).unwrap();
+    fatfs::format_volume(&mut disk, fatfs::FormatVolumeOptions::new()).unwrap();
+    let files = fatfs::FileSystem::new(&mut disk, fatfs::FsOptions::new()).unwrap();
+    let folder = files.root_dir().create_dir("EFI").unwrap().create_dir("BOOT").unwrap();
+    folder.create_file("BOOTX64.EFI").unwrap().write_all(&fs::read(program).unwrap()).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_uefi_is_started_where_the_host_has_one_and_remembers() {
+async fn a_uefi_boots_what_is_signed_where_it_checks_and_remembers() {
     let story = story().await;
     let mut launch = story.bench.launch();
+    let Boot::Kernel { kernel, .. } = &launch.definition.boot else { panic!("it has a kernel") };
+    let disk = launch.folder.with_extension("img");
+    // Signed by Debian, whose key is not among those that are enrolled.
+    boot_disk(&disk, kernel);
+    launch.definition.boot = Boot::Disk;
     launch.definition.memory_mib = 256;
-    for (firmware, variables) in
-        [(Firmware::Uefi, "uefi-vars.fd"), (Firmware::SecureBoot, "uefi-secure-vars.fd")]
-    {
+    launch.definition.disks = vec![Disk { read_only: true, ..Disk::new(disk, DiskFormat::Raw) }];
+    launch.definition.name_all();
+    for (firmware, variables, says) in [
+        (Firmware::Uefi, "uefi-vars.fd", "BdsDxe: starting Boot0001"),
+        (Firmware::SecureBoot, "uefi-secure-vars.fd", "Access Denied"),
+    ] {
         launch.definition.firmware = firmware;
         match story.driver().start(&launch).await {
             Err(DriverError::Unfit(why)) => {
@@ -189,7 +209,7 @@ async fn a_uefi_is_started_where_the_host_has_one_and_remembers() {
             }
             started => started.unwrap(),
         }
-        assert_eq!(story.power(&launch).await, Power::Running);
+        story.shows(&launch, says.as_bytes()).await;
         story.kill(launch.id).await;
         assert!(launch.folder.join(variables).is_file());
     }

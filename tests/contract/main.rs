@@ -11,6 +11,7 @@ mod bench;
 mod cases;
 mod devices;
 mod fake;
+mod folders;
 mod qemu;
 mod qemu_only;
 mod story;

@@ -11,9 +11,9 @@ use skerry_stanzas::{
         DiskList, DriverLine, DriverList, Evacuated, EvacuatedLine, Executed, FileWritten, Frozen,
         GuestAddress, GuestFacts, GuestFile, HostStatus, ImageChanged, ImageDetails, ImageExported,
         ImageKept, ImageLine, ImageList, ImageOffered, JobLine, JobList, LogLine, LogLines, MachineLine,
-        MachineList, MachineStatus, Migrated, PNG, PasswordSet, Redefined, Removed, Reply, ScheduleLine,
-        Schedules, ScreenPicture, ScreenTicket, SnapshotLine, SnapshotList, SnapshotTree, Thawed, TrashLine,
-        TrashList, Typed, Uptime, Verdict, Version, Whoami,
+        MachineList, MachineStatus, Migrated, PNG, PasswordSet, Redefined, Released, Removed, Reply,
+        ScheduleLine, Schedules, ScreenPicture, ScreenTicket, SnapshotLine, SnapshotList, SnapshotTree,
+        Thawed, TrashLine, TrashList, Typed, Uptime, Verdict, Version, Whoami,
     },
 };
 
@@ -161,6 +161,7 @@ fn of_machines() -> Vec<Example> {
             }],
         }),
         example(ConsoleOutput { name: "web1".into(), lines: vec!["web1 login: root".into(), "#".into()] }),
+        example(Released { name: "web1".into() }),
         example(Removed { name: "web1".into(), purged_at: "2026-11-29T20:31:00Z".parse().unwrap() }),
     ]
 }

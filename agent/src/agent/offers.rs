@@ -83,6 +83,9 @@ impl Agent {
                 self.network_names().await
             }
             (Object::Host, "image-import", "source") => Places::of(&self.config()).offered(),
+            (Object::Machine, "define", "cd") => {
+                self.cd_names().await.into_iter().chain([handler::NO_CD.to_owned()]).collect()
+            }
             (Object::Host, "create", "driver") => {
                 let usable = self.inner.drivers.enabled().iter().filter(|driver| driver.probe().usable);
                 usable.map(|driver| driver.name().to_owned()).collect()

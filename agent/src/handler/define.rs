@@ -1,5 +1,6 @@
 //! Define: show what a machine is made of, change it, or make it again of what it was made of before.
 
+pub(crate) mod cd;
 mod files;
 pub(crate) mod live;
 mod nics;
@@ -32,11 +33,19 @@ impl Handle<machine::Define> for Agent {
     async fn handle(&self, job: &Job, command: machine::Define) -> Result<Defined, Refusal> {
         let machine = job.machine()?;
         let record = machine.record();
-        let definition = asked(&record.definition, &command)?;
+        let mut definition = asked(&record.definition, &command)?;
         checked(&definition)?;
         files::check(&self.config(), &machine.card.folder, &record.definition, &definition).await?;
         self.check_nics(record.id, &definition).await?;
-        define(job, &record, definition).await
+        // Until it is stored what CD is in it, no image goes.
+        let held = self.inner.images.hold().await;
+        if let Some(cd) = &command.cd {
+            self.insert_cd(&mut definition, cd).await?;
+            checked(&definition)?;
+        }
+        let defined = define(job, &record, definition).await;
+        drop(held);
+        defined
     }
 }
 
@@ -108,6 +117,7 @@ pub(crate) fn asked(now: &Definition, command: &machine::Define) -> Result<Defin
         order,
         delay,
         nic,
+        cd: _,
         toml,
     } = command;
     let mut asked = match toml {

@@ -70,6 +70,9 @@ pub(crate) async fn settle(agent: &Agent) -> Result<(), StoreError> {
                 _ => drop(unbuild(&agent.inner, id).await),
             }
         }
+        if let Some(id) = id.filter(|_| record.is_none() && accepted.permission == "machine.release") {
+            unadopt(&agent.inner, id).await;
+        }
         let (what, outcome) = outcome(agent, &accepted, record.as_deref(), found);
         let happening = Happening {
             what,
@@ -134,7 +137,7 @@ async fn found(
     }
     let Some(record) = record else {
         return Ok(match accepted.permission.as_str() {
-            "machine.delete" => Found::Finished,
+            "machine.delete" | "machine.release" => Found::Finished,
             "host.create" | "host.adopt" => Found::Undone,
             // What it was to call off ended with the agent.
             "host.job-cancel" => Found::Finished,
@@ -158,9 +161,12 @@ async fn found(
         "machine.autostart" => seen(is_on(&accepted.args) == Some(record.autostart)),
         "machine.protect" => seen(is_on(&accepted.args) == Some(record.protected)),
         "machine.label" => seen(labelled(&accepted.args, &record.labels)),
-        "machine.define" => seen(is_defined(&accepted.args, record)),
+        "machine.define" => {
+            let cd = accepted.args.get("cd").and_then(Value::as_str);
+            seen(is_defined(&accepted.args, record) && agent.is_in(&record.definition, cd).await)
+        }
         "machine.definition-revert" => seen(is_reverted(agent, &accepted.args, record).await?),
-        "machine.delete" => Found::Undone,
+        "machine.delete" | "machine.release" => Found::Undone,
         "machine.export" => seen(exported(agent, accepted, record)),
         "host.create" => created(&accepted.args, record),
         "host.adopt" => Found::Finished,
@@ -251,6 +257,7 @@ fn is_defined(args: &Value, record: &Record) -> bool {
         restart: args.get("restart").and_then(|word| serde_json::from_value(word.clone()).ok()),
         order: text("order"),
         delay: text("delay"),
+        cd: None,
         nic: nic.unwrap_or_default(),
         toml: None,
     };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hypervisor_core::machine::MachineName;
+use hypervisor_core::machine::{MachineId, MachineName};
 use tokio::sync::broadcast;
 use xmpp_parsers::jid::Jid;
 
@@ -19,6 +19,10 @@ use crate::{
 
 /// Announcements a reader may be behind before it is told that it lags.
 const LAG_MAX: usize = 2048;
+
+/// What becomes of the row of a machine that leaves, when and by whose will.
+pub(crate) type Leaving =
+    fn(&rusqlite::Connection, MachineId, chrono::DateTime<chrono::Utc>, &str) -> Result<(), StoreError>;
 
 /// Stores and tells.
 pub(crate) struct Publisher {
@@ -116,8 +120,13 @@ impl Publisher {
             .map(drop)
     }
 
-    /// A machine goes into the trash.
-    pub(crate) async fn farewell(&self, card: &Arc<Card>, change: Change) -> Result<(), StoreError> {
+    /// A machine leaves, as `write` has it: into the trash, or for good.
+    pub(crate) async fn farewell(
+        &self,
+        card: &Arc<Card>,
+        write: Leaving,
+        change: Change,
+    ) -> Result<(), StoreError> {
         let record = card.record();
         let by = change.by.clone().unwrap_or_default();
         let happening = happening(&record, change);
@@ -127,7 +136,7 @@ impl Publisher {
         self.store
             .run_then(
                 move |connection| {
-                    rows::put_into_trash(connection, id, chrono::Utc::now(), &by)?;
+                    write(connection, id, chrono::Utc::now(), &by)?;
                     events::append(connection, happening)
                 },
                 move |event| {

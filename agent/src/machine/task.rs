@@ -112,6 +112,7 @@ impl Task {
             Order::Do(ask) => self.asked(ask).await,
             Order::Edit { edit, by, reply } => self.edit(edit, by, reply).await,
             Order::Resume => self.wait_for_restart(),
+            Order::Release { by, reply } => return self.release(by, reply).await,
             Order::Retire { by, reply } => return self.retire(by, reply).await,
         }
         Flow::On

@@ -122,6 +122,17 @@ pub(crate) fn put_into_trash(
     Ok(())
 }
 
+/// Forgets a machine that somebody else looks after again.
+pub(crate) fn give_back(
+    connection: &Connection,
+    id: MachineId,
+    at: DateTime<Utc>,
+    by: &str,
+) -> Result<(), StoreError> {
+    put_into_trash(connection, id, at, by)?;
+    purge(connection, id)
+}
+
 /// Takes a machine out of the trash. [`StoreError::Taken`] when its name was given away meanwhile.
 pub(crate) fn take_out_of_trash(connection: &Connection, id: MachineId) -> Result<(), StoreError> {
     connection

@@ -8,7 +8,7 @@ use std::path::Path;
 pub(crate) use self::devices::is_interface;
 
 use super::{
-    Boot, Definition, DefinitionError, Startup,
+    Boot, Definition, DefinitionError, Firmware, Startup,
     error::{CMDLINE_BYTES_MAX, NOTE_BYTES_MAX, UEFI_MIB_MIN},
 };
 
@@ -29,8 +29,12 @@ impl Definition {
         if startup.delay_seconds > Startup::DELAY_SECONDS_MAX {
             return Err(DefinitionError::Delay(startup.delay_seconds));
         }
+        hardware::kept(&self.kept)?;
         hardware::cpu(cpu, self.vcpus_room())?;
         cloud_init.as_ref().map_or(Ok(()), hardware::cloud_init)?;
+        if self.firmware == Firmware::SecureBoot && matches!(boot, Boot::Kernel { .. }) {
+            return Err(DefinitionError::UncheckedKernel);
+        }
         match boot {
             Boot::Kernel { kernel, initrd, cmdline } => {
                 whole("kernel", kernel)?;
@@ -46,6 +50,7 @@ impl Definition {
         }
         devices::disks(disks)?;
         devices::nics(nics)?;
+        devices::shares(&self.shares)?;
         devices::together(self)?;
         devices::firewall(self)?;
         let odd =

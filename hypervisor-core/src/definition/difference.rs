@@ -3,7 +3,7 @@
 use std::{fmt, path::Path};
 
 use super::{
-    Boot, CloudInit, Cpu, Definition, Disk, Limits, Media, Network, Nic, Rule, Size, Startup, Watchdog,
+    Boot, CloudInit, Cpu, Definition, Disk, Limits, Media, Network, Nic, Rule, Share, Size, Startup, Watchdog,
 };
 
 /// One change.
@@ -109,6 +109,12 @@ pub fn differences(old: &Definition, new: &Definition) -> Vec<Difference> {
     differ("firewall", rules(&old.firewall), rules(&new.firewall), Effective::Now);
     differ("graphics", on(old.graphics), on(new.graphics), next);
     differ("guest agent", on(old.guest_agent), on(new.guest_agent), next);
+    differ("TPM", on(old.tpm), on(new.tpm), next);
+    for (name, old, new) in paired(&old.shares, &new.shares, |share| &share.name) {
+        differ(&format!("share {name}"), told(old, share), told(new, share), next);
+    }
+    let (was, is) = orders(&old.shares, &new.shares, |share| &share.name);
+    differ("order of the shares", was, is, next);
     differ("watchdog", watchdog(old.watchdog), watchdog(new.watchdog), next);
     let (was, is) = (told(old.cloud_init.as_ref(), parts), told(new.cloud_init.as_ref(), parts));
     // Texts are not shown: that they changed is.
@@ -118,6 +124,8 @@ pub fn differences(old: &Definition, new: &Definition) -> Vec<Difference> {
     differ("restart", old.restart.word().into(), new.restart.word().into(), Effective::Now);
     let (was, is) = (turn(old.startup), turn(new.startup));
     differ("turn when the host starts", was, is, Effective::Now);
+    let kept = |words: &[String]| if words.is_empty() { "none".to_owned() } else { words.join(" ") };
+    differ("kept", kept(&old.kept), kept(&new.kept), next);
     differ("note", text(old.note.as_ref()), text(new.note.as_ref()), Effective::Now);
     found
 }
@@ -211,6 +219,11 @@ fn orders<T>(old: &[T], new: &[T], name: fn(&T) -> &String) -> (String, String) 
 
 fn told<T>(one: Option<&T>, words: fn(&T) -> String) -> String {
     one.map_or_else(|| "none".into(), words)
+}
+
+fn share(share: &Share) -> String {
+    let Share { name: _, path, read_only } = share;
+    format!("{} ({})", path.display(), if *read_only { "read-only" } else { "written to" })
 }
 
 fn disk(disk: &Disk) -> String {

@@ -79,6 +79,15 @@ pub enum DefinitionError {
     /// Less memory than a UEFI needs.
     #[error("a UEFI needs {UEFI_MIB_MIN}M of memory, not {}: give it more, or firmware = \"bios\"", shown(*.0))]
     UefiMemory(u64),
+    /// Secure boot, and a kernel that goes round it.
+    #[error(
+        "a kernel that is booted directly is not checked for its signature: let it boot from a disk, or take \
+         firmware = \"uefi\""
+    )]
+    UncheckedKernel,
+    /// More of somebody else's words than anybody starts a machine with.
+    #[error("kept is at most 256 lines of at most 4 KiB")]
+    Kept,
     /// A number that no processor of a host has.
     #[error("{0} in cpu.pin is no processor of a host")]
     Pin(u32),
@@ -91,6 +100,9 @@ pub enum DefinitionError {
     /// Too many NICs.
     #[error("a machine has at most {NICS_MAX} NICs, not {0}")]
     Nics(usize),
+    /// Too many shared folders.
+    #[error("a machine shares at most 8 folders, not {0}")]
+    Shares(usize),
     /// More PCI devices than there is room for.
     #[error("these are {0} PCI devices more than it has room for: put disks on the bus \"scsi\"")]
     Room(usize),
@@ -242,6 +254,9 @@ impl DefinitionError {
             | DefinitionError::CpuModel(_)
             | DefinitionError::Topology { .. }
             | DefinitionError::SshKeys
+            | DefinitionError::Kept
+            | DefinitionError::UncheckedKernel
+            | DefinitionError::Shares(_)
             | DefinitionError::Pin(_)
             | DefinitionError::Delay(_)
             | DefinitionError::CloudInit => None,

@@ -85,6 +85,8 @@ fn memory_and_processors_have_a_range() {
     let uefi = Definition { firmware: Firmware::Uefi, memory_mib: 128, ..linux() };
     let error = uefi.check().unwrap_err().to_string();
     assert_eq!(error, "a UEFI needs 256M of memory, not 128M: give it more, or firmware = \"bios\"");
+    let secure = Definition { firmware: Firmware::SecureBoot, ..linux() };
+    assert_eq!(secure.check(), Err(DefinitionError::UncheckedKernel));
     let cpu = Cpu { pin: vec![0, 5000], ..Cpu::default() };
     assert_eq!(Definition { cpu, ..linux() }.check(), Err(DefinitionError::Pin(5000)));
 }

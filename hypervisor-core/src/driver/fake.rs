@@ -315,6 +315,10 @@ impl Adopt for Fake {
         self.world.adopt(name, launch.id)
     }
 
+    fn is_adopted(&self, launch: &Launch) -> bool {
+        self.world.is_adopted(launch.id)
+    }
+
     async fn release(&self, id: MachineId) -> Result<(), DriverError> {
         self.slowly().await;
         self.world.release(id);

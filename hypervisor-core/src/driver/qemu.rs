@@ -11,6 +11,7 @@
 //! | `console.log` | what the guest wrote, run after run, bounded ([`console`]) |
 //! | `uefi-vars.fd`, `uefi-secure-vars.fd` | what its UEFI remembers, for its life |
 //! | `cidata.img` | what cloud-init is told, made at each start ([`seed`]) |
+//! | `tpm/`, `tpm.sock`, `tpm.json` | what its TPM remembers; its socket and process, while it runs |
 //! | `qemu.log` | what QEMU complained of in the last run |
 
 mod adopting;
@@ -35,6 +36,7 @@ mod screen;
 mod seed;
 mod snapshots;
 mod starting;
+mod tpm;
 mod unit;
 mod watching;
 mod words;
@@ -476,6 +478,10 @@ impl Adopt for Qemu {
 
     async fn adopt(&self, name: &str, launch: &Launch) -> Result<(), DriverError> {
         adopting::adopt(&self.shared, name, launch).await
+    }
+
+    fn is_adopted(&self, launch: &Launch) -> bool {
+        self.running(launch.id).is_ok_and(|running| running.adopted.is_some())
     }
 
     async fn release(&self, id: MachineId) -> Result<(), DriverError> {

@@ -25,7 +25,7 @@ pub use self::{
     screen::{Key, Screenshot, Type, Vnc, Watch},
     snapshots::{SnapshotDelete, SnapshotList, SnapshotRevert, SnapshotTake, SnapshotTree},
 };
-use crate::reply::{Changed, ConsoleOutput, LogLines, MachineStatus, Removed};
+use crate::reply::{Changed, ConsoleOutput, LogLines, MachineStatus, Released, Removed};
 
 declare! {
     /// Start the machine
@@ -201,6 +201,14 @@ declare! {
     POSITIONAL = &["line"],
     REST = true,
     EXAMPLES = &[("send uptime", "what a shell there says to it"), ("send lines=50 dmesg", "more of it")],
+}
+
+declare! {
+    /// Give a machine that was taken over back to who started it: it runs on, untouched
+    Release {}
+    "release" Machine Change Admin -> Released,
+    NEEDS = "adopt",
+    EXAMPLES = &[("release", "it is not to be looked after here any more")],
 }
 
 declare! {

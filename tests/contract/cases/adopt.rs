@@ -44,7 +44,9 @@ pub async fn what_is_released_is_anothers_again(story: &mut Story) {
     let can = driver.adopt().unwrap();
     let launch = story.bench.launch();
     story.goes_well("adopt", can.adopt(&name, &launch)).await;
+    assert!(can.is_adopted(&launch));
     story.goes_well("release", can.release(launch.id)).await;
+    assert!(!can.is_adopted(&launch));
     let foreign = story.goes_well("foreign", can.foreign()).await;
     assert!(foreign.iter().any(|one| one.name == name), "it is found again, so it runs on");
     story.goes_well("release again", can.release(launch.id)).await;
@@ -54,6 +56,7 @@ pub async fn what_is_released_is_anothers_again(story: &mut Story) {
 
 pub async fn what_was_never_anothers_is_not_released(story: &mut Story) {
     let launch = story.running().await;
+    assert!(!story.driver().adopt().unwrap().is_adopted(&launch));
     story.goes_well("release", story.driver().adopt().unwrap().release(launch.id)).await;
     assert_eq!(story.power(&launch).await, Power::Running, "it is ours still");
 }

@@ -30,6 +30,9 @@ pub(crate) async fn check(
     for (what, path) in plain(new).into_iter().filter(|named| !known.contains(named)) {
         allowed.admit(what, path).await?;
     }
+    for share in new.shares.iter().filter(|share| !old.shares.iter().any(|was| was.path == share.path)) {
+        allowed.admit_folder(&share.path).await?;
+    }
     let same = |disk: &Disk| old.disks.iter().any(|was| was.path == disk.path && was.format == disk.format);
     for disk in new.disks.iter().filter(|disk| !same(disk)) {
         let path = allowed.admit("disk", &disk.path).await?;
@@ -67,6 +70,8 @@ fn plain(definition: &Definition) -> Vec<(&'static str, &Path)> {
 
 /// Where files may be.
 struct Allowed {
+    /// The machine's own folder.
+    own: PathBuf,
     folders: Vec<PathBuf>,
     files: Vec<PathBuf>,
 }
@@ -77,6 +82,7 @@ impl Allowed {
         let folders = std::iter::once(folder).chain(config.files.allow.iter().map(PathBuf::as_path));
         let images = config.images.values().flat_map(|image| [&image.kernel, &image.initrd, &image.disk]);
         Self {
+            own: really(folder).unwrap_or_else(|| folder.to_owned()),
             folders: folders.filter_map(really).collect(),
             files: images.flatten().filter_map(|path| really(path)).collect(),
         }
@@ -93,6 +99,16 @@ impl Allowed {
         let text = format!("The {what} {} is not where a definition may name files.", path.display());
         let hint = "The agent's configuration says where: [files] allow = [\"/srv/machines\"].";
         Err(Refusal::new(Reason::NotAllowed, text).field("toml").hint(hint))
+    }
+
+    /// A folder that is shared: below one that is allowed. The machine's own is none, with its sockets in it.
+    async fn admit_folder(&self, path: &Path) -> Result<(), Refusal> {
+        let found = self.admit("share", path).await?;
+        if found.starts_with(&self.own) || !found.is_dir() {
+            let text = format!("{} is no folder that a machine may share.", path.display());
+            return Err(Refusal::new(Reason::NotAllowed, text).field("toml"));
+        }
+        Ok(())
     }
 
     /// What stands behind a qcow2 file: its image, the image's image …

@@ -6,8 +6,12 @@ use skerry_stanzas::refusal::{Reason, Refusal};
 use super::{Flow, Reply, Report, Task};
 use crate::{
     handler::storage::busy,
-    machine::{Edit, Record, publisher::Change, restarts, wording},
-    store::StoreError,
+    machine::{
+        Edit, Record,
+        publisher::{Change, Leaving},
+        restarts, wording,
+    },
+    store::{StoreError, machines as rows},
 };
 
 impl Task {
@@ -82,7 +86,19 @@ impl Task {
             sentence: format!("{} was put into the trash.", record.name),
             by: Some(by),
         };
-        match self.publisher.farewell(&self.card, change).await {
+        self.leave(rows::put_into_trash, change, reply).await
+    }
+
+    /// Out of what is remembered, for good; the task ends with it.
+    pub(super) async fn release(&mut self, by: String, reply: Reply) -> Flow {
+        let sentence = format!("{} was given back to who started it.", self.card.record().name);
+        let change = Change { what: "machine.released", sentence, by: Some(by) };
+        self.leave(rows::give_back, change, reply).await
+    }
+
+    async fn leave(&mut self, write: Leaving, change: Change, reply: Reply) -> Flow {
+        let record = self.card.record();
+        match self.publisher.farewell(&self.card, write, change).await {
             Ok(()) => {
                 let _ = reply.send(Ok(Report { record, already: false }));
                 Flow::End

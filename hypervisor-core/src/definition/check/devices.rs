@@ -2,7 +2,7 @@
 
 use super::whole;
 use crate::definition::{
-    Bus, Definition, DefinitionError, Disk, Limits, Media, Network, Nic,
+    Bus, Definition, DefinitionError, Disk, Limits, Media, Network, Nic, Share,
     error::{DISKS_MAX, NICS_MAX, RULES_MAX, SATA_MAX},
 };
 
@@ -95,10 +95,21 @@ pub(super) fn firewall(definition: &Definition) -> Result<(), DefinitionError> {
     }
 }
 
+/// The most folders that are shared.
+const SHARES_MAX: usize = 8;
+
+pub(super) fn shares(shares: &[Share]) -> Result<(), DefinitionError> {
+    if shares.len() > SHARES_MAX {
+        return Err(DefinitionError::Shares(shares.len()));
+    }
+    names("share", shares.iter().map(|share| share.name.as_str()))?;
+    shares.iter().try_for_each(|share| whole("share", &share.path))
+}
+
 /// What disks and NICs share: PCI slots, and the boot order.
 pub(super) fn together(definition: &Definition) -> Result<(), DefinitionError> {
-    let Definition { disks, nics, .. } = definition;
-    let slots = disks.iter().filter(|disk| disk.bus == Bus::Virtio).count() + nics.len();
+    let Definition { disks, nics, shares, .. } = definition;
+    let slots = disks.iter().filter(|disk| disk.bus == Bus::Virtio).count() + nics.len() + shares.len();
     if slots > SLOTS_MAX {
         return Err(DefinitionError::Room(slots - SLOTS_MAX));
     }

@@ -39,6 +39,15 @@ pub(super) fn room(definition: &Definition) -> Result<(), DefinitionError> {
     Err(DefinitionError::MemoryRange { memory_mib, what, bound_mib })
 }
 
+/// The most words of somebody else's that are kept, and the longest.
+const KEPT_MAX: usize = 256;
+const KEPT_BYTES_MAX: usize = 4096;
+
+pub(super) fn kept(kept: &[String]) -> Result<(), DefinitionError> {
+    let odd = |words: &String| words.len() > KEPT_BYTES_MAX || words.chars().any(char::is_control);
+    if kept.len() > KEPT_MAX || kept.iter().any(odd) { Err(DefinitionError::Kept) } else { Ok(()) }
+}
+
 pub(super) fn cpu(cpu: &Cpu, vcpus: u32) -> Result<(), DefinitionError> {
     if let Some(model) = &cpu.model {
         let fine = (1..=MODEL_BYTES_MAX).contains(&model.len())

@@ -103,6 +103,14 @@ fn policy() -> impl Strategy<Value = (Restart, Startup)> {
     (one_of(&[Restart::No, Restart::OnFailure, Restart::Always]), startup)
 }
 
+fn share() -> impl Strategy<Value = Share> {
+    ("[a-z][a-z0-9-]{0,15}", path(), any::<bool>()).prop_map(|(name, path, read_only)| Share {
+        name,
+        path,
+        read_only,
+    })
+}
+
 fn definitions() -> impl Strategy<Value = Definition> {
     let disks = prop::collection::vec(disk(), 1..5);
     let nics = prop::collection::vec(nic(), 0..4);
@@ -112,13 +120,30 @@ fn definitions() -> impl Strategy<Value = Definition> {
     let made = |(size, boot, disks, nics, sockets, hardware, note)| {
         let (vcpus, memory_mib, vcpus_max, memory_max_mib, memory_min_mib, hugepages) = size;
         let (graphics, guest_agent): (bool, bool) = sockets;
-        let ((cpu, firmware, watchdog, cloud_init), (restart, startup)) = hardware;
+        let ((cpu, firmware, watchdog, cloud_init), (restart, startup), (tpm, shares, kept)) = hardware;
         let devices =
             Definition { disks, nics, graphics, guest_agent, ..Definition::new(vcpus, memory_mib, boot) };
-        let room = Definition { vcpus_max, memory_max_mib, memory_min_mib, hugepages, ..devices };
+        let room =
+            Definition { vcpus_max, memory_max_mib, memory_min_mib, hugepages, tpm, shares, kept, ..devices };
         Definition { cpu, firmware, watchdog, cloud_init, restart, startup, note, ..room }
     };
-    (size, boot(), disks, nics, any::<(bool, bool)>(), (hardware(), policy()), option::of("[ -~äß\n]{1,80}"))
+    (
+        size,
+        boot(),
+        disks,
+        nics,
+        any::<(bool, bool)>(),
+        (
+            hardware(),
+            policy(),
+            (
+                any::<bool>(),
+                prop::collection::vec(share(), 0..3),
+                prop::collection::vec("-[a-z]{1,9} [!-~]{1,20}", 0..3),
+            ),
+        ),
+        option::of("[ -~äß\n]{1,80}"),
+    )
         .prop_map(made)
         .prop_filter("what cannot be", |definition| definition.check().is_ok())
 }
@@ -133,7 +158,7 @@ proptest! {
     }
 
     #[test]
-    fn each_change_alone_is_said(old in definitions(), other in definitions(), which in 0..18) {
+    fn each_change_alone_is_said(old in definitions(), other in definitions(), which in 0..21) {
         let mut new = old.clone();
         match which {
             0 => new.vcpus = other.vcpus,
@@ -153,6 +178,9 @@ proptest! {
             14 => new.memory_max_mib = other.memory_max_mib,
             15 => new.memory_min_mib = other.memory_min_mib,
             16 => new.hugepages = other.hugepages,
+            17 => new.tpm = other.tpm,
+            18 => new.shares = other.shares,
+            19 => new.kept = other.kept,
             _ => new.note = other.note,
         }
         prop_assert_eq!(differences(&old, &new).is_empty(), old == new, "{:?} {:?}", old, new);

@@ -350,6 +350,11 @@ impl FakeWorld {
         Ok(())
     }
 
+    pub(super) fn is_adopted(&self, id: MachineId) -> bool {
+        let inside = held(&self.0.inside);
+        inside.adopted.contains_key(&id) && inside.guests.get(&id).is_some_and(|guest| guest.life.on())
+    }
+
     pub(super) fn release(&self, id: MachineId) {
         let mut inside = held(&self.0.inside);
         let runs = inside.guests.get(&id).is_some_and(|guest| guest.life.on());

@@ -173,11 +173,79 @@ fn understand(pid: i32, words: &[String], folder: &Path) -> Option<Found> {
     }
     let control = control.or_else(|| sockets.remove(&monitor?))?;
     let boot = kernel.map_or(Boot::Disk, |kernel| Boot::Kernel { kernel, initrd, cmdline });
-    // What else it has is not looked at: it stays as it is as long as it runs.
+    // What else it has stays as it is as long as it runs, and is kept for then.
     let bare = Definition { graphics: false, guest_agent: false, ..Definition::new(vcpus, memory_mib, boot) };
-    let mut definition = Definition { disks, ..bare };
+    let kept = unknown(words);
+    let mut definition = Definition { disks, kept, ..bare };
     definition.name_all();
     Some(Found { pid, name, control: folder.join(control), definition })
+}
+
+/// Options that are in the definition, or that say how their QEMU runs and not what the guest has.
+const KNOWN: &[&str] = &[
+    "name",
+    "qmp",
+    "chardev",
+    "mon",
+    "m",
+    "smp",
+    "kernel",
+    "initrd",
+    "append",
+    "drive",
+    "blockdev",
+    "hda",
+    "nodefaults",
+    "no-user-config",
+    "nodefconfig",
+    "display",
+    "nographic",
+    "daemonize",
+    "S",
+    "accel",
+    "enable-kvm",
+    "cpu",
+    "machine",
+    "M",
+    "uuid",
+    "rtc",
+    "pidfile",
+    "D",
+    "d",
+    "msg",
+    "sandbox",
+    "runas",
+    "no-reboot",
+    "no-shutdown",
+    "action",
+    "monitor",
+    "serial",
+    "overcommit",
+    "no-hpet",
+    "boot",
+    "L",
+    "vga",
+    "vnc",
+    "spice",
+];
+/// What a disk is plugged into the guest by: that is said with the disk.
+const DISK_DEVICES: &[&str] = &["virtio-blk", "scsi-hd", "scsi-cd", "ide-hd", "ide-cd", "virtio-scsi"];
+
+/// What a command line gives a guest that a definition cannot say: the word of the option and its value.
+fn unknown(words: &[String]) -> Vec<String> {
+    let option = |word: &str| word.strip_prefix("--").or(word.strip_prefix('-')).map(str::to_owned);
+    let mut kept = Vec::new();
+    for (nth, word) in words.iter().enumerate().skip(1) {
+        let Some(name) = option(word).filter(|name| !KNOWN.contains(&name.as_str())) else { continue };
+        // A value may begin with a dash as well, but none of those that follow these options does.
+        let value = words.get(nth + 1).filter(|value| !value.starts_with('-') && !value.is_empty());
+        let of_disk = |value: &&String| DISK_DEVICES.iter().any(|device| value.starts_with(device));
+        if name == "device" && value.is_some_and(|value| of_disk(&value)) {
+            continue;
+        }
+        kept.push(value.map_or_else(|| format!("-{name}"), |value| format!("-{name} {value}")));
+    }
+    kept
 }
 
 /// `first,key=value,…` as QEMU writes it (a comma in a value is doubled), or the same as JSON.
@@ -277,6 +345,17 @@ mod tests {
         assert_eq!(disks[0].path, Path::new("/srv/vm/web,1.qcow2"));
         assert_eq!((disks[0].format, disks[0].read_only), (DiskFormat::Qcow2, false));
         assert_eq!((disks[1].format, disks[1].read_only), (DiskFormat::Raw, true));
+    }
+
+    #[test]
+    fn what_a_definition_cannot_say_is_kept() {
+        let line = "qemu-system-x86_64 -name web -m 1G -qmp unix:q,server -netdev tap,id=n,ifname=tap7 \
+            --device virtio-net-pci,netdev=n,mac=52:54:00:00:00:01 -device virtio-blk-pci,drive=d -usb \
+            -drive file=/d.img,id=d,if=none -display none";
+        let kept = understood(line).unwrap().definition.kept;
+        let expected =
+            ["-netdev tap,id=n,ifname=tap7", "-device virtio-net-pci,netdev=n,mac=52:54:00:00:00:01", "-usb"];
+        assert_eq!(kept, expected);
     }
 
     #[test]

@@ -9,9 +9,9 @@ mod uefi;
 
 use std::{os::fd::RawFd, path::Path};
 
-use super::{firmware, seed};
+use super::{firmware, seed, tpm};
 use crate::{
-    definition::{Boot, Definition},
+    definition::{Boot, Definition, Share},
     driver::{DriverError, Launch},
 };
 
@@ -116,6 +116,8 @@ pub(super) fn arguments(launch: &Launch, accel: Accel, ready: &Ready) -> Result<
         let name = "name=org.qemu.guest_agent.0";
         say(["-device", &format!("virtserialport,id=agent,bus=serial.0,chardev=skerry-agent,{name}")]);
     }
+    trusted_platform(definition, &mut say);
+    shares(definition, &mut say)?;
     if let Some(watchdog) = definition.watchdog {
         say(["-device", "i6300esb,id=watchdog"]);
         say(["-action", &format!("watchdog={}", watchdog.word())]);
@@ -139,6 +141,28 @@ pub(super) fn arguments(launch: &Launch, accel: Accel, ready: &Ready) -> Result<
     let mut all: Vec<String> = ["-no-user-config", "-nodefaults", "-S"].map(String::from).to_vec();
     all.append(&mut words);
     Ok(all)
+}
+
+/// A TPM, which is a process of its own: see tpm.rs.
+fn trusted_platform(definition: &Definition, say: &mut impl FnMut([&str; 2])) {
+    if definition.tpm {
+        say(["-chardev", &format!("socket,id=tpm,path={}", tpm::SOCKET)]);
+        say(["-tpmdev", "emulator,id=tpm,chardev=tpm"]);
+        say(["-device", "tpm-crb,tpmdev=tpm"]);
+    }
+}
+
+/// Folders of the host. What the guest says of owners and rights is kept beside the files: nothing it
+/// makes there is the host's root's, and none of it is a program with rights of its own.
+fn shares(definition: &Definition, say: &mut impl FnMut([&str; 2])) -> Result<(), DriverError> {
+    for Share { name, path: folder, read_only } in &definition.shares {
+        let folder = comma_doubled(path(folder)?);
+        let access = if *read_only { ",readonly=on" } else { "" };
+        let model = "security_model=mapped-xattr,multidevs=remap";
+        say(["-fsdev", &format!("local,id=share-{name},path={folder},{model}{access}")]);
+        say(["-device", &format!("virtio-9p-pci,fsdev=share-{name},mount_tag={name}")]);
+    }
+    Ok(())
 }
 
 /// Places for what comes while it runs.
@@ -186,6 +210,13 @@ fn processor(definition: &Definition, accel: Accel, say: &mut impl FnMut([&str; 
 
 /// Refuses what QEMU would misunderstand, with a better sentence than QEMU's.
 fn check(definition: &Definition) -> Result<(), DriverError> {
+    if !definition.kept.is_empty() {
+        return Err(DriverError::Unfit(format!(
+            "somebody else started it with what is not known here ({}): start it there again, or take \"kept\" \
+             out of its definition to start it here without",
+            definition.kept.join(" ")
+        )));
+    }
     definition.check().map_err(|error| DriverError::Unfit(error.to_string()))
 }
 

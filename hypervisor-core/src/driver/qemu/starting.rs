@@ -18,7 +18,7 @@ use super::{
     process::Process,
     qmp::Client,
     running::{Besides, Running},
-    seed, unit, words,
+    seed, tpm, unit, words,
 };
 use crate::driver::{DriverError, Launch};
 
@@ -59,7 +59,14 @@ pub(super) async fn start(
         taps: taps.iter().map(|(name, tap)| (name.clone(), tap.as_raw_fd())).collect(),
     };
     let words = arguments::arguments(launch, accel, &ready)?;
-    let process = Arc::new(spawn(shared, launch, &words, &taps, &folder).await?);
+    tpm::start(shared, launch, &folder).await?;
+    let process = match spawn(shared, launch, &words, &taps, &folder).await {
+        Ok(process) => Arc::new(process),
+        Err(error) => {
+            tpm::end(&folder).await;
+            return Err(error);
+        }
+    };
     // From now on they live by QEMU alone.
     drop(taps);
     tracing::info!(machine = %launch.id, pid = process.identity.pid, ?accel, "QEMU is started");
@@ -89,7 +96,7 @@ pub(super) async fn spawn(
 ) -> Result<Process, DriverError> {
     let errors = folder.within(ERRORS_LOG);
     let spawned = if shared.in_units {
-        unit::spawn(&shared.program, words, launch.id, folder.path(), &errors).await
+        unit::spawn("machine", &shared.program, words, launch.id, folder.path(), &errors).await
     } else {
         Process::spawn(
             &shared.program,
@@ -181,5 +188,6 @@ pub(super) async fn undo(process: &Process, folder: &Folder) {
     if timeout(END_MAX, process.ended()).await.is_err() {
         tracing::error!(pid = process.identity.pid, "a QEMU was killed and does not end");
     }
+    tpm::end(folder).await;
     folder.clear();
 }

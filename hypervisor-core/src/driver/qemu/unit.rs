@@ -19,8 +19,9 @@ pub(super) fn fits() -> bool {
         && nix::unistd::geteuid().is_root()
 }
 
-/// Starts QEMU in a unit of its own.
+/// Starts a program for a machine in a unit of its own; `what` it is to the machine is in the unit's name.
 pub(super) async fn spawn(
+    what: &str,
     program: &Path,
     words: &[String],
     id: MachineId,
@@ -28,7 +29,7 @@ pub(super) async fn spawn(
     errors: &Path,
 ) -> io::Result<Process> {
     std::fs::File::create(errors)?;
-    let unit = name(id);
+    let unit = format!("skerry-{what}-{id}.service");
     let started = Command::new("systemd-run").args(run_words(&unit, program, words, folder, errors)).output();
     let started = started.await?;
     if !started.status.success() {
@@ -40,12 +41,8 @@ pub(super) async fn spawn(
     let pid = String::from_utf8_lossy(&shown.stdout).trim().parse().unwrap_or(0);
     Process::open(pid)?.ok_or_else(|| {
         let said = std::fs::read_to_string(errors).unwrap_or_default();
-        io::Error::other(format!("QEMU ended at once: {}", said.trim()))
+        io::Error::other(format!("it ended at once: {}", said.trim()))
     })
-}
-
-fn name(id: MachineId) -> String {
-    format!("skerry-machine-{id}.service")
 }
 
 /// What systemd-run is told. The unit goes when QEMU ends, however it ends.

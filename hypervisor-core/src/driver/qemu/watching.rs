@@ -11,7 +11,7 @@ use super::{
     Slot,
     qmp::Event,
     running::{Ending, Running, now},
-    words,
+    tpm, words,
 };
 use crate::{
     driver::{DriverEvent, GuestEvent, Power},
@@ -70,6 +70,7 @@ pub(super) async fn watch(
     if timeout(LAST_EVENTS_MAX, rest).await.is_err() {
         tracing::warn!(machine = %running.id, "QEMU's control socket outlives its process");
     }
+    tpm::end(&running.folder).await;
     end(&running, &teller, &slot);
 }
 

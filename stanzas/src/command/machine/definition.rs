@@ -37,6 +37,9 @@ declare! {
         /// How long those of the next turn wait after it, such as 30s
         #[arg(long, value_name = "TIME")]
         pub delay: Option<String>,
+        /// The CD in it, an image of this host (see: image list); none takes it out
+        #[arg(long, value_name = "IMAGE")]
+        pub cd: Option<String>,
         /// A NIC, such as forward=8080:80 or network=lan; NAME,off takes it away
         #[arg(long, value_name = "NIC", num_args = 1..)]
         pub nic: Vec<String>,

@@ -105,6 +105,27 @@ fn room_for_more_is_spelled_and_huge_pages_are_a_backend() {
 }
 
 #[test]
+fn what_is_kept_of_somebody_elses_is_not_dropped_by_a_start() {
+    let kept = vec!["-netdev tap,id=n".to_owned()];
+    let error = arguments(&launch(Definition { kept, ..kernel() }), Accel::Tcg, &Ready::default());
+    let said = error.unwrap_err().to_string();
+    assert!(said.contains("(-netdev tap,id=n): start it there again"), "{said}");
+}
+
+#[test]
+fn a_tpm_and_shared_folders_are_spelled() {
+    let share = |name: &str, path: &str, read_only| Share { name: name.into(), path: path.into(), read_only };
+    let shares = vec![share("src", "/srv/a,b", true), share("out", "/srv/out", false)];
+    let golden = "-chardev socket,id=tpm,path=tpm.sock|-tpmdev emulator,id=tpm,chardev=tpm|-device tpm-crb,tpmdev=tpm|\
+        -fsdev local,id=share-src,path=/srv/a,,b,security_model=mapped-xattr,multidevs=remap,readonly=on|\
+        -device virtio-9p-pci,fsdev=share-src,mount_tag=src|\
+        -fsdev local,id=share-out,path=/srv/out,security_model=mapped-xattr,multidevs=remap|\
+        -device virtio-9p-pci,fsdev=share-out,mount_tag=out|-kernel ";
+    let after = after_ports(Definition { tpm: true, shares, ..kernel() });
+    assert!(after.starts_with(golden), "{after}");
+}
+
+#[test]
 fn nics_are_spelled_with_their_forwards() {
     let forwards = ["8080:80", "0.0.0.0:5353:53/udp"].map(|forward| forward.parse().unwrap()).to_vec();
     let lan = Network::Bridge { name: "br0".into() };
@@ -221,7 +242,7 @@ fn a_uefi_has_two_chips_and_one_that_checks_signatures_is_closed() {
     let files = Some(firmware::Files { code: "/o/CODE.fd".into(), variables: "/m/vars.fd".into() });
     let ready = Ready { firmware: files, ..Ready::default() };
     let words = |firmware: Firmware| {
-        let definition = Definition { firmware, ..kernel() };
+        let definition = Definition { firmware, ..from_disk() };
         spelled(&arguments(&launch(definition), Accel::Tcg, &ready).unwrap())
     };
     let chips = r#"-blockdev {"driver":"raw","node-name":"uefi","read-only":true,"file":{"driver":"file","filename":"/o/CODE.fd"}}|-blockdev {"driver":"raw","node-name":"uefi-vars","read-only":false,"file":{"driver":"file","filename":"/m/vars.fd"}}|-machine q35,pflash0=uefi,pflash1=uefi-vars"#;

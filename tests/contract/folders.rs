@@ -1,0 +1,104 @@
+//! Folders of the host that a guest mounts, and its TPM: what takes more than the small guest, or more than
+//! one process.
+
+use std::{fs, path::Path, process::Command};
+
+use hypervisor_core::{
+    definition::{Boot, Share},
+    driver::{DriverError, Launch, Power},
+};
+
+use crate::{qemu::QemuBench, story::Story};
+
+async fn story() -> Story {
+    Story::open(Box::new(QemuBench::new())).await
+}
+
+/// Lets it boot the guest that has more drivers.
+fn full(launch: &mut Launch) {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let made = Command::new(repository.join("scripts/guest-full")).status().unwrap();
+    assert!(made.success(), "scripts/guest-full could not make the guest");
+    let guest = repository.join("build/guest-full");
+    let cmdline = fs::read_to_string(guest.join("cmdline")).unwrap().trim().to_owned();
+    let (kernel, initrd) = (guest.join("vmlinuz"), Some(guest.join("initrd.img")));
+    launch.definition.boot = Boot::Kernel { kernel, initrd, cmdline };
+    launch.definition.memory_mib = 192;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_mounts_folders_and_writes_only_where_it_may() {
+    let story = story().await;
+    let mut launch = story.bench.launch();
+    full(&mut launch);
+    let (look, write) = (launch.folder.with_extension("a, look"), launch.folder.with_extension("write"));
+    for folder in [&look, &write] {
+        fs::create_dir(folder).unwrap();
+        fs::write(folder.join("hello"), "from the host\n").unwrap();
+    }
+    let share =
+        |name: &str, path: &Path, read_only| Share { name: name.into(), path: path.into(), read_only };
+    launch.definition.shares = vec![share("look", &look, true), share("write", &write, false)];
+    story.boot(&launch).await;
+    let mount =
+        b"for n in look write; do mkdir /$n; mount -t 9p -o trans=virtio,version=9p2000.L $n /$n; done; \
+        cat /look/hello; echo no >/look/new; echo from the guest >/write/new; sync; echo do''ne\n";
+    story.types(launch.id, mount).await;
+    story.shows(&launch, b"\ndone").await;
+    story.shows(&launch, b"from the host").await;
+    story.shows(&launch, b"Read-only file system").await;
+    assert!(!look.join("new").exists());
+    assert_eq!(fs::read_to_string(write.join("new")).unwrap(), "from the guest\n");
+    story.kill(launch.id).await;
+    fs::remove_dir_all(&look).unwrap();
+    let Err(DriverError::Unfit(why)) = story.driver().start(&launch).await else { panic!("it started") };
+    assert!(why.contains("a, look") && why.contains("No such file"), "{why}");
+}
+
+/// The TPMs whose folder this is.
+fn tpms(launch: &Launch) -> Vec<String> {
+    let of = |entry: &fs::DirEntry| {
+        let here = fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == launch.folder);
+        let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        (here && name.trim() == "swtpm").then(|| entry.file_name().to_string_lossy().into_owned())
+    };
+    fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| of(&entry)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tpm_is_there_outlives_the_agent_and_goes_with_its_machine() {
+    let mut story = story().await;
+    let mut launch = story.bench.launch();
+    launch.definition.tpm = true;
+    match story.driver().start(&launch).await {
+        Err(DriverError::Unfit(why)) if why.contains("not installed") => {
+            eprintln!("skipped: {why}");
+            return story.is_gone(&launch).await;
+        }
+        started => started.unwrap(),
+    }
+    story.comes_up_times(&launch, 1).await;
+    story.types(launch.id, b"cat /sys/class/tpm/tpm0/tpm_version_major | sed s/^/tpm-/\n").await;
+    story.shows(&launch, b"\ntpm-2").await;
+    let first = tpms(&launch);
+    assert_eq!(first.len(), 1);
+    story.restart().await;
+    assert_eq!(story.power(&launch).await, Power::Running);
+    assert_eq!(tpms(&launch), first, "the same one");
+    story.types(launch.id, b"grep -c . /sys/class/tpm/tpm0/pcr-sha256/0 | sed s/^/pcr-/\n").await;
+    story.shows(&launch, b"\npcr-1").await;
+    story.kill(launch.id).await;
+    assert_eq!(tpms(&launch), Vec::<String>::new());
+    assert!(!launch.folder.join("tpm.sock").exists() && !launch.folder.join("tpm.json").exists());
+    let remembered = fs::read_dir(launch.folder.join("tpm")).unwrap().count();
+    assert!(remembered > 0, "what it remembers stays with the machine");
+    // One whose machine crashed goes as well, and the next start has another.
+    story.boot(&launch).await;
+    story.bench.crash(&launch).await;
+    story.event(launch.id).await;
+    assert_eq!(tpms(&launch), Vec::<String>::new());
+    // What a start left half-way is ended by the next.
+    launch.definition.disks.push(story.bench.broken().definition.disks.remove(0));
+    assert!(story.driver().start(&launch).await.is_err());
+    assert_eq!(tpms(&launch), Vec::<String>::new());
+}
