@@ -88,6 +88,7 @@ impl Agent {
             plan.copies = copies(offer, &mut reasons);
             room(&config.state, &definition, offer, &plan, &mut reasons);
             bridges(&definition, &mut reasons);
+            rooted(&definition, &mut reasons);
             let here = self.as_here(id, offer, &plan.copies, definition, name);
             self.fits(&here, offer, driver.as_ref(), &mut reasons).await;
             record = Some(here);
@@ -284,6 +285,16 @@ fn room(state: &std::path::Path, definition: &Definition, offer: &Offer, plan: &
     let (needs, free) = (copied.map(|disk| disk.size_bytes >> 20).sum::<u64>(), disk_free_mib(state));
     if needs > free {
         reasons.add(format!("it has {free} MiB of disk free, not {needs}"));
+    }
+}
+
+/// What it has that cannot leave its host: what its TPM keeps, and folders of that host.
+fn rooted(definition: &Definition, reasons: &mut Reasons) {
+    if definition.tpm {
+        reasons.add("what its TPM keeps cannot be moved");
+    }
+    for share in &definition.shares {
+        reasons.add(format!("the folder it shares as {} is its host's", share.name));
     }
 }
 

@@ -49,6 +49,17 @@ impl Running {
         Ok(())
     }
 
+    /// Whether something sits on a port for what comes while it runs: a QEMU started with the same definition
+    /// has it elsewhere.
+    async fn has_plugged(&self) -> Result<bool, DriverError> {
+        let buses = self.qmp.ask("query-pci", None).await?;
+        let devices = buses.as_array().into_iter().flatten().filter_map(|bus| bus["devices"].as_array());
+        Ok(devices.flatten().any(|device| {
+            let port = device["qdev_id"].as_str().is_some_and(|id| id.starts_with("port"));
+            port && device["pci_bridge"]["devices"].as_array().is_some_and(|inside| !inside.is_empty())
+        }))
+    }
+
     /// Reads its keys.
     async fn take_keys(&self, server: bool) -> Result<(), DriverError> {
         let endpoint = if server { "server" } else { "client" };
@@ -98,7 +109,11 @@ impl Migrate for Qemu {
 
     async fn movable(&self, launch: &Launch, live: bool, copied: &[Copied]) -> Result<(), DriverError> {
         if live {
-            self.moving(launch)?;
+            if self.moving(launch)?.has_plugged().await? {
+                let why = "what was attached to it while it ran has another place at its next start: detach it, or \
+                           shut the machine down and start it anew";
+                return Err(DriverError::Unfit(why.into()));
+            }
         } else if launch.definition.firmware != Firmware::Bios {
             let why = "what its UEFI remembers only goes along while it runs: start it, and move it then";
             return Err(DriverError::Unfit(why.into()));

@@ -46,7 +46,7 @@ pub(super) async fn start(shared: &Shared, launch: &Launch, folder: &Folder) -> 
     let spawned = if shared.in_units {
         unit::spawn("tpm", Path::new(PROGRAM), &words, launch.id, folder.path(), &log).await
     } else {
-        Process::spawn(Path::new(PROGRAM), &words, folder.path(), &log)
+        Process::spawn(Path::new(PROGRAM), &words, Vec::new(), folder.path(), &log)
     };
     let process = Arc::new(spawned.map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => {

@@ -13,6 +13,7 @@ use super::super::{
     },
     bridges, console, firmware,
     folder::{Folder, Note},
+    hugepages, pinning,
     process::Process,
     qmp::{Client, QmpError},
     running::{Besides, Expected, Running},
@@ -42,6 +43,8 @@ pub(super) async fn prepare(
     let folder = Folder::new(&launch.folder);
     folder.clear();
     folder.close_to_others()?;
+    hugepages::check(&launch.definition)?;
+    pinning::check(&launch.definition.cpu)?;
     let files: Vec<_> = arrival.copied.iter().map(|copied| copied.disk.path.clone()).collect();
     let made = async {
         for Copied { disk, size_bytes } in &arrival.copied {
@@ -110,6 +113,7 @@ async fn bring_up(
     for disk in launch.definition.disks.iter().filter(|disk| disk.limits.is_some()) {
         qmp.ask("block_set_io_throttle", Some(disks::throttle(disk))).await?;
     }
+    pinning::pin(&qmp, &launch.definition.cpu).await?;
     bridges::connect(launch).await?;
     if shared.in_units {
         bridges::join(launch).await?;
