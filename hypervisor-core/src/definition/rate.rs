@@ -46,7 +46,7 @@ impl FromStr for Rate {
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (word, bits) = UNITS.iter().find(|(_, bits)| self.0 % bits == 0).unwrap_or(&UNITS[2]);
+        let (word, bits) = UNITS.iter().find(|(_, bits)| self.0.is_multiple_of(*bits)).unwrap_or(&UNITS[2]);
         write!(f, "{}{word}", self.0 / bits)
     }
 }
