@@ -26,6 +26,7 @@ const OUTDATED_MAX: usize = 10_000;
 /// One change.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "what")]
+#[expect(clippy::large_enum_variant, reason = "each is written or read, and none is kept")]
 pub(super) enum Record<'a> {
     /// A machine, as it is now.
     Guest {
