@@ -64,6 +64,12 @@ async fn every_example_runs() {
             match (declaration.verb, declaration.object) {
                 // Nothing goes on for long enough here: agent/tests/images.rs calls something off.
                 ("job-cancel", _) => continue,
+                // What these need is there in tests of their own: another host, networks, a catalogue, files in
+                // the guest, alerts, schedules, a form.
+                ("migrate" | "migrate-resolve" | "evacuate" | "image-pull" | "alert-remove", _)
+                | ("file-read" | "password" | "disk-move" | "snapshot-unschedule" | "export", _)
+                | ("network-info" | "network-define" | "network-delete" | "network-create", _) => continue,
+                ("define", _) if example.contains("network=") => continue,
                 ("image-rename" | "image-delete" | "image-export", _) => {
                     drop(stage.done(ANN, "image import debian.qcow2 debian-12").await);
                 }
@@ -167,8 +173,10 @@ async fn what_is_offered_fits_role_state_and_driver() {
         let offered = stage.agent.offered(&jid(who).to_bare(), &Target::Machine(name("web1")));
         offered.iter().map(|declaration| declaration.verb).collect()
     };
-    let looks = ["status", "log", "console", "screenshot", "watch"];
-    assert_eq!(verbs(VERA), [&looks[..], &["disk-list", "snapshot-list", "snapshot-tree"]].concat());
+    let looks = ["status", "stats", "graph", "alert-add", "alert-list", "alert-remove", "log", "console"];
+    let screens = ["screenshot", "watch", "vnc"];
+    let storage = ["disk-list", "snapshot-list", "snapshot-tree", "snapshot-schedules"];
+    assert_eq!(verbs(VERA), [&looks[..], &screens, &storage].concat());
     let running = verbs(OTTO);
     assert!(running.contains(&"shutdown") && running.contains(&"pause") && !running.contains(&"start"));
     assert!(!running.contains(&"resume") && !running.contains(&"define"));

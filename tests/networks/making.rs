@@ -51,7 +51,8 @@ impl Making {
 impl Drop for Making {
     fn drop(&mut self) {
         for line in self.serving() {
-            let _ = run(&format!("kill {}", line.split(' ').next().unwrap()));
+            let pid = line.split(' ').next().unwrap();
+            let _ = run(&format!("kill {pid}; while kill -0 {pid} 2>/dev/null; do :; done"));
         }
     }
 }

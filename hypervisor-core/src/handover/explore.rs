@@ -2,8 +2,8 @@
 //!
 //! | what | how it is gone through |
 //! |---|---|
-//! | the network | a set of what was ever said; anything in it may be heard at any time, any number of times |
-//! | loss | what is never heard; and all at once may be lost, so that nothing counts on what was said before |
+//! | the network | a set of what was ever said; any of it may be heard at any time, any number of times |
+//! | loss | what is never heard; and all at once may be lost, so that nothing counts on what was said |
 //! | crashes | of either host, before and after each single effect of a step |
 //! | people | call it off at any time, and have it moved again, here or back |
 //! | the stream between the hypervisors | comes through, breaks, or comes through at one end only |

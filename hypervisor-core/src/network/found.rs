@@ -129,8 +129,8 @@ pub(super) async fn in_the_way(wanted: &Wanted) -> Vec<String> {
     if has_firewalld && (reaching || serving) {
         notes.push(format!(
             "firewalld rules this host: put the bridge into a zone that accepts (firewall-cmd --permanent \
-             --zone=trusted --add-interface={ours}, and firewall-cmd --reload); what its guests may is still ruled \
-             by their own rules here"
+             --zone=trusted --add-interface={ours}, and firewall-cmd --reload): what its guests may is still \
+             ruled here"
         ));
     }
     notes

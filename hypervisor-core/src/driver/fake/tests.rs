@@ -243,6 +243,7 @@ fn each_capability_can_be_left_out() {
             Driver::guest_agent(&fake).is_some(),
             Driver::numbers(&fake).is_some(),
             Driver::alter(&fake).is_some(),
+            Driver::migrate(&fake).is_some(),
         ];
         assert_eq!(
             reached.iter().filter(|can| **can).count(),

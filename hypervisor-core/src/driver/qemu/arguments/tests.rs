@@ -145,17 +145,17 @@ fn nics_are_spelled_with_their_forwards() {
 fn a_nic_on_a_network_is_a_descriptor_or_an_interface_that_systemds_qemu_makes() {
     let lan = Network::Named { name: "lan".parse().unwrap(), address: None };
     let definition = named(Definition { nics: vec![Nic::new(lan)], ..kernel() });
-    let device = "-device virtio-net-pci,netdev=net-net1,id=nic-net1,mac=52:54:2e:da:ef:29|-kernel ";
+    let device = "-device|virtio-net-pci,netdev=net-net1,id=nic-net1,mac=52:54:2e:da:ef:29|-kernel|";
     let spelled = |taps: &[(String, i32)]| {
         let ready = Ready { taps: taps.to_vec(), ..Ready::default() };
         let words = arguments(&launch(definition.clone()), Accel::Tcg, &ready).unwrap().join("|");
         words[words.find("-netdev").unwrap()..].to_owned()
     };
     let handed = spelled(&[("net1".into(), 17)]);
-    assert!(handed.starts_with(&format!("-netdev tap,id=net-net1,fd=17|{device}")), "{handed}");
+    assert!(handed.starts_with(&format!("-netdev|tap,id=net-net1,fd=17|{device}")), "{handed}");
     let made = spelled(&[]);
     let interface = "ifname=sk2edaef29,script=no,downscript=no";
-    assert!(made.starts_with(&format!("-netdev tap,id=net-net1,{interface}|{device}")), "{made}");
+    assert!(made.starts_with(&format!("-netdev|tap,id=net-net1,{interface}|{device}")), "{made}");
 }
 
 #[test]
