@@ -45,7 +45,12 @@ fn two_real_guests_are_given_addresses_and_find_each_other_by_name() {
         for guest in &guests {
             guest.booted().await;
             shows(guest, TAKES, "written").await;
-            shows(guest, "udhcpc -i eth0 -n -q -s /root/takes; ifconfig eth0", "inet addr:10.20.0.").await;
+            shows(
+                guest,
+                "ifconfig eth0 up; udhcpc -i eth0 -n -q -s /root/takes; ifconfig eth0",
+                "inet addr:10.20.0.",
+            )
+            .await;
         }
         shows(&guests[0], "ping -c 1 web2", "1 packets received").await;
         shows(&guests[1], "ping -c 1 web1.lan.internal", "1 packets received").await;
