@@ -116,6 +116,8 @@ async fn a_guest_counts_on_at_the_other_host_with_its_disk() {
     assert!(plan.contains("its disk data is copied"), "{plan}");
     is_moved(&scene.moves(&[]).await);
     scene.counts_on().await;
+    // What counts leaves the console no quiet moment, for which `send` waits.
+    scene.says(1, "send", &["--line=kill $!"]).await;
     let mut held = String::new();
     for _ in 0..TRIES {
         let line = "--line=echo 3 >/proc/sys/vm/drop_caches; head -n 1 /dev/vda";
