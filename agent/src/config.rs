@@ -3,6 +3,7 @@
 //! Every complaint names the file and the key and says what to write. An unknown key is refused with
 //! the nearest known one: a misspelt `trash.kep` must not silently mean the default.
 
+mod catalogues;
 mod keys;
 mod moving;
 mod numbers;
@@ -21,6 +22,7 @@ use skerry_link::config::{LinkConfig, Login, ServerAddress, Tls};
 use skerry_stanzas::command::Role;
 use xmpp_parsers::jid::{BareJid, Jid};
 
+pub use self::catalogues::CatalogueSection;
 pub use self::moving::MigrationSection;
 pub use self::numbers::{MetricsSection, PrometheusListen, PrometheusSection};
 use crate::roles::Roles;
@@ -176,15 +178,6 @@ impl Default for TrashSection {
     fn default() -> Self {
         Self { keep: Duration::from_secs(7 * 24 * 3600) }
     }
-}
-
-/// `[catalogues.NAME]`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct CatalogueSection {
-    /// An address of the web, or a file of this host; its signature is beside it, with `.minisig` added.
-    pub source: String,
-    /// The public key of who signs it: a line as `minisign -G` shows it.
-    pub key: String,
 }
 
 /// `[files]`.
@@ -346,15 +339,9 @@ impl Config {
         self.check_files()?;
         self.metrics.check().map_err(|what| self.wrong("metrics.every", what))?;
         self.prometheus.check().map_err(|what| self.wrong("prometheus.listen", what))?;
-        for (name, CatalogueSection { source, key }) in &self.catalogues {
-            if minisign_verify::PublicKey::from_base64(key).is_err() {
-                let what = "is no public key of minisign's: it is a line of 56 letters that begins with RW";
-                return Err(self.wrong(&format!("catalogues.{name}.key"), what));
-            }
-            if !source.starts_with('/') && crate::images::web_address(source).is_err() {
-                let what = "write the address of the catalogue (https://…), or its whole path on this host";
-                return Err(self.wrong(&format!("catalogues.{name}.source"), what));
-            }
+        for (name, catalogue) in &self.catalogues {
+            let wrong = |(key, what)| self.wrong(&format!("catalogues.{name}.{key}"), what);
+            catalogue.check().map_err(wrong)?;
         }
         self.images.iter().try_for_each(|(name, image)| self.check_image(name, image))
     }

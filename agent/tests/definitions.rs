@@ -59,10 +59,10 @@ async fn what_is_shown_can_be_given_back_changed() {
 async fn of_a_machine_that_runs_each_change_says_when_it_takes_effect() {
     let stage = created().await;
     stage.done(ANN, "web1: start").await;
-    let said = stage.done(ANN, "web1: define vcpus=2 note=mine").await;
+    let said = stage.done(ANN, "web1: define cmdline=quiet note=mine").await;
     assert_eq!(
         said,
-        "web1 is changed:\n- vcpus: 1 → 2 (in effect at the next start)\n- note: none → \"mine\" (in effect now)"
+        "web1 is changed:\n- cmdline: \"console=ttyS0\" → \"quiet\" (in effect at the next start)\n- note: none → \"mine\" (in effect now)"
     );
 }
 

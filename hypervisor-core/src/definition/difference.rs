@@ -68,7 +68,6 @@ pub fn differences(old: &Definition, new: &Definition) -> Vec<Difference> {
     differ("vcpus", old.vcpus.to_string(), new.vcpus.to_string(), Effective::Live(Live::Vcpus));
     differ("vcpus at most", most(old.vcpus_max), most(new.vcpus_max), next);
     differ("memory", size(old.memory_mib), size(new.memory_mib), Effective::Live(Live::Memory));
-    let bound = |mib: Option<u64>| most(mib.map(size));
     differ("memory at most", bound(old.memory_max_mib), bound(new.memory_max_mib), next);
     differ("memory at least", bound(old.memory_min_mib), bound(new.memory_min_mib), Effective::Now);
     differ("huge pages", on(old.hugepages), on(new.hugepages), next);
@@ -124,10 +123,19 @@ pub fn differences(old: &Definition, new: &Definition) -> Vec<Difference> {
     differ("restart", old.restart.word().into(), new.restart.word().into(), Effective::Now);
     let (was, is) = (turn(old.startup), turn(new.startup));
     differ("turn when the host starts", was, is, Effective::Now);
-    let kept = |words: &[String]| if words.is_empty() { "none".to_owned() } else { words.join(" ") };
     differ("kept", kept(&old.kept), kept(&new.kept), next);
     differ("note", text(old.note.as_ref()), text(new.note.as_ref()), Effective::Now);
     found
+}
+
+/// Words of QEMU's that are not modelled.
+fn kept(words: &[String]) -> String {
+    if words.is_empty() { "none".to_owned() } else { words.join(" ") }
+}
+
+/// How much memory it may have at most, or at least.
+fn bound(mib: Option<u64>) -> String {
+    most(mib.map(size))
 }
 
 fn size(mib: u64) -> String {

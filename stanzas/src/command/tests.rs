@@ -142,9 +142,11 @@ fn what_takes_away_is_confirmed() {
             "machine.disk-delete",
             "machine.snapshot-revert",
             "machine.snapshot-delete",
+            "machine.migrate-resolve",
             "machine.delete",
             "host.image-delete",
-            "host.network-delete"
+            "host.network-delete",
+            "host.evacuate"
         ]
     );
     for declaration in COMMANDS.iter().filter(|declaration| declaration.effect == Effect::Destroy) {
@@ -165,8 +167,9 @@ fn who_may_only_look_cannot_change() {
 #[test]
 fn capabilities_are_those_drivers_have() {
     for needs in COMMANDS.iter().filter_map(|declaration| declaration.needs) {
-        let known =
-            ["reset", "pause", "console", "adopt", "screen", "disks", "snapshots", "guest-agent", "numbers"];
+        let looks = ["console", "screen", "numbers", "guest-agent"];
+        let changes = ["reset", "pause", "adopt", "disks", "snapshots", "migrate"];
+        let known = [&looks[..], &changes].concat();
         assert!(known.contains(&needs), "{needs}");
     }
 }

@@ -12,13 +12,13 @@ declare! {
         #[arg(long, value_name = "SIZE")]
         pub memory: Option<String>,
         /// To how much memory can be raised while the machine runs
-        #[arg(long, value_name = "SIZE")]
+        #[arg(id = "memory-max", long, value_name = "SIZE")]
         pub memory_max: Option<String>,
         /// Number of virtual processors
         #[arg(long, value_name = "N")]
         pub vcpus: Option<u32>,
         /// To how many processors that can be raised while the machine runs
-        #[arg(long, value_name = "N")]
+        #[arg(id = "vcpus-max", long, value_name = "N")]
         pub vcpus_max: Option<u32>,
         /// Kernel command line, for a machine that boots a kernel directly
         #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]

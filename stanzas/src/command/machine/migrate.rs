@@ -24,7 +24,7 @@ declare! {
         #[arg(long, value_name = "HOST")]
         pub to: String,
         /// Only show what would be done
-        #[arg(long)]
+        #[arg(id = "dry-run", long)]
         pub dry_run: bool,
         /// At most so much a second: 100M
         #[arg(long, value_name = "SIZE")]
