@@ -7,7 +7,8 @@ use std::{
     path::PathBuf,
 };
 
-use skerry_stanzas::reply::UNDER_WAY;
+use skerry_link::Ask;
+use skerry_stanzas::{ns, reply::UNDER_WAY};
 use skerry_tests::{
     client::Client,
     lab::{Host, Lab, Wanted},
@@ -128,8 +129,10 @@ async fn a_guest_counts_on_at_the_other_host_with_its_disk() {
     }
     assert!(held.contains("kept"), "{held}");
     // Whoever asks at the old address is told the new one.
-    let gone = scene.client.command(&scene.jid(0), "status", &[]).await.unwrap_err().to_string();
-    assert!(gone.contains(&scene.jid(1)), "{gone}");
+    let gone = scene.client.command(&scene.jid(0), "status", &[]).await.unwrap_err();
+    let Some(Ask::Refused(iq)) = gone.downcast_ref::<Ask>() else { panic!("{gone:?}") };
+    let gone = iq.get_child("error", ns::CLIENT).and_then(|error| error.get_child("gone", ns::STANZA_ERRORS));
+    assert_eq!(gone.unwrap().text(), format!("xmpp:{}", scene.jid(1)), "RFC 6120 §8.3.3.5");
     // Its disk is its own, and it is off when it is shut down.
     scene.says(1, "shutdown", &[]).await;
     scene.lab.down().await.unwrap();
