@@ -60,7 +60,16 @@ impl Machine {
         self.node.is_none()
     }
 
-    /// The node of one of its commands.
+    /// Where one of its commands is asked for, and at which node. One that takes it away from its address is
+    /// asked of its host, where the answer can be had still when it is gone.
+    pub fn asked_at(&self, verb: &str) -> (Jid, String) {
+        match &self.node {
+            None if verb == "migrate" => (self.host.clone(), format!("machine/{}/{verb}", self.name)),
+            _ => (self.jid.clone(), self.command_node(verb)),
+        }
+    }
+
+    /// The node of one of its commands, at its address.
     pub fn command_node(&self, verb: &str) -> String {
         match &self.node {
             Some(node) => format!("{node}/{verb}"),
@@ -337,6 +346,15 @@ mod tests {
         let item = parsed("<item xmlns='x' jid='web\\201@kvm1.example.org' name='web 1'/>");
         let machine = machine(&item, &host("kvm1.example.org")).unwrap();
         assert_eq!((machine.name.as_str(), machine.command_node("start").as_str()), ("web 1", "start"));
+    }
+
+    #[test]
+    fn what_takes_a_machine_away_is_asked_of_its_host() {
+        let own = parsed("<item xmlns='x' jid='web1@kvm1.example.org' name='web1'/>");
+        let host = host("kvm1.example.org");
+        let machine = machine(&own, &host).unwrap();
+        assert_eq!(machine.asked_at("migrate"), (host.jid, "machine/web1/migrate".into()));
+        assert_eq!(machine.asked_at("start"), (jid("web1@kvm1.example.org"), "start".into()));
     }
 
     #[test]

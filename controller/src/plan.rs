@@ -152,16 +152,14 @@ fn planned(asked: &Asked, target: Meant, rest: &[String], fleet: &Fleet) -> Outc
             who: host.name.clone(),
             host,
         },
-        Meant::Machine(machine) => Planned {
-            call: Call {
-                to: machine.jid.clone(),
-                node: machine.command_node(declaration.verb),
-                declaration,
-                argv,
-            },
-            who: machine.name.clone(),
-            host: fleet.host_of(&machine).cloned().ok_or_else(|| fleet.nobody())?,
-        },
+        Meant::Machine(machine) => {
+            let (to, node) = machine.asked_at(declaration.verb);
+            Planned {
+                call: Call { to, node, declaration, argv },
+                who: machine.name.clone(),
+                host: fleet.host_of(&machine).cloned().ok_or_else(|| fleet.nobody())?,
+            }
+        }
     };
     Ok(planned)
 }
