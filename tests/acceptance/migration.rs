@@ -175,6 +175,16 @@ async fn a_guest_counts_on_with_a_disk_that_both_hosts_have() {
     assert_eq!(scene.lab.processes(), Vec::<i32>::new());
 }
 
+/// It runs there before all of its memory has come: what is missing is fetched when it is needed.
+#[tokio::test]
+async fn a_guest_counts_on_before_all_of_it_has_come() {
+    let mut scene = Scene::counting(&[]).await;
+    is_moved(&scene.moves(&["--postcopy"]).await);
+    scene.counts_on().await;
+    scene.lab.down().await.unwrap();
+    assert_eq!(scene.lab.processes(), Vec::<i32>::new());
+}
+
 /// The agent of this host dies at this step of a move; where the machine is then, it counts on.
 async fn killed_at(who: usize, step: &str, goes: bool) {
     let mut scene = Scene::counting(&[("disk-create", &["--name=data", "--size=16M"])]).await;
