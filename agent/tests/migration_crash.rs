@@ -18,8 +18,12 @@ use std::{
 };
 
 use pair::{Host, lives, until};
-use skerry_agent::{agent::Agent, asked::Answer, crash};
-use stage::{ANN, asked, done};
+use skerry_agent::{
+    agent::Agent,
+    asked::{Answer, Door},
+    crash,
+};
+use stage::{ANN, asked, done, jid, refused};
 
 const PLACE: &str = "SKERRY_TEST_PLACE";
 const NAME: &str = "SKERRY_TEST_NAME";
@@ -194,4 +198,70 @@ async fn either_of_one_that_is_off() {
     ] {
         assert!(dies(who, step, false).await, "{who} does not pass {step}");
     }
+}
+
+/// A move after which neither host knows how the other took it: handed over by the source, received by the
+/// destination, which died before it was told. Both are down.
+async fn in_doubt() -> tempfile::TempDir {
+    let place = tempfile::tempdir().unwrap();
+    prepared(place.path(), true).await;
+    let source = Host::open(place.path(), "kvm1").await;
+    let mut child = dying(place.path(), "kvm2", "", "move-ready-said");
+    let socket = place.path().join("kvm2.sock");
+    until("it listens", || std::os::unix::net::UnixStream::connect(&socket).is_ok()).await;
+    let agent = source.agent.clone();
+    let asked = tokio::spawn(async move { ask(&agent, MOVE).await });
+    until("it dies", || child.try_wait().unwrap().is_some()).await;
+    until_handed_over(&source).await;
+    asked.abort();
+    source.close().await;
+    place
+}
+
+/// Asks until the host is in doubt: what a person can do about it is asked back then.
+async fn until_handed_over(host: &Host) {
+    let keep = || host.agent.ask(asked(ANN, "web1: migrate resolve keep"), None);
+    let in_doubt = async { while !matches!(keep().await, Answer::Confirm(_)) {} };
+    tokio::time::timeout(Duration::from_secs(60), in_doubt).await.expect("it is handed over");
+}
+
+/// A person says what became of it, and is asked back first.
+async fn resolve(host: &Host, outcome: &str) -> String {
+    let line = format!("web1: migrate resolve {outcome}");
+    let asked = asked(ANN, &line);
+    let target = asked.target.clone();
+    let Answer::Confirm(question) = host.agent.ask(asked, None).await else { panic!("not asked back") };
+    done(host.agent.confirm(&jid(ANN), &target, Some(&question.code), Door::Chat, None, None).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_other_host_will_never_answer_a_person_settles() {
+    for (who, outcome, runs) in [
+        ("kvm1", "keep", true),
+        ("kvm1", "give-up", false),
+        ("kvm2", "keep", true),
+        ("kvm2", "give-up", false),
+    ] {
+        let place = in_doubt().await;
+        let host = Host::open(place.path(), who).await;
+        let lives = host.lives();
+        assert!(lives.len() == 1 && lives[0] != "\"running\"", "{who} holds it still: {lives:?}");
+        resolve(&host, outcome).await;
+        let state = runs.then_some("running");
+        until(&format!("{who}, {outcome}"), || host.state("web1").as_deref() == state).await;
+        assert_eq!(host.lives().len(), usize::from(runs), "{who}, {outcome}");
+        assert_eq!(host.folders(), usize::from(runs), "{who}, {outcome}");
+        host.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_settles_what_the_other_host_can() {
+    let place = in_doubt().await;
+    let (one, two) = (Host::open(place.path(), "kvm1").await, Host::open(place.path(), "kvm2").await);
+    until("they settle it", || two.state("web1").as_deref() == Some("running")).await;
+    let refusal = refused(two.agent.ask(asked(ANN, "web1: migrate resolve give-up"), None).await);
+    assert_eq!(refusal.text, "Nothing about web1 is in doubt.");
+    one.close().await;
+    two.close().await;
 }

@@ -352,10 +352,6 @@ impl Passage {
     /// The source's part of writing down.
     pub(super) async fn write_leaving(&self, row: &Row) -> Result<(), StoreError> {
         match row.standing {
-            Standing::Owner { .. } => {
-                self.put(row).await?;
-                self.stays().await
-            }
             Standing::Away { .. } => self.goes(row).await,
             Standing::HandedOver { .. } => {
                 self.put(row).await?;
@@ -368,8 +364,8 @@ impl Passage {
         }
     }
 
-    /// It runs on here, or whatever it does.
-    async fn stays(&self) -> Result<(), StoreError> {
+    /// It runs on here, or whatever it does: seen once nothing is done to it any more.
+    pub(super) async fn stays(&self) -> Result<(), StoreError> {
         let Some(machine) = &self.machine else { return Ok(()) };
         let record = machine.record();
         if !matches!(record.state, State::Migrating(_)) {

@@ -203,6 +203,12 @@ impl Passage {
                 self.carry_out(step).await;
             }
         }
+        if let (Side::Source, Standing::Owner { .. }) = (self.side, self.row.standing) {
+            while let Err(error) = self.stays().await {
+                tracing::error!(machine = %self.launch.name, %error, "how it is cannot be written down");
+                tokio::time::sleep(TICK).await;
+            }
+        }
         self.finish();
     }
 
@@ -293,8 +299,6 @@ impl Passage {
         let late = match self.standing {
             Standing::Offered { .. } => self.begun_at.elapsed() > ANSWER_MAX,
             Standing::Preparing { .. } | Standing::Prepared { .. } => self.heard_at.elapsed() > SILENCE_MAX,
-            // What it was to become could not be written.
-            Standing::Sending { .. } | Standing::Holding { .. } => false,
             _ => false,
         };
         if late {

@@ -255,7 +255,11 @@ pub(super) async fn aside<T: Send + 'static>(
     loop {
         tokio::select! {
             biased;
-            done = &mut task => return done.map_err(|error| ImageError::Tool(error.to_string()))?,
+            done = &mut task => {
+                // How far it came since it was looked at last: to the end, if all is well.
+                progress(reached.load(Relaxed));
+                return done.map_err(|error| ImageError::Tool(error.to_string()))?;
+            }
             _ = look.tick() => progress(reached.load(Relaxed)),
         }
     }
