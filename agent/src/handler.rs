@@ -26,6 +26,7 @@ mod screen;
 mod show;
 pub(crate) mod snapshots;
 pub(crate) mod storage;
+mod telling;
 mod trash;
 
 use std::future::Future;

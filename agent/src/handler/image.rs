@@ -24,7 +24,6 @@ use crate::{
     reference,
     store::{
         StoreError,
-        events::Happening,
         images::{self as rows, Stored},
     },
 };
@@ -107,7 +106,7 @@ impl Handle<host::ImageRename> for Agent {
             Err(error) => return Err(error.into()),
         }
         let sentence = format!("The image {} is now called {to}.", image.name);
-        self.note_image(job, "image.renamed", &sentence).await?;
+        self.note(job, "image.renamed", &sentence).await?;
         Ok(ImageChanged { name: to, sentence })
     }
 }
@@ -131,7 +130,7 @@ impl Handle<host::ImageDelete> for Agent {
         }
         crash::point("image-file-gone");
         let sentence = format!("The image {} was deleted.", image.name);
-        self.note_image(job, "image.deleted", &sentence).await?;
+        self.note(job, "image.deleted", &sentence).await?;
         Ok(ImageChanged { name: image.name, sentence })
     }
 
@@ -175,18 +174,6 @@ impl Agent {
     async fn free_image_name(&self, name: &str, field: &str) -> Result<(), Refusal> {
         let here = self.config().images.contains_key(name) || self.inner.images.named(name).await?.is_some();
         if here { Err(taken(name, field)) } else { Ok(()) }
-    }
-
-    async fn note_image(&self, job: &Job, what: &'static str, sentence: &str) -> Result<(), Refusal> {
-        let happening = Happening {
-            what,
-            machine: None,
-            state: None,
-            generation: None,
-            by: Some(job.by()),
-            sentence: sentence.to_owned(),
-        };
-        Ok(self.inner.publisher.note(happening).await?)
     }
 }
 

@@ -24,7 +24,6 @@ use crate::{
     reference,
     store::{
         StoreError,
-        events::Happening,
         networks::{self as rows, Stored},
     },
 };
@@ -119,7 +118,7 @@ impl Handle<host::NetworkCreate> for Agent {
             }
         };
         let sentence = format!("The network {shown} is there.");
-        self.note_network(job, "network.created", &sentence).await?;
+        self.note(job, "network.created", &sentence).await?;
         Ok(NetworkChanged { name: name.to_string(), sentence, notes })
     }
 }
@@ -150,7 +149,7 @@ impl Handle<host::NetworkDefine> for Agent {
             }
         };
         let sentence = format!("The network is {shown} now.");
-        self.note_network(job, "network.defined", &sentence).await?;
+        self.note(job, "network.defined", &sentence).await?;
         Ok(NetworkChanged { name: name.to_string(), sentence, notes })
     }
 }
@@ -169,7 +168,7 @@ impl Handle<host::NetworkDelete> for Agent {
         crash::point("network-row-gone");
         let notes = self.made(&name).await?;
         let sentence = format!("The network {name} was taken away.");
-        self.note_network(job, "network.deleted", &sentence).await?;
+        self.note(job, "network.deleted", &sentence).await?;
         Ok(NetworkChanged { name: name.to_string(), sentence, notes })
     }
 
@@ -312,18 +311,6 @@ impl Agent {
         Err(Refusal::new(Reason::Conflict, text)
             .field("name")
             .hint("Put their NICs elsewhere first, such as: web1 define nic=net1,user. What is in the trash counts."))
-    }
-
-    async fn note_network(&self, job: &Job, what: &'static str, sentence: &str) -> Result<(), Refusal> {
-        let happening = Happening {
-            what,
-            machine: None,
-            state: None,
-            generation: None,
-            by: Some(job.by()),
-            sentence: sentence.to_owned(),
-        };
-        Ok(self.inner.publisher.note(happening).await?)
     }
 }
 

@@ -13,10 +13,8 @@ use skerry_stanzas::refusal::{Reason, Refusal};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::{
-    agent::Agent,
     dispatch::Job,
     machine::{Card, Machine, Record},
-    store::events::Happening,
 };
 
 /// A machine whose storage is held, as it is then. It is let go when this is dropped.
@@ -126,22 +124,5 @@ pub(super) fn shown(bytes: u64) -> String {
     match bytes {
         0..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
         _ => skerry_stanzas::reply::measure::size(bytes >> 20),
-    }
-}
-
-impl Agent {
-    /// Tells of something that changed no record. That it cannot be told undoes nothing.
-    pub(super) async fn tell(&self, job: &Job, record: &Record, what: &'static str, sentence: &str) {
-        let happening = Happening {
-            what,
-            machine: Some(record.name.to_string()),
-            state: Some(record.state.word().into()),
-            generation: Some(record.generation),
-            by: Some(job.by()),
-            sentence: sentence.to_owned(),
-        };
-        if let Err(error) = self.inner.publisher.note(happening).await {
-            tracing::error!(machine = %record.name, %error, what, "could not be told");
-        }
     }
 }

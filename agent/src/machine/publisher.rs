@@ -67,28 +67,25 @@ impl Publisher {
         let (who, what) = (change.by.clone().unwrap_or_default(), change.sentence.clone());
         let happening = happening(&next, change);
         let (stored, card) = (Arc::clone(&next), Arc::clone(card));
-        let tell = self.teller();
         let machines = Arc::clone(&self.machines);
-        self.store
-            .run_then(
-                move |connection| {
-                    rows::update(connection, &stored)?;
-                    if redefined {
-                        definitions::append(connection, stored.id, &who, &what, &stored.definition)?;
-                    }
-                    events::append(connection, happening)
-                },
-                move |event| {
-                    if let Some(from) = &renamed_from {
-                        machines.rename(card.id, from, &next.name);
-                    }
-                    card.show(Arc::clone(&next));
-                    tell.machine(&next, renamed_from, false);
-                    tell.event(event);
-                },
-            )
-            .await
-            .map(drop)
+        self.store_and_tell(
+            happening,
+            move |connection| {
+                rows::update(connection, &stored)?;
+                match redefined {
+                    true => definitions::append(connection, stored.id, &who, &what, &stored.definition),
+                    false => Ok(()),
+                }
+            },
+            move |tell| {
+                if let Some(from) = &renamed_from {
+                    machines.rename(card.id, from, &next.name);
+                }
+                card.show(Arc::clone(&next));
+                tell.machine(&next, renamed_from, false);
+            },
+        )
+        .await
     }
 
     /// A machine is new here (created, adopted, out of the trash): `write` stores its row. It is
@@ -102,22 +99,16 @@ impl Publisher {
         let record = machine.record();
         let stored = Arc::clone(&record);
         let happening = happening(&record, change);
-        let tell = self.teller();
         let machines = Arc::clone(&self.machines);
-        self.store
-            .run_then(
-                move |connection| {
-                    write(connection, &stored)?;
-                    events::append(connection, happening)
-                },
-                move |event| {
-                    machines.insert(machine);
-                    tell.machine(&record, None, true);
-                    tell.event(event);
-                },
-            )
-            .await
-            .map(drop)
+        self.store_and_tell(
+            happening,
+            move |connection| write(connection, &stored),
+            move |tell| {
+                machines.insert(machine);
+                tell.machine(&record, None, true);
+            },
+        )
+        .await
     }
 
     /// A machine leaves, as `write` has it: into the trash, or for good.
@@ -127,26 +118,9 @@ impl Publisher {
         write: Leaving,
         change: Change,
     ) -> Result<(), StoreError> {
-        let record = card.record();
-        let by = change.by.clone().unwrap_or_default();
-        let happening = happening(&record, change);
-        let tell = self.teller();
-        let machines = Arc::clone(&self.machines);
-        let id = card.id;
-        self.store
-            .run_then(
-                move |connection| {
-                    write(connection, id, chrono::Utc::now(), &by)?;
-                    events::append(connection, happening)
-                },
-                move |event| {
-                    machines.remove(id);
-                    tell.gone(&record, None);
-                    tell.event(event);
-                },
-            )
+        let (id, by) = (card.id, change.by.clone().unwrap_or_default());
+        self.depart(card, move |connection| write(connection, id, chrono::Utc::now(), &by), change, None)
             .await
-            .map(drop)
     }
 
     /// A machine is gone from here, to where `to` says, or had never quite come: `write` takes out its row.
@@ -157,11 +131,28 @@ impl Publisher {
         change: Change,
         to: Option<Jid>,
     ) -> Result<(), StoreError> {
-        let record = card.record();
-        let happening = happening(&record, change);
-        let tell = self.teller();
+        let (record, id) = (card.record(), card.id);
         let machines = Arc::clone(&self.machines);
-        let id = card.id;
+        self.store_and_tell(happening(&record, change), write, move |tell| {
+            machines.remove(id);
+            tell.gone(&record, to);
+        })
+        .await
+    }
+
+    /// Something happened that changes no machine.
+    pub(crate) async fn note(&self, happening: Happening) -> Result<(), StoreError> {
+        self.store_and_tell(happening, |_| Ok(()), |_| ()).await
+    }
+
+    /// What is written and what happened are stored together; then others are told, of the event last.
+    async fn store_and_tell(
+        &self,
+        happening: Happening,
+        write: impl FnOnce(&rusqlite::Connection) -> Result<(), StoreError> + Send + 'static,
+        tell_first: impl FnOnce(&Teller) + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let tell = Teller(self.announcements.clone());
         self.store
             .run_then(
                 move |connection| {
@@ -169,26 +160,12 @@ impl Publisher {
                     events::append(connection, happening)
                 },
                 move |event| {
-                    machines.remove(id);
-                    tell.gone(&record, to);
+                    tell_first(&tell);
                     tell.event(event);
                 },
             )
             .await
             .map(drop)
-    }
-
-    /// Something happened that changes no machine.
-    pub(crate) async fn note(&self, happening: Happening) -> Result<(), StoreError> {
-        let tell = self.teller();
-        self.store
-            .run_then(move |connection| events::append(connection, happening), move |event| tell.event(event))
-            .await
-            .map(drop)
-    }
-
-    fn teller(&self) -> Teller {
-        Teller(self.announcements.clone())
     }
 }
 

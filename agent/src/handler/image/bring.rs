@@ -238,7 +238,7 @@ impl Agent {
         crash::point("image-stored");
         let size = measure::size(image.size_bytes.div_ceil(1 << 20));
         let sentence = format!("The image {} is here: a {} of {size}.", image.name, image.kind.word());
-        self.note_image(job, what, &sentence).await?;
+        self.note(job, what, &sentence).await?;
         Ok(kept(&image, card.pin.is_some(), false, sentence))
     }
 

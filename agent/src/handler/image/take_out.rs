@@ -103,7 +103,7 @@ impl Handle<host::ImageExport> for Agent {
         draft.finish(&file, &doing)?;
         let shown = file.display().to_string();
         let sentence = format!("{} is written to {shown} on this host.", image.name);
-        self.note_image(job, "image.exported", &sentence).await?;
+        self.note(job, "image.exported", &sentence).await?;
         Ok(ImageExported { name: image.name, file: shown, sentence })
     }
 }
