@@ -50,10 +50,10 @@ async fn main() -> Result<()> {
     let mut client = lab.client("admin").await?;
     way_of_a_command(&lab, &client).await?;
     change_of_state(&lab, &mut client).await?;
-    let empty = resident_kib(lab.host().pid)?;
+    let empty = Memory::of(lab.host().pid)?;
     lab.down().await?;
     let full = Wanted::new(server, "component").machines(MACHINES).up().await?;
-    memory(empty, resident_kib(full.host().pid)?);
+    memory(empty, Memory::of(full.host().pid)?);
     full.down().await
 }
 
@@ -166,20 +166,36 @@ async fn change_of_state(lab: &Lab, client: &mut Client) -> Result<()> {
     Ok(())
 }
 
-fn memory(empty_kib: u64, full_kib: u64) {
-    let each = full_kib.saturating_sub(empty_kib) as f64 * 1024.0 / f64::from(MACHINES) / 1000.0;
-    println!(
-        "agent: {:.1} MiB with one machine, {:.1} MiB with {MACHINES}: {each:.1} kB a machine",
-        empty_kib as f64 / 1024.0,
-        full_kib as f64 / 1024.0,
-    );
+fn memory(empty: Memory, full: Memory) {
+    let each = full.own_kib.saturating_sub(empty.own_kib) as f64 * 1024.0 / f64::from(MACHINES) / 1000.0;
+    for (machines, memory) in [(1, empty), (MACHINES, full)] {
+        println!(
+            "agent with {machines}: {:.1} MiB of its own, {:.1} MiB resident",
+            memory.own_kib as f64 / 1024.0,
+            memory.resident_kib as f64 / 1024.0,
+        );
+    }
+    println!("{each:.1} kB a machine");
 }
 
-/// Resident memory of a process, in KiB (proc(5)).
-fn resident_kib(pid: i32) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
+/// What a process has in memory, in KiB (proc(5)).
+#[derive(Clone, Copy)]
+struct Memory {
+    /// What is written by it: nothing else could be in its place.
+    own_kib: u64,
+    /// The same, and the pages of its program and libraries, which the kernel shares and drops as it likes.
+    resident_kib: u64,
+}
+
+impl Memory {
+    fn of(pid: i32) -> Result<Self> {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = |name: &str| -> Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).context("no such line")?;
+            Ok(line.trim().trim_end_matches(" kB").parse()?)
+        };
+        Ok(Self { own_kib: line("RssAnon:")?, resident_kib: line("VmRSS:")? })
+    }
 }
 
 fn ms(time: Duration) -> f64 {
