@@ -12,6 +12,8 @@ pub const STEPS: &[&str] = &[
     "intent-stored",
     "program-begun",
     "keys-pressed",
+    "guest-quieting",
+    "guest-quieted",
     "before-driver",
     "after-driver",
     "base-made",

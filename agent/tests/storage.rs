@@ -239,6 +239,86 @@ async fn a_clone_that_is_called_off_leaves_the_machine_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_guest_stands_still_while_its_disks_are_taken() {
+    let stage = with_disk().await;
+    assert!(stage.done(OTTO, "web1: snapshot take off quiesce=yes").await.ends_with("is taken."));
+    stage.done(ANN, "web1: start").await;
+    let id = stage.id("web1");
+    let said = stage.done(OTTO, "web1: snapshot take still quiesce=yes").await;
+    assert!(said.contains("is taken: of its disks. Its file systems stood still for "), "{said}");
+    let said = stage.done(ANN, "web1: clone web2 --full quiesce=yes").await;
+    assert!(said.contains("Its file systems stood still for "), "{said}");
+    assert!(!stage.world.is_still(id), "it goes on");
+    let said = stage.done(OTTO, "web1: snapshot take torn quiesce=no").await;
+    assert!(said.contains("as a power cut would leave them. (Not quiesced: it was not to be.)"), "{said}");
+    let list = stage.done(VERA, "web1: snapshot list").await;
+    let torn: Vec<bool> = list.lines().skip(1).map(|line| line.contains("a power cut")).collect();
+    assert_eq!(torn, [false, false, true], "{list}");
+    stage.done(OTTO, "web1: fsfreeze 10m").await;
+    let said = stage.done(OTTO, "web1: snapshot take before").await;
+    assert!(said.ends_with("Its file systems hold still, as they did before."), "{said}");
+    assert!(stage.world.is_still(id), "who asked for it before decides how long");
+    let refusal = stage.refused(OTTO, "web1: snapshot take m --memory").await;
+    assert!(
+        refusal.sentence().contains("fsthaw"),
+        "in its memory it would stand still for ever: {refusal:?}"
+    );
+    stage.done(OTTO, "web1: fsthaw").await;
+    let refusal = stage.refused(OTTO, "web1: snapshot take m --memory quiesce=yes").await;
+    assert_eq!(refusal.reason, Reason::BadRequest);
+    let note = own(&stage, "web1").join("frozen.json");
+    assert!(!note.exists(), "no note is left");
+}
+
+#[tokio::test]
+async fn one_that_cannot_stand_still_is_said_to_and_refused_where_it_must() {
+    let stage = with_disk().await;
+    stage.done(ANN, "web1: start").await;
+    stage.done(ANN, "web1: pause").await;
+    let refusal = stage.refused(OTTO, "web1: snapshot take a quiesce=yes").await;
+    assert!(refusal.sentence().contains("is not held still: it is paused. quiesce=no"), "{refusal:?}");
+    assert!(stage.done(OTTO, "web1: snapshot take a").await.ends_with("(Not quiesced: it is paused.)"));
+    stage.done(ANN, "web1: resume").await;
+    // One that says it does, and does not: nothing is left of what was to be whole.
+    stage.faults().restless(stage.id("web1"));
+    for line in ["web1: snapshot take b quiesce=yes", "web1: clone web2 --full quiesce=yes"] {
+        let refusal = stage.refused(ANN, line).await;
+        assert!(refusal.text.contains("it went on before all was taken"), "{line}: {refusal:?}");
+    }
+    assert!(!stage.done(VERA, "web1: snapshot list").await.contains("- b"));
+    assert_eq!(fs::read_dir(stage.folder.path().join("state/machines")).unwrap().count(), 1);
+    let said = stage.done(OTTO, "web1: snapshot take b").await;
+    assert!(said.ends_with("(Not quiesced: it went on before all was taken.)"), "{said}");
+}
+
+#[tokio::test]
+async fn a_guest_goes_on_when_its_copy_is_called_off() {
+    let stage = with_disk().await;
+    stage.done(ANN, "web1: start").await;
+    let id = stage.id("web1");
+    stage.faults().slow(Duration::from_millis(50));
+    let (hears, mut told) = mpsc::channel(16);
+    let cloning = tokio::spawn({
+        let (agent, asked) = (stage.agent.clone(), asked(ANN, "web1: clone web2 --full"));
+        async move { agent.ask(asked, Some(hears)).await }
+    });
+    told.recv().await.unwrap();
+    while !stage.world.is_still(id) {
+        tokio::task::yield_now().await;
+    }
+    // What comes next does not end.
+    stage.faults().slow(Duration::from_secs(3600));
+    let list = stage.done(ANN, "job list").await;
+    let job = list.lines().last().unwrap().strip_prefix("To call one off: job cancel ").unwrap();
+    stage.done(ANN, &format!("job cancel {job}")).await;
+    stage.faults().slow(Duration::ZERO);
+    while stage.world.is_still(id) {
+        tokio::task::yield_now().await;
+    }
+    assert!(stage::refused(cloning.await.unwrap()).text.contains("was cancelled"));
+}
+
+#[tokio::test]
 async fn a_disk_moves_where_files_may_be_and_back() {
     let stage = with_disk().await;
     let elsewhere = stage.folder.path().canonicalize().unwrap().join("fast");

@@ -221,6 +221,7 @@ fn of_storage() -> Vec<Example> {
         memory_bytes: Some(512 << 20),
         disks: vec!["disk1".into()],
         parent: None,
+        quiesced: Some(true),
     };
     let (name, current) = (String::from("web1"), Some(String::from("before")));
     vec![

@@ -12,7 +12,7 @@ use hypervisor_core::{
     machine::{MachineId, MachineName},
 };
 use skerry_stanzas::{
-    command::machine,
+    command::machine::{self, Quiesce},
     refusal::{Reason, Refusal},
     reply::Changed,
 };
@@ -21,6 +21,7 @@ pub(crate) use self::bases::sweep_bases;
 use super::{
     Handle,
     disks::files,
+    guest::quiet::{Quiet, Stood},
     storage::{Held, no_file},
 };
 use crate::{
@@ -65,11 +66,14 @@ impl Handle<machine::Clone> for Agent {
         let planned = self.plan(&held, MachineId(job.id), name, command.full).await?;
         job.say(format!("{} is being made from {}.", planned.name, held.name()));
         // It may be dropped anywhere: what it left is undone as after a crash.
-        let furnished = job.unless_called_off(self.furnish(job, &held, &planned)).await;
-        if let Err(refusal) = furnished {
-            unclone(&self.inner, &held, planned.id).await;
-            return Err(refusal);
-        }
+        let furnished = self.furnish(job, &held, &planned, command.quiesce);
+        let stood = match job.unless_called_off(furnished).await {
+            Ok(stood) => stood,
+            Err(refusal) => {
+                unclone(&self.inner, &held, planned.id).await;
+                return Err(refusal);
+            }
+        };
         let record = self.record(&held, &planned, job.by());
         let change = Change {
             what: "machine.created",
@@ -94,7 +98,10 @@ impl Handle<machine::Clone> for Agent {
         };
         let (of, new) = (held.name(), &planned.name);
         let as_it_was = if held.runs() { ", its disks as they were when that began" } else { "" };
-        let sentence = format!("{new} was cloned from {of}{as_it_was}; \"start {new}\" starts it.{dropped}");
+        let sentence = format!(
+            "{new} was cloned from {of}{as_it_was}; \"start {new}\" starts it.{dropped}{}",
+            stood.said()
+        );
         Ok(self.changed(&machine.record(), sentence))
     }
 }
@@ -147,14 +154,20 @@ impl Agent {
     }
 
     /// The folder, and the disks in it.
-    async fn furnish(&self, job: &Job, held: &Held, planned: &Planned) -> Result<(), Refusal> {
+    async fn furnish(
+        &self,
+        job: &Job,
+        held: &Held,
+        planned: &Planned,
+        quiesce: Quiesce,
+    ) -> Result<Stood, Refusal> {
         let no_file = |error: std::io::Error| no_file(held.name(), &error);
         tokio::fs::create_dir(&planned.folder).await.map_err(no_file)?;
         crash::point("folder-made");
         tokio::fs::create_dir(planned.folder.join("disks")).await.map_err(no_file)?;
         let disks = held.disks()?;
         if held.runs() {
-            return self.copy_running(job, held, planned).await;
+            return self.copy_running(job, held, planned, quiesce).await;
         }
         for (disk, share) in &planned.disks {
             match share {
@@ -174,11 +187,17 @@ impl Agent {
             }
             crash::point("disk-made");
         }
-        Ok(())
+        Ok(Stood::NotNeeded)
     }
 
     /// Of one that runs: all its disks as they are at one moment.
-    async fn copy_running(&self, job: &Job, held: &Held, planned: &Planned) -> Result<(), Refusal> {
+    async fn copy_running(
+        &self,
+        job: &Job,
+        held: &Held,
+        planned: &Planned,
+        quiesce: Quiesce,
+    ) -> Result<Stood, Refusal> {
         let (disks, launch) = (held.disks()?, held.card.launch());
         let copies: Vec<Copy> = planned
             .disks
@@ -189,15 +208,20 @@ impl Agent {
             })
             .collect();
         if copies.is_empty() {
-            return Ok(());
+            return Ok(Stood::NotNeeded);
         }
-        disks.begin_copies(&launch, &copies).await.map_err(|error| held.said(error))?;
+        let machine = job.machine()?;
+        let quiet = Quiet::begin(self, machine, quiesce).await?;
+        let begun = disks.begin_copies(&launch, &copies).await;
         crash::point("after-driver");
+        let stood = quiet.end().await;
+        begun.map_err(|error| held.said(error))?;
+        stood.suffices(machine, quiesce)?;
         let doing = format!("The disks of {} are being copied", held.name());
         let progress = |percent: u8| job.reach(&doing, percent.into(), 100);
         disks.follow_copies(&launch, &progress).await.map_err(|error| held.said(error))?;
         crash::point("disk-made");
-        Ok(())
+        Ok(stood)
     }
 
     fn record(&self, held: &Held, planned: &Planned, by: String) -> Record {

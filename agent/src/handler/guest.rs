@@ -4,6 +4,7 @@ mod files;
 mod freeze;
 mod password;
 pub(crate) mod programs;
+pub(crate) mod quiet;
 mod seen;
 
 use hypervisor_core::driver::{DriverError, GuestAgent};

@@ -8,7 +8,7 @@ use hypervisor_core::driver::{
     snapshots::{is_name, taking_part},
 };
 use skerry_stanzas::{
-    command::machine::{SnapshotDelete, SnapshotList, SnapshotRevert, SnapshotTake, SnapshotTree},
+    command::machine::{Quiesce, SnapshotDelete, SnapshotList, SnapshotRevert, SnapshotTake, SnapshotTree},
     refusal::{Reason, Refusal},
     reply::{self, Changed, SnapshotLine, measure},
 };
@@ -16,6 +16,7 @@ use skerry_stanzas::{
 use self::notes::{Note, Notes};
 use super::{
     Handle,
+    guest::quiet::{Quiet, Stood},
     life::named,
     storage::{Held, no_file, said},
 };
@@ -26,7 +27,7 @@ const SNAPSHOTS_MAX: usize = 32;
 
 impl Handle<SnapshotTake> for Agent {
     async fn handle(&self, job: &Job, command: SnapshotTake) -> Result<Changed, Refusal> {
-        let SnapshotTake { name, memory } = command;
+        let SnapshotTake { name, memory, quiesce } = command;
         if !is_name(&name) {
             let text = format!("{name:?} cannot be the name of a snapshot.");
             return Err(Refusal::new(Reason::BadRequest, text)
@@ -34,9 +35,8 @@ impl Handle<SnapshotTake> for Agent {
                 .hint("Begin with a letter; small letters, digits, - _ and . may follow, 40 in all."));
         }
         let held = Held::by(job)?;
-        if memory && !held.runs() {
-            let text = format!("{} does not run: there is no memory to keep.", held.name());
-            return Err(Refusal::new(Reason::Conflict, text).field("memory"));
+        if memory {
+            self.may_keep_memory(&held, quiesce)?;
         }
         let launch = held.card.launch();
         let before = held.snapshots()?.list(&launch).await.map_err(|error| held.said(error))?;
@@ -48,30 +48,75 @@ impl Handle<SnapshotTake> for Agent {
             let text = format!("{} has {SNAPSHOTS_MAX} snapshots, and may not have more.", held.name());
             return Err(Refusal::new(Reason::Limit, text).hint("\"snapshot delete NAME\" deletes one."));
         }
-        if memory {
-            job.say(format!("{} is held still while its memory is written.", held.name()));
-        }
-        crash::point("before-driver");
-        let taken = held.snapshots()?.take(&launch, &name, memory).await;
-        crash::point("after-driver");
-        let layout = taken.map_err(|error| held.said(error))?;
+        let (stood, layout) = self.take(job, &held, &name, memory, quiesce).await?;
         let disks = taking_part(&held.record.definition).map(|disk| disk.name.clone()).collect();
         let mut notes = Notes::read(&held.card.folder);
-        notes.taken(&name, Note { parent: None, disks, layout }, job.id);
+        let quiesced = Some(stood.is_quiet());
+        notes.taken(&name, Note { parent: None, disks, layout, quiesced }, job.id);
         notes.write(&held.card.folder).map_err(|error| no_file(held.name(), &error))?;
         crash::point("snapshot-noted");
-        let with = match (memory, held.runs()) {
-            (true, _) => ", with its memory",
-            (false, true) => ": of its disks, as a power cut would leave them",
-            (false, false) => "",
+        let with = match (memory, stood.is_quiet(), held.runs()) {
+            (true, ..) => ", with its memory",
+            (false, false, _) => ": of its disks, as a power cut would leave them",
+            (false, true, true) => ": of its disks",
+            (false, true, false) => "",
         };
-        let sentence = format!("The snapshot {name} of {} is taken{with}.", held.name());
+        let sentence = format!("The snapshot {name} of {} is taken{with}.{}", held.name(), stood.said());
         self.tell(job, &held.record, "machine.snapshot-taken", &sentence).await;
         Ok(self.changed(&held.record, sentence))
     }
 }
 
 impl Agent {
+    /// Refuses to keep memory that is not there, or from which the guest could not go on.
+    fn may_keep_memory(&self, held: &Held, quiesce: Quiesce) -> Result<(), Refusal> {
+        let no = |text: String| Refusal::new(Reason::Conflict, text).field("memory");
+        if !held.runs() {
+            return Err(no(format!("{} does not run: there is no memory to keep.", held.name())));
+        }
+        if quiesce == Quiesce::Yes {
+            let text = "With its memory nothing is missing: nothing has to stand still in the guest.";
+            return Err(Refusal::new(Reason::BadRequest, text)
+                .field("quiesce")
+                .hint("Leave out one of the two."));
+        }
+        if self.inner.freezes.until(held.card.id).is_some() {
+            let text =
+                format!("The file systems of {} hold still, and would do so in its memory.", held.name());
+            return Err(no(text).hint("\"fsthaw\" lets them go on."));
+        }
+        Ok(())
+    }
+
+    /// Takes it, and says how the guest was meanwhile. Nothing is left of one that is refused.
+    async fn take(
+        &self,
+        job: &Job,
+        held: &Held,
+        name: &str,
+        memory: bool,
+        quiesce: Quiesce,
+    ) -> Result<(Stood, Option<String>), Refusal> {
+        let (launch, machine) = (held.card.launch(), job.machine()?);
+        let quiet = match memory {
+            true => {
+                job.say(format!("{} is held still while its memory is written.", held.name()));
+                Quiet::NotNeeded
+            }
+            false => Quiet::begin(self, machine, quiesce).await?,
+        };
+        crash::point("before-driver");
+        let taken = held.snapshots()?.take(&launch, name, memory).await;
+        crash::point("after-driver");
+        let stood = quiet.end().await;
+        let layout = taken.map_err(|error| held.said(error))?;
+        if let Err(refusal) = stood.suffices(machine, quiesce) {
+            held.snapshots()?.delete(&launch, name).await.map_err(|error| held.said(error))?;
+            return Err(refusal);
+        }
+        Ok((stood, layout))
+    }
+
     /// The machine's name, where it stands, and its snapshots.
     async fn snapshots(&self, job: &Job) -> Result<(String, Option<String>, Vec<SnapshotLine>), Refusal> {
         let card = &job.machine()?.card;
@@ -82,8 +127,10 @@ impl Agent {
         let notes = Notes::read(&card.folder);
         let current = notes.current.clone().filter(|current| seen.iter().any(|one| one.name == *current));
         let line = |SnapshotSeen { name, taken_at, memory_bytes, disks }| {
-            let parent = notes.snapshots.get(&name).and_then(|note| note.parent.clone());
-            SnapshotLine { name, taken_at, memory_bytes, disks, parent }
+            let note = notes.snapshots.get(&name);
+            let parent = note.and_then(|note| note.parent.clone());
+            let quiesced = note.and_then(|note| note.quiesced);
+            SnapshotLine { name, taken_at, memory_bytes, disks, parent, quiesced }
         };
         Ok((name, current, seen.into_iter().map(line).collect()))
     }

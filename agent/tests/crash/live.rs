@@ -1,7 +1,7 @@
 //! The same for long work on disks of a machine that runs.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use super::{RUNNING, die_everywhere, disks, files, folders, is, name};
+use super::{RUNNING, die_everywhere, disks, files, folders, is, look, name};
 
 /// Where the disk is, by the definition, and which files there are: in the machine's folder, elsewhere.
 const EARLY: [&str; 4] = ["before-accepted", "accepted", "folder-made", "disk-made"];
@@ -43,9 +43,37 @@ async fn clone_of_one_that_runs() {
         assert_eq!(files(agent, folder, "web1"), ["data.qcow2"], "at {step}");
         assert_eq!(files(agent, folder, "web2").len(), usize::from(there), "at {step}");
         assert!(is(agent, "running"), "at {step}");
+        assert!(!is_still(agent, folder), "at {step}");
     })
     .await;
-    assert_eq!(died.len(), 8, "{died:?}");
+    assert_eq!(died.len(), 10, "{died:?}");
+}
+
+/// Whether its guest holds still, by the world and by what its agent says.
+fn is_still(agent: &skerry_agent::agent::Agent, folder: &std::path::Path) -> bool {
+    let world = std::fs::read_to_string(folder.join("world")).unwrap();
+    let id = agent.machine(&name("web1")).unwrap().id.to_string();
+    let last = world.lines().rfind(|line| line.contains("\"guest\"") && line.contains(&id)).unwrap();
+    let said = look(agent, "web1: status")["guest"]["frozen_until"].is_string();
+    last.contains("\"frozen\":true") || said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshot_take_of_one_that_runs() {
+    let died = die_everywhere(&RUNNING, "web1: snapshot take a", |agent, folder, step| {
+        let early = ["before-accepted", "accepted", "guest-quieting", "guest-quieted", "before-driver"];
+        let list = look(agent, "web1: snapshot list");
+        let there = list["snapshots"].as_array().unwrap();
+        assert_eq!(there.len(), usize::from(!early.contains(&step)), "at {step}");
+        // That it stood still is known once that is written down.
+        let whole = there.first().map(|one| one["quiesced"].clone());
+        let noted = ["snapshot-noted", "before-close", "closed"].contains(&step);
+        assert!(whole.is_none_or(|whole| whole == noted || (!noted && whole.is_null())), "at {step}");
+        assert!(!is_still(agent, folder), "at {step}");
+        assert_eq!(files(agent, folder, "web1"), ["data.qcow2"], "at {step}");
+    })
+    .await;
+    assert_eq!(died.len(), 9, "{died:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

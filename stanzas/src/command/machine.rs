@@ -23,7 +23,7 @@ pub use self::{
     numbers::{Graph, Span, Stats, Used},
     schedules::{SnapshotSchedule, SnapshotSchedules, SnapshotUnschedule},
     screen::{Key, Screenshot, Type, Vnc, Watch},
-    snapshots::{SnapshotDelete, SnapshotList, SnapshotRevert, SnapshotTake, SnapshotTree},
+    snapshots::{Quiesce, SnapshotDelete, SnapshotList, SnapshotRevert, SnapshotTake, SnapshotTree},
 };
 use crate::reply::{Changed, ConsoleOutput, LogLines, MachineStatus, Released, Removed};
 

@@ -47,6 +47,9 @@ reply! {
         disks: Vec<String>,
         /// The snapshot that the machine stood on when it was taken.
         parent: Option<String>,
+        /// Its disks are whole: the guest was off, stood still, or its memory is kept as well; not known
+        /// of one that was taken by others.
+        quiesced: Option<bool>,
     }
 }
 reply! {
@@ -105,7 +108,10 @@ impl Reply for DiskList {
 /// What is said of one in a list.
 fn said(line: &SnapshotLine) -> String {
     let memory = line.memory_bytes.map(|memory| format!(", with {} of memory", bytes(memory)));
-    format!("{}, {}", measure::moment(line.taken_at), line.disks.join(" ")) + &memory.unwrap_or_default()
+    let torn = if line.quiesced == Some(false) { ", as a power cut would leave it" } else { "" };
+    format!("{}, {}", measure::moment(line.taken_at), line.disks.join(" "))
+        + &memory.unwrap_or_default()
+        + torn
 }
 
 fn none(name: &str) -> String {
@@ -175,6 +181,7 @@ mod tests {
             memory_bytes: None,
             disks: vec!["disk1".into()],
             parent: parent.map(Into::into),
+            quiesced: None,
         }
     }
 
@@ -195,11 +202,11 @@ mod tests {
         let list = SnapshotList {
             name: "web1".into(),
             current: Some("b".into()),
-            snapshots: vec![line("a", None), with],
+            snapshots: vec![SnapshotLine { quiesced: Some(false), ..line("a", None) }, with],
         };
         assert_eq!(
             list.text(),
-            "2 snapshots:\n- a: 1970-01-01 00:00 UTC, disk1\n\
+            "2 snapshots:\n- a: 1970-01-01 00:00 UTC, disk1, as a power cut would leave it\n\
              - b: 1970-01-01 00:00 UTC, disk1, with 1 MiB of memory; it stands on this one"
         );
     }

@@ -40,6 +40,9 @@ const NOTE: &str = "frozen.json";
 #[derive(Debug, Serialize, Deserialize)]
 struct Note {
     until: DateTime<Utc>,
+    /// For a copy of its disks, by a command that lets them go as soon as that is begun.
+    #[serde(default)]
+    for_a_copy: bool,
 }
 
 /// Which machines' file systems are held, and until when.
@@ -55,10 +58,23 @@ impl Freezes {
     pub(crate) fn until(&self, id: MachineId) -> Option<DateTime<Utc>> {
         self.lock().get(&id).copied()
     }
+
+    /// From now on they are not to be held any longer, if they are until then and not longer.
+    pub(super) fn over(&self, id: MachineId, until: DateTime<Utc>) {
+        if let Some(held) = self.lock().get_mut(&id).filter(|held| **held == until) {
+            *held = Utc::now();
+        }
+    }
 }
 
 fn note_of(machine: &Machine) -> PathBuf {
     machine.card.folder.join(NOTE)
+}
+
+/// The note of a machine; one that cannot be read is of a time that is over.
+async fn noted(machine: &Machine) -> Option<Note> {
+    let text = fs::read(note_of(machine)).await.ok()?;
+    Some(serde_json::from_slice(&text).unwrap_or_else(|_| Note { until: Utc::now(), for_a_copy: true }))
 }
 
 impl Handle<machine::Fsfreeze> for Agent {
@@ -66,13 +82,7 @@ impl Handle<machine::Fsfreeze> for Agent {
         let machine = job.machine()?;
         let agent = agent_of(machine)?;
         let during = command.during.clamp(Duration::from_secs(1), DURING_MAX);
-        let until = Utc::now() + during;
-        let text = serde_json::to_vec(&Note { until }).unwrap_or_default();
-        fs::write(note_of(machine), text)
-            .await
-            .map_err(|error| reference::internal("It could not be noted until when", &error))?;
-        self.inner.freezes.lock().insert(machine.card.id, until);
-        self.thaw_in_time(machine);
+        let until = self.note_freeze(machine, during, false).await?;
         crash::point("before-driver");
         let held = agent.freeze(machine.card.id).await;
         crash::point("after-driver");
@@ -110,8 +120,25 @@ impl Handle<machine::Fsthaw> for Agent {
 }
 
 impl Agent {
+    /// Notes that they are about to be held, and until when: however the agent ends, they are let go then.
+    pub(super) async fn note_freeze(
+        &self,
+        machine: &Arc<Machine>,
+        during: Duration,
+        for_a_copy: bool,
+    ) -> Result<DateTime<Utc>, Refusal> {
+        let until = Utc::now() + during;
+        let text = serde_json::to_vec(&Note { until, for_a_copy }).unwrap_or_default();
+        fs::write(note_of(machine), text)
+            .await
+            .map_err(|error| reference::internal("It could not be noted until when", &error))?;
+        self.inner.freezes.lock().insert(machine.card.id, until);
+        self.thaw_in_time(machine);
+        Ok(until)
+    }
+
     /// Lets them go, and forgets that they were held. Of a machine that is off there is nothing to let go.
-    async fn thaw(&self, machine: &Machine) -> Result<u64, DriverError> {
+    pub(super) async fn thaw(&self, machine: &Machine) -> Result<u64, DriverError> {
         let Some(agent) = machine.card.driver.guest_agent() else { return Ok(0) };
         let thawed = agent.thaw(machine.card.id).await;
         if matches!(thawed, Ok(_) | Err(DriverError::NotRunning)) {
@@ -122,7 +149,7 @@ impl Agent {
     }
 
     /// Lets them go when their time is over, however often it takes.
-    fn thaw_in_time(&self, machine: &Arc<Machine>) {
+    pub(super) fn thaw_in_time(&self, machine: &Arc<Machine>) {
         let (inner, machine) = (Arc::downgrade(&self.inner), Arc::downgrade(machine));
         self.keep(thaw_later(inner, machine));
     }
@@ -130,11 +157,19 @@ impl Agent {
     /// Takes up what an earlier agent held still.
     pub(crate) async fn thaw_what_was_held(&self) {
         for machine in self.inner.machines.all() {
-            let Ok(text) = fs::read(note_of(&machine)).await else { continue };
-            // A note that cannot be read is of a time that is over.
-            let until = serde_json::from_slice(&text).map_or_else(|_| Utc::now(), |Note { until }| until);
-            self.inner.freezes.lock().insert(machine.card.id, until.min(Utc::now() + DURING_MAX));
+            let Some(Note { until, for_a_copy }) = noted(&machine).await else { continue };
+            // The copy is taken, or will never be.
+            let longest = if for_a_copy { Duration::ZERO } else { DURING_MAX };
+            self.inner.freezes.lock().insert(machine.card.id, until.min(Utc::now() + longest));
             self.thaw_in_time(&machine);
+        }
+    }
+
+    /// Lets those go that were held for a copy by a command that was interrupted. A guest that does not
+    /// answer within `limit` is asked on later.
+    pub(crate) async fn unquiet(&self, machine: &Machine, limit: Duration) {
+        if noted(machine).await.is_some_and(|note| note.for_a_copy) {
+            self.unfreeze(machine, limit).await;
         }
     }
 

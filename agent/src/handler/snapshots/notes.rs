@@ -39,6 +39,9 @@ pub(crate) struct Note {
     pub(crate) disks: Vec<String>,
     /// How the machine was laid out, when its memory was kept.
     pub(crate) layout: Option<String>,
+    /// Whether all that the guest had written is in it; not known of one whose taking was interrupted.
+    #[serde(default)]
+    pub(crate) quiesced: Option<bool>,
 }
 
 impl Notes {

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How long a guest may take to answer: the agent is not there for anybody before.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is seen of one of these commands; `None` for others.
 pub(super) async fn found(agent: &Agent, entry: Uuid, accepted: &Accepted) -> Option<Found> {

@@ -32,6 +32,9 @@ pub(super) async fn found(agent: &Agent, entry: Uuid, accepted: &Accepted) -> Op
         return None;
     }
     let machine = agent.inner.machines.get(MachineId(accepted.machine?))?;
+    if matches!(verb, "snapshot-take" | "clone") {
+        agent.unquiet(&machine, super::guest::PATIENCE).await;
+    }
     // Nothing else is under way when the agent starts; what failed to be looked at has said so.
     let Ok(held) = Held::of(&machine) else { return Some(Found::Unknown) };
     let after = After { agent, entry, held, args: &accepted.args };
@@ -215,7 +218,7 @@ impl After<'_> {
         // How it was laid out is not known any more: one with memory is as good as undone.
         let memory = self.args.get("memory").and_then(Value::as_bool).unwrap_or(false);
         if having == all && !memory {
-            notes.taken(name, Note { parent: None, disks: having, layout: None }, self.entry);
+            notes.taken(name, Note { parent: None, disks: having, layout: None, quiesced: None }, self.entry);
             notes.write(&self.held.card.folder).ok()?;
             return Some(Found::Finished);
         }

@@ -1,7 +1,7 @@
 //! What goes wrong, to order.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     time::Duration,
 };
 
@@ -95,6 +95,7 @@ pub(super) struct Orders {
     pub(super) deaf: HashMap<MachineId, u32>,
     pub(super) observed: HashMap<MachineId, Observed>,
     pub(super) events_lost: bool,
+    pub(super) restless: HashSet<MachineId>,
     pub(super) slowness: Duration,
     pub(super) guest_takes: Duration,
 }
@@ -122,6 +123,11 @@ impl Faults {
     /// So often the guest does not hear that it is asked to shut down or to reboot, as one that boots.
     pub fn deaf_for(&self, id: MachineId, times: u32) {
         held(&self.0.0.inside).orders.deaf.insert(id, times);
+    }
+
+    /// The guest says from now on that its file systems hold still, and goes on all the same.
+    pub fn restless(&self, id: MachineId) {
+        held(&self.0.0.inside).orders.restless.insert(id);
     }
 
     /// What an observation says from now on instead of the truth; `None` for the truth again.

@@ -82,6 +82,11 @@ impl FakeWorld {
         Ok(seen)
     }
 
+    /// Whether the file systems of a guest hold still, for tests.
+    pub fn is_still(&self, id: MachineId) -> bool {
+        self.within(id, |within| Ok(within.frozen)).unwrap_or(false)
+    }
+
     /// The password of a user of a guest, for tests; `#` before a hash.
     pub fn password(&self, id: MachineId, user: &str) -> Option<String> {
         self.within(id, |within| Ok(within.passwords.get(user).cloned())).ok().flatten()
@@ -197,7 +202,8 @@ impl GuestAgent for Fake {
 
     async fn freeze(&self, id: MachineId) -> Result<u64, DriverError> {
         self.slowly().await;
-        self.world().within(id, |within| Ok(u64::from(!std::mem::replace(&mut within.frozen, true))))
+        let restless = held(&self.world().0.inside).orders.restless.contains(&id);
+        self.world().within(id, |within| Ok(u64::from(!std::mem::replace(&mut within.frozen, !restless))))
     }
 
     async fn thaw(&self, id: MachineId) -> Result<u64, DriverError> {

@@ -1,5 +1,6 @@
 //! The commands of a machine's disks, and its clone.
 
+use super::Quiesce;
 use crate::reply::{self, Changed};
 
 declare! {
@@ -110,6 +111,9 @@ declare! {
         /// Copy the disks, rather than have both stand on what they have in common
         #[arg(long)]
         pub full: bool,
+        /// Have the file systems of one that runs stand still as the copy begins
+        #[arg(long, value_enum, default_value_t)]
+        pub quiesce: Quiesce,
     }
     "clone" Machine Change Admin -> Changed,
     NEEDS = "disks",

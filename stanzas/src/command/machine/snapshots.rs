@@ -1,6 +1,22 @@
 //! The commands of a machine's snapshots.
 
+use clap::ValueEnum;
+
 use crate::reply::{self, Changed};
+
+/// Whether a guest is asked, by its guest agent, to write down all it has and to stand still while its disks
+/// are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quiesce {
+    /// Where it can be asked
+    #[default]
+    Auto,
+    /// It is refused where that is not possible
+    Yes,
+    /// As a power cut would leave them
+    No,
+}
 
 declare! {
     /// Take a snapshot of all disks, to which the machine can go back
@@ -11,6 +27,9 @@ declare! {
         /// Keep the memory as well, of a machine that runs: it is held still for that
         #[arg(long)]
         pub memory: bool,
+        /// Have the file systems of its guest stand still for that moment
+        #[arg(long, value_enum, default_value_t)]
+        pub quiesce: Quiesce,
     }
     "snapshot-take" Machine Change Operator -> Changed,
     NEEDS = "snapshots",
@@ -18,6 +37,7 @@ declare! {
     EXAMPLES = &[
         ("snapshot take before", "the disks as they are now"),
         ("snapshot take before --memory", "and what is in memory"),
+        ("snapshot take before quiesce=no", "without a word to its guest"),
     ],
 }
 
