@@ -104,7 +104,7 @@ async fn prepared(stage: &Stage, declaration: &Declaration, example: &str) -> bo
             stage.done(ANN, "web1: disk create data 1G").await;
             stage.done(ANN, "web1: disk detach data").await;
         }
-        ("disk-detach" | "disk-resize" | "snapshot-take", _) => {
+        ("disk-detach" | "disk-resize" | "disk-trim" | "snapshot-take", _) => {
             stage.done(ANN, "web1: disk create data 1G").await;
         }
         ("snapshot-revert" | "snapshot-delete", _) => {

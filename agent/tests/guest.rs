@@ -141,6 +141,31 @@ async fn disks_hold_still_for_a_while_and_go_on_by_themselves() {
 }
 
 #[tokio::test]
+async fn what_a_guest_does_not_use_is_given_back_by_one_that_can() {
+    let stage = stage().await;
+    stage.done(ANN, "create web1 linux --start").await;
+    assert!(stage.refused(OTTO, "web1: disk trim").await.text.contains("has no disk"));
+    stage.done(ANN, "web1: disk create data 1G").await;
+    let said = stage.done(OTTO, "web1: disk trim").await;
+    assert_eq!(
+        said,
+        "The disks of web1 take what they took before: nothing came back.\n- data: 1 MiB, before 1 MiB"
+    );
+    assert_eq!(stage.refused(VERA, "web1: disk trim").await.reason, Reason::NotAllowed);
+    stage.done(OTTO, "web1: fsfreeze 10m").await;
+    assert!(stage.refused(OTTO, "web1: disk trim").await.sentence().contains("fsthaw"));
+    stage.done(OTTO, "web1: fsthaw").await;
+    stage.done(OTTO, "web1: pause").await;
+    assert!(stage.refused(OTTO, "web1: disk trim").await.sentence().contains("resume"));
+    stage.yes(ANN, "web1: kill").await;
+    let refusal = stage.refused(OTTO, "web1: disk trim").await;
+    assert!(
+        refusal.sentence().contains("only its guest knows what it does not use. Start it"),
+        "{refusal:?}"
+    );
+}
+
+#[tokio::test]
 async fn the_next_agent_lets_disks_go_on() {
     let stage = running().await;
     stage.done(OTTO, "web1: fsfreeze 1s").await;

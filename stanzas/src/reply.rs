@@ -44,6 +44,7 @@ mod released;
 mod schedules;
 mod screen;
 mod storage;
+mod trimmed;
 
 pub use alerts::{AlertChanged, AlertLine, AlertList, QuietHours};
 pub use guest::{Executed, FileWritten, Frozen, GuestAddress, GuestFacts, GuestFile, PasswordSet, Thawed};
@@ -61,3 +62,4 @@ pub use released::Released;
 pub use schedules::{ScheduleLine, Schedules};
 pub use screen::{PNG, ScreenPicture, ScreenTicket, Typed};
 pub use storage::{DiskLine, DiskList, SnapshotLine, SnapshotList, SnapshotTree};
+pub use trimmed::{Trimmed, TrimmedDisk};

@@ -105,6 +105,7 @@ macro_rules! contract {
             guest_agent::files_are_written_and_read (GuestAgent),
             guest_agent::says_who_it_is_and_who_listens (GuestAgent),
             guest_agent::nobody_is_given_a_password (GuestAgent),
+            guest_agent::what_is_not_used_is_given_back (GuestAgent),
             numbers::grow_while_a_guest_works (Numbers),
             numbers::are_found_again_by_the_next_driver (Numbers),
             numbers::of_a_new_run_begin_anew (Numbers),

@@ -13,7 +13,7 @@ use skerry_stanzas::{
         ImageKept, ImageLine, ImageList, ImageOffered, JobLine, JobList, LogLine, LogLines, MachineLine,
         MachineList, MachineStatus, Migrated, PNG, PasswordSet, Redefined, Released, Removed, Reply,
         ScheduleLine, Schedules, ScreenPicture, ScreenTicket, SnapshotLine, SnapshotList, SnapshotTree,
-        Thawed, TrashLine, TrashList, Typed, Uptime, Verdict, Version, Whoami,
+        Thawed, TrashLine, TrashList, Trimmed, TrimmedDisk, Typed, Uptime, Verdict, Version, Whoami,
     },
 };
 
@@ -63,6 +63,7 @@ pub fn replies() -> Vec<Example> {
         of_machines(),
         of_screens(),
         of_storage(),
+        vec![of_trim()],
         of_hosts(),
         of_images(),
         of_jobs(),
@@ -212,6 +213,16 @@ fn of_screens() -> Vec<Example> {
         example(Thawed { name: "web1".into(), file_systems: 2 }),
         example(Typed { name: "web1".into(), keys: 14 }),
     ]
+}
+
+fn of_trim() -> Example {
+    example(Trimmed {
+        name: "web1".into(),
+        named_bytes: 2 << 30,
+        file_systems: 1,
+        disks: vec![TrimmedDisk { name: "disk1".into(), before_bytes: 300 << 20, after_bytes: 180 << 20 }],
+        without_discard: vec![],
+    })
 }
 
 fn of_storage() -> Vec<Example> {

@@ -4,6 +4,7 @@
 mod attaching;
 pub(crate) mod files;
 pub(crate) mod moving;
+mod trimming;
 
 use hypervisor_core::{
     definition::{Boot, Bus, Definition, Disk},

@@ -18,7 +18,7 @@ use super::Handle;
 use crate::{machine::Machine, reference};
 
 /// What talks with the guest of a machine.
-fn agent_of(machine: &Machine) -> Result<&dyn GuestAgent, Refusal> {
+pub(super) fn agent_of(machine: &Machine) -> Result<&dyn GuestAgent, Refusal> {
     let record = machine.record();
     let none =
         |why: &str| Refusal::new(Reason::NotSupported, format!("{} has no guest agent{why}.", record.name));
@@ -29,7 +29,7 @@ fn agent_of(machine: &Machine) -> Result<&dyn GuestAgent, Refusal> {
 }
 
 /// What a driver's "no" means to whoever wanted something of the guest.
-fn said(machine: &Machine, error: DriverError) -> Refusal {
+pub(super) fn said(machine: &Machine, error: DriverError) -> Refusal {
     let name = &machine.record().name;
     match error {
         DriverError::NotRunning => {

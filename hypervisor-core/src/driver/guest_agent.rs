@@ -71,6 +71,17 @@ pub struct GuestAddress {
     pub mac: Option<String>,
 }
 
+/// What a guest gave back of its disks. All of it is its word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trimmed {
+    /// How much it does not use, in bytes.
+    pub bytes: u64,
+    /// How many file systems it went through.
+    pub file_systems: u64,
+    /// Why it could not go through another one, if there is one.
+    pub refused: Option<String>,
+}
+
 /// What runs in the guest to do there what is asked from outside.
 ///
 /// [`DriverError::Unfit`] when no agent answers in the guest, or says no.
@@ -135,6 +146,10 @@ pub trait GuestAgent: Send + Sync {
 
     /// Whether they are held still.
     async fn is_frozen(&self, id: MachineId) -> Result<bool, DriverError>;
+
+    /// Has the guest give back what its file systems do not use. [`DriverError::TimedOut`] when it has not
+    /// ended after `limit`: it then goes on in the guest.
+    async fn trim(&self, id: MachineId, limit: Duration) -> Result<Trimmed, DriverError>;
 
     /// What it says of itself, as far as it answers within `limit`.
     async fn describe(&self, id: MachineId, limit: Duration) -> Result<GuestSeen, DriverError>;

@@ -19,7 +19,7 @@ pub use self::{
     disks::{Bus, Clone, DiskAttach, DiskCreate, DiskDelete, DiskDetach, DiskList, DiskResize, Format},
     guest::{Exec, FileRead, FileWrite, Fsfreeze, Fsthaw, Password},
     migrate::{Migrate, MigrateResolve, Resolution, Storage},
-    moving::{DiskMove, Export},
+    moving::{DiskMove, DiskTrim, Export},
     numbers::{Graph, Span, Stats, Used},
     schedules::{SnapshotSchedule, SnapshotSchedules, SnapshotUnschedule},
     screen::{Key, Screenshot, Type, Vnc, Watch},

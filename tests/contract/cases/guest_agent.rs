@@ -112,6 +112,16 @@ pub async fn says_who_it_is_and_who_listens(story: &mut Story) {
     assert!(matches!(refused, Err(DriverError::Unfit(_))), "{refused:?}");
 }
 
+pub async fn what_is_not_used_is_given_back(story: &mut Story) {
+    let launch = story.listening().await;
+    // A guest without a file system on a disk has nothing to go through, and is not wrong to say so.
+    let trimmed = asks(story, "trim", async |agent| agent.trim(launch.id, WAIT).await).await;
+    assert!(trimmed.refused.is_none(), "{trimmed:?}");
+    let off = story.bench.launch();
+    let driver = story.driver();
+    not_running("trim", driver.guest_agent().unwrap().trim(off.id, WAIT).await);
+}
+
 pub async fn nobody_is_given_a_password(story: &mut Story) {
     let launch = story.listening().await;
     let id = launch.id;

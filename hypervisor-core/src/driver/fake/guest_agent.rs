@@ -18,7 +18,9 @@ use super::{
 use crate::{
     driver::{
         DriverError, Launch,
-        guest_agent::{FILE_BYTES_MAX, FilePart, GuestAddress, GuestAgent, GuestSeen, INPUT_BYTES_MAX, Ran},
+        guest_agent::{
+            FILE_BYTES_MAX, FilePart, GuestAddress, GuestAgent, GuestSeen, INPUT_BYTES_MAX, Ran, Trimmed,
+        },
     },
     machine::MachineId,
 };
@@ -214,6 +216,14 @@ impl GuestAgent for Fake {
     async fn is_frozen(&self, id: MachineId) -> Result<bool, DriverError> {
         self.slowly().await;
         self.world().within(id, |within| Ok(within.frozen))
+    }
+
+    async fn trim(&self, id: MachineId, _limit: std::time::Duration) -> Result<Trimmed, DriverError> {
+        self.slowly().await;
+        self.world().within(id, |within| match within.frozen {
+            true => Err(no("its file systems hold still")),
+            false => Ok(Trimmed { bytes: 1 << 20, file_systems: 1, refused: None }),
+        })
     }
 
     async fn describe(&self, id: MachineId, _limit: std::time::Duration) -> Result<GuestSeen, DriverError> {

@@ -23,7 +23,7 @@ use super::{Qemu, arguments::AGENT, running::Running};
 use crate::{
     driver::{
         DriverError, GuestAgent,
-        guest_agent::{FilePart, GuestSeen, Ran},
+        guest_agent::{FilePart, GuestSeen, Ran, Trimmed},
     },
     machine::MachineId,
 };
@@ -112,20 +112,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
     }
 
     async fn ask(&mut self, command: &str, arguments: &Value) -> Result<Value, DriverError> {
-        self.say(command, arguments).await?;
-        let line = timeout(ANSWER_MAX, self.line(LINE_MAX)).await.map_err(|_| none())??;
-        let mut answer: Value = serde_json::from_slice(&line).map_err(|_| nonsense())?;
-        if let Some(why) = answer["error"]["desc"].as_str() {
-            let why: String = why.chars().filter(|c| !c.is_control()).take(200).collect();
-            return Err(DriverError::Unfit(format!("its guest agent says no: {why}")));
-        }
-        Ok(answer.get_mut("return").map(Value::take).unwrap_or_default())
+        self.ask_within(command, arguments, ANSWER_MAX).await.unwrap_or_else(|| Err(none()))
+    }
+
+    /// Asks what may take longer; `None` when it has taken too long.
+    async fn ask_within(
+        &mut self,
+        command: &str,
+        arguments: &Value,
+        limit: Duration,
+    ) -> Option<Result<Value, DriverError>> {
+        let asked = async {
+            self.say(command, arguments).await?;
+            self.line(LINE_MAX).await
+        };
+        Some(timeout(limit, asked).await.ok()?.and_then(|line| answer(&line)))
     }
 
     /// One line without its end.
     async fn line(&mut self, max: usize) -> Result<Vec<u8>, DriverError> {
         line(&mut self.stream, max).await
     }
+}
+
+/// What an answer brings, or why it is none.
+fn answer(line: &[u8]) -> Result<Value, DriverError> {
+    let mut answer: Value = serde_json::from_slice(line).map_err(|_| nonsense())?;
+    if let Some(why) = answer["error"]["desc"].as_str() {
+        let why: String = why.chars().filter(|c| !c.is_control()).take(200).collect();
+        return Err(DriverError::Unfit(format!("its guest agent says no: {why}")));
+    }
+    Ok(answer.get_mut("return").map(Value::take).unwrap_or_default())
 }
 
 async fn line<R: AsyncBufRead + Unpin>(reader: &mut R, max: usize) -> Result<Vec<u8>, DriverError> {
@@ -198,6 +215,10 @@ impl GuestAgent for Qemu {
 
     async fn is_frozen(&self, id: MachineId) -> Result<bool, DriverError> {
         asking::is_frozen(&*self.running(id)?).await
+    }
+
+    async fn trim(&self, id: MachineId, limit: Duration) -> Result<Trimmed, DriverError> {
+        asking::trim(&*self.running(id)?, limit).await
     }
 
     async fn describe(&self, id: MachineId, limit: Duration) -> Result<GuestSeen, DriverError> {

@@ -117,3 +117,17 @@ async fn what_a_guest_makes_up_is_bounded() {
     let ran = asking::ran(&much);
     assert_eq!((ran.output.len(), ran.cut, ran.code), (OUTPUT_BYTES_MAX, true, None));
 }
+
+#[test]
+fn what_is_given_back_is_added_up_and_a_no_is_kept() {
+    let answer = json!({"paths": [
+        {"path": "/", "trimmed": 4096, "minimum": 0},
+        {"path": "/boot", "error": "the \u{7}trim\u{0} failed"},
+        {"path": "/srv", "trimmed": u64::MAX},
+        {"path": "/odd", "trimmed": "much"},
+    ]});
+    let trimmed = asking::trimmed(&answer);
+    assert_eq!((trimmed.bytes, trimmed.file_systems), (u64::MAX, 3));
+    assert_eq!(trimmed.refused.as_deref(), Some("the trim failed"));
+    assert_eq!(asking::trimmed(&json!({"paths": {}})), Trimmed::default());
+}

@@ -1,6 +1,6 @@
 //! Long work on a machine's disks.
 
-use crate::reply::{Changed, ImageExported};
+use crate::reply::{Changed, ImageExported, Trimmed};
 
 declare! {
     /// Move a disk to another file of the host, also while the machine runs
@@ -19,6 +19,14 @@ declare! {
         ("disk move data /srv/fast/web1-data.qcow2", "onto other storage; the guest does not notice"),
         ("disk move data own", "and back into the machine's own folder"),
     ],
+}
+
+declare! {
+    /// Give back to the host what the guest does not use of its disks
+    DiskTrim {}
+    "disk-trim" Machine Change Operator -> Trimmed,
+    NEEDS = "guest-agent",
+    EXAMPLES = &[("disk trim", "after much was deleted in it")],
 }
 
 declare! {

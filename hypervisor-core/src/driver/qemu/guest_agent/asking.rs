@@ -1,5 +1,7 @@
 //! What is asked of a guest's agent: programs, files, passwords, file systems held still.
 
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -7,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{Talk, ask, nonsense, talk};
 use crate::driver::{
     DriverError,
-    guest_agent::{FILE_BYTES_MAX, FilePart, INPUT_BYTES_MAX, OUTPUT_BYTES_MAX, Ran},
+    guest_agent::{FILE_BYTES_MAX, FilePart, INPUT_BYTES_MAX, OUTPUT_BYTES_MAX, Ran, Trimmed},
     qemu::running::Running,
 };
 
@@ -170,4 +172,30 @@ pub(super) async fn thaw(running: &Running) -> Result<u64, DriverError> {
 /// Whether they are held still.
 pub(super) async fn is_frozen(running: &Running) -> Result<bool, DriverError> {
     Ok(ask(running, "guest-fsfreeze-status", &json!({})).await? == "frozen")
+}
+
+/// Has it give back what its file systems do not use.
+pub(super) async fn trim(running: &Running, limit: Duration) -> Result<Trimmed, DriverError> {
+    let (mut talk, _one) = talk(running).await?;
+    let answer = talk.ask_within("guest-fstrim", &json!({}), limit).await;
+    let late = || DriverError::TimedOut { what: "giving back what is not used", limit };
+    Ok(trimmed(&answer.ok_or_else(late)??))
+}
+
+/// What it went through, as far as that makes sense.
+pub(super) fn trimmed(answer: &Value) -> Trimmed {
+    let mut trimmed = Trimmed::default();
+    for path in answer["paths"].as_array().into_iter().flatten() {
+        match path["error"].as_str() {
+            Some(why) => {
+                let why: String = why.chars().filter(|c| !c.is_control()).take(200).collect();
+                trimmed.refused.get_or_insert(why);
+            }
+            None => {
+                trimmed.file_systems += 1;
+                trimmed.bytes = trimmed.bytes.saturating_add(path["trimmed"].as_u64().unwrap_or(0));
+            }
+        }
+    }
+    trimmed
 }
