@@ -35,6 +35,7 @@ use crate::{
     folders::Folders,
     handler,
     images::Library,
+    images::share::Shares,
     journal::Outcome,
     machine::publisher::Publisher,
     machines::Machines,
@@ -91,6 +92,8 @@ pub(crate) struct Inner {
     pub(crate) tickets: Tickets,
     /// Machines on their way to and from other hosts.
     pub(crate) passages: Passages,
+    /// Images on their way to other hosts and from them.
+    pub(crate) shares: Shares,
     /// Held while schedules of snapshots are changed.
     pub(crate) schedules: tokio::sync::Mutex<()>,
     /// Of screens, shown lately.

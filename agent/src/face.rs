@@ -31,6 +31,7 @@ mod pubsub;
 mod router;
 mod serve;
 mod session;
+mod share;
 mod simple;
 mod stanza;
 mod upload;

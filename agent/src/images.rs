@@ -8,6 +8,7 @@
 pub(crate) mod catalogue;
 mod fetch;
 mod place;
+pub(crate) mod share;
 
 use std::{collections::BTreeSet, io, os::unix::fs::DirBuilderExt, path::PathBuf};
 

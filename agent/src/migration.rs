@@ -21,8 +21,9 @@ use hypervisor_core::{
     machine::{MachineId, MachineName},
 };
 use skerry_stanzas::payload::{
-    Handover,
+    Handover, Share,
     migration::{Offer, Plan, Refused},
+    share::Answer,
 };
 use tokio::sync::mpsc;
 use xmpp_parsers::jid::{BareJid, Jid};
@@ -78,6 +79,12 @@ pub trait Peers: Send + Sync {
     /// # Errors
     /// There is no answer.
     async fn plan(&self, to: &Jid, word: Handover) -> Result<Plan, Unheard>;
+
+    /// Says a word about an image that is shared, and hears the answer.
+    ///
+    /// # Errors
+    /// There is none.
+    async fn share(&self, to: &Jid, word: Share) -> Result<Answer, Unheard>;
 }
 
 /// A machine on its way.
@@ -102,7 +109,7 @@ impl Passages {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn peers(&self) -> Option<Arc<dyn Peers>> {
+    pub(crate) fn peers(&self) -> Option<Arc<dyn Peers>> {
         self.peers.read().unwrap_or_else(PoisonError::into_inner).as_ref()?.upgrade()
     }
 

@@ -60,8 +60,8 @@ async fn prepared(stage: &Stage, declaration: &Declaration, example: &str) -> bo
     match (declaration.verb, declaration.object) {
         // Nothing goes on for long enough here: agent/tests/images.rs calls something off.
         ("job-cancel", _) => return false,
-        // Another host, or a catalogue: agent/tests/migration.rs and catalogue.rs have them.
-        ("migrate" | "migrate-resolve" | "evacuate" | "image-pull", _) => return false,
+        // Another host, or a catalogue: agent/tests/migration.rs, shares.rs and catalogue.rs have them.
+        ("migrate" | "migrate-resolve" | "evacuate" | "image-pull" | "image-share", _) => return false,
         // A password is not said in a chat: agent/tests/guest.rs fills in its form.
         ("password", _) => {
             assert_eq!(reason(stage.ask(ANN, "web1: password root").await), Reason::BadRequest);

@@ -10,12 +10,15 @@
 //!          → outlet → LinkEvent → agent / skerry
 //! keeper: connects, backs off, connects again
 //! ```
+//!
+//! Beside the stream two hosts may open a way straight to each other ([`direct`]).
 
 mod account;
 mod backoff;
 mod component;
 pub mod config;
 mod connect;
+pub mod direct;
 mod dns;
 pub mod handle;
 mod iq;

@@ -202,7 +202,8 @@ macro_rules! each_command {
             machine::Export, machine::Release, machine::Delete,
             host::List, host::Create, host::Status, host::Stats, host::Top, host::Graph, host::AlertAdd,
             host::AlertList, host::AlertRemove, host::Quiet, host::Drivers, host::ImageList, host::ImageShow,
-            host::ImageImport, host::ImagePull, host::ImagePublish, host::ImageExport, host::ImageRename,
+            host::ImageImport, host::ImagePull, host::ImageShare, host::ImagePublish,
+            host::ImageExport, host::ImageRename,
             host::ImageDelete, host::NetworkList, host::NetworkShow, host::NetworkCreate, host::NetworkDefine,
             host::NetworkDelete, host::Trash, host::Undelete, host::Adopt, host::Version, host::Uptime,
             host::Whoami, host::May, host::Evacuate, host::JobList, host::JobCancel

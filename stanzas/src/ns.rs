@@ -12,6 +12,8 @@ pub const HOST: &str = "urn:skerry:host:0";
 pub const MACHINE: &str = "urn:skerry:machine:0";
 /// Moving a machine from host to host: the words of docs/handover.md.
 pub const MIGRATION: &str = "urn:skerry:migration:0";
+/// Sharing an image with another host.
+pub const SHARE: &str = "urn:skerry:share:0";
 /// Our own conditions inside a stanza error.
 pub const REFUSAL: &str = "urn:skerry:refusal:0";
 /// FORM_TYPE of the forms of our commands, and what a request says besides.

@@ -9,6 +9,7 @@ mod hint;
 mod metrics;
 pub mod migration;
 mod quick_response;
+pub mod share;
 mod state;
 
 pub use correct::{replace, replaced};
@@ -17,6 +18,7 @@ pub use hint::{Hint, hint};
 pub use metrics::{HostMetrics, MachineMetrics, Metrics};
 pub use migration::Handover;
 pub use quick_response::{Response, responses};
+pub use share::Share;
 pub use state::{Host, Machine};
 use xso::{TextCodec, error::Error};
 

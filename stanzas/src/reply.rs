@@ -49,7 +49,9 @@ mod trimmed;
 pub use alerts::{AlertChanged, AlertLine, AlertList, QuietHours};
 pub use guest::{Executed, FileWritten, Frozen, GuestAddress, GuestFacts, GuestFile, PasswordSet, Thawed};
 pub use host::{DriverLine, DriverList, HostStatus, TrashLine, TrashList, Uptime, Verdict, Version, Whoami};
-pub use images::{ImageChanged, ImageDetails, ImageExported, ImageKept, ImageLine, ImageList, ImageOffered};
+pub use images::{
+    ImageChanged, ImageDetails, ImageExported, ImageKept, ImageLine, ImageList, ImageOffered, ImageShared,
+};
 pub use jobs::{Cancelled, JobLine, JobList};
 pub use machine::{
     Adoption, Changed, ConsoleOutput, Defined, DefinitionHistory, DefinitionLine, LogLine, LogLines,

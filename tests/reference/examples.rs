@@ -10,10 +10,11 @@ use skerry_stanzas::{
         Adoption, Cancelled, Changed, ConsoleOutput, Defined, DefinitionHistory, DefinitionLine, DiskLine,
         DiskList, DriverLine, DriverList, Evacuated, EvacuatedLine, Executed, FileWritten, Frozen,
         GuestAddress, GuestFacts, GuestFile, HostStatus, ImageChanged, ImageDetails, ImageExported,
-        ImageKept, ImageLine, ImageList, ImageOffered, JobLine, JobList, LogLine, LogLines, MachineLine,
-        MachineList, MachineStatus, Migrated, PNG, PasswordSet, Redefined, Released, Removed, Reply,
-        ScheduleLine, Schedules, ScreenPicture, ScreenTicket, SnapshotLine, SnapshotList, SnapshotTree,
-        Thawed, TrashLine, TrashList, Trimmed, TrimmedDisk, Typed, Uptime, Verdict, Version, Whoami,
+        ImageKept, ImageLine, ImageList, ImageOffered, ImageShared, JobLine, JobList, LogLine, LogLines,
+        MachineLine, MachineList, MachineStatus, Migrated, PNG, PasswordSet, Redefined, Released, Removed,
+        Reply, ScheduleLine, Schedules, ScreenPicture, ScreenTicket, SnapshotLine, SnapshotList,
+        SnapshotTree, Thawed, TrashLine, TrashList, Trimmed, TrimmedDisk, Typed, Uptime, Verdict, Version,
+        Whoami,
     },
 };
 
@@ -362,6 +363,15 @@ fn of_images() -> Vec<Example> {
             pinned: true,
             already: false,
             sentence: "The image debian-12 is here: a disk of 2 GiB.".into(),
+        }),
+        example(ImageShared {
+            name: "debian-12".into(),
+            to: "kvm2.example.org".into(),
+            there: "debian-12".into(),
+            already: false,
+            sent_bytes: 312 << 20,
+            sentence: "The image debian-12 is on kvm2.example.org now, as debian-12: 312 MiB went there."
+                .into(),
         }),
         example(ImageChanged {
             name: "debian-12".into(),

@@ -74,7 +74,7 @@ impl Agent {
             (Object::Host, "create", "image") | (Object::Host, "image-info", "name") => {
                 self.image_names().await
             }
-            (Object::Host, "image-rename" | "image-delete" | "image-export", "name") => {
+            (Object::Host, "image-rename" | "image-delete" | "image-export" | "image-share", "name") => {
                 self.kept_image_names().await
             }
             (Object::Host, "image-pull", "name") => self.inner.images.catalogues.names(),
@@ -96,7 +96,9 @@ impl Agent {
             }
             (Object::Host, "undelete", "name") => self.trash_names().await,
             (Object::Host, "adopt", "name") => self.foreign_names().await,
-            (_, "migrate" | "evacuate", "to") => self.config().peers.keys().cloned().collect(),
+            (_, "migrate" | "evacuate" | "image-share", "to") => {
+                self.config().peers.keys().cloned().collect()
+            }
             (Object::Host, "job-cancel", "id") => {
                 self.inner.going.all().iter().map(|going| going.code.clone()).collect()
             }

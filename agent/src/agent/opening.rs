@@ -25,6 +25,7 @@ use crate::{
     drivers::Drivers,
     folders::Folders,
     handler::{empty_trash, guest, house, tidy_exports},
+    images::share::Shares,
     images::{Library, Places},
     journal::{self, resolve},
     machine::{
@@ -124,6 +125,7 @@ impl Agent {
             tickets: Tickets::default(),
             pictures: Pictures::default(),
             passages: Passages::default(),
+            shares: Shares::default(),
             schedules: tokio::sync::Mutex::default(),
             started: Instant::now(),
             linked: Mutex::new(None),
@@ -185,7 +187,10 @@ impl Agent {
     /// Runs something until the agent ends.
     pub(crate) fn keep(&self, work: impl Future<Output = ()> + Send + 'static) {
         let task = tokio::spawn(work).abort_handle();
-        self.inner.background.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(task);
+        let mut kept = self.inner.background.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Not all of them last as long as the agent.
+        kept.retain(|task| !task.is_finished());
+        kept.push(task);
     }
 
     fn listen_to_drivers(&self) {

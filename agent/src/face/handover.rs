@@ -7,7 +7,7 @@ use minidom::Element;
 use skerry_link::Ask;
 use skerry_stanzas::{
     ns,
-    payload::{Handover, migration::Plan},
+    payload::{Handover, Share, migration::Plan, share::Answer},
 };
 use xmpp_parsers::jid::Jid;
 
@@ -48,12 +48,17 @@ impl Face {
         Ok(Some(Handover { content, ..word }.into()))
     }
 
-    async fn to_peer(&self, to: &Jid, kind: &'static str, word: Handover) -> Result<Element, Unheard> {
+    pub(super) async fn to_peer(
+        &self,
+        to: &Jid,
+        kind: &'static str,
+        word: Element,
+    ) -> Result<Element, Unheard> {
         let iq = tag("iq", ns::CLIENT)
             .attr("type", kind)
             .attr("from", self.addresses().host().to_string())
             .attr("to", to.as_str())
-            .child(Element::from(word));
+            .child(word);
         self.wire.ask(iq.into(), PATIENCE).await.map_err(|error| match error {
             Ask::Refused(error) => Unheard::Refused(words(&error)),
             error => {
@@ -79,15 +84,19 @@ fn words(iq: &Element) -> String {
 #[async_trait]
 impl Peers for Face {
     async fn say(&self, to: &Jid, word: Handover) -> Result<(), Unheard> {
-        self.to_peer(to, "set", word).await.map(drop)
+        self.to_peer(to, "set", word.into()).await.map(drop)
     }
 
     async fn plan(&self, to: &Jid, word: Handover) -> Result<Plan, Unheard> {
         debug_assert_eq!(word.word, PLAN);
-        let answer = self.to_peer(to, "get", word).await?;
+        let answer = self.to_peer(to, "get", word.into()).await?;
         let payload = answer.get_child("handover", ns::MIGRATION).cloned();
         let word = payload.and_then(|payload| Handover::try_from(payload).ok());
         word.and_then(|word| word.content())
             .ok_or_else(|| Unheard::Refused("its answer makes no sense".into()))
+    }
+
+    async fn share(&self, to: &Jid, word: Share) -> Result<Answer, Unheard> {
+        self.share_with(to, word).await
     }
 }

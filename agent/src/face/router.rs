@@ -43,6 +43,7 @@ pub(crate) enum Answerer {
     Bits,
     /// A machine that moves from host to host.
     Handover,
+    Share,
     /// A change of our own contact list, told by our server (RFC 6121 §2.1.6).
     Roster,
 }
@@ -93,6 +94,7 @@ pub(crate) static TABLE: &[Row] = &[
     Row { get: false, set: true, told: false, ..row("close", xep::IBB, Answerer::Bytestream) },
     // Who may say such words is not a matter of roles, and not of strangers' curiosity either.
     Row { set: true, told: false, public: true, ..row("handover", ns::MIGRATION, Answerer::Handover) },
+    Row { get: false, set: true, told: false, public: true, ..row("share", ns::SHARE, Answerer::Share) },
     Row { get: false, set: true, told: false, ..row("query", xep::ROSTER, Answerer::Roster) },
 ];
 
@@ -211,6 +213,7 @@ impl Face {
             Answerer::Bytestream => self.bytestream(&inquiry).await.map(|()| None),
             Answerer::Bits => self.bits(&inquiry).map(Some),
             Answerer::Handover => self.handover(&inquiry).await,
+            Answerer::Share => self.shared(&inquiry).await,
             Answerer::Roster => self.roster_push(&inquiry),
         }
     }

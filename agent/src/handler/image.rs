@@ -3,6 +3,7 @@
 mod bring;
 mod offered;
 mod pull;
+mod share;
 mod take_out;
 
 use std::path::{Path, PathBuf};

@@ -7,8 +7,18 @@ use crate::{agent::Agent, dispatch::Job, machine::Record, store::events::Happeni
 impl Agent {
     /// Tells of something that was done to the host.
     pub(super) async fn note(&self, job: &Job, what: &'static str, sentence: &str) -> Result<(), Refusal> {
+        self.note_by(job.by(), what, sentence).await
+    }
+
+    /// The same of what somebody did by another host.
+    pub(super) async fn note_by(
+        &self,
+        by: String,
+        what: &'static str,
+        sentence: &str,
+    ) -> Result<(), Refusal> {
         let happening =
-            Happening { what, by: Some(job.by()), sentence: sentence.to_owned(), ..Happening::default() };
+            Happening { what, by: Some(by), sentence: sentence.to_owned(), ..Happening::default() };
         Ok(self.inner.publisher.note(happening).await?)
     }
 

@@ -143,6 +143,11 @@ async fn found(
             "host.job-cancel" => Found::Finished,
             "host.undelete" => seen(is_here(agent, accepted)),
             of_network if of_network.starts_with("host.network-") => seen(networked(agent, accepted).await?),
+            "host.image-share" => Found::Told(Outcome::Unknown {
+                text: "The agent was restarted meanwhile: whether the image came through is known where it went. \
+                       Share it again: nothing is sent that is there."
+                    .into(),
+            }),
             of_image if of_image.starts_with("host.image-") => seen(imaged(agent, entry, accepted).await?),
             _ => Found::Unknown,
         });

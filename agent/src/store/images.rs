@@ -7,7 +7,11 @@ use uuid::Uuid;
 
 use super::StoreError;
 
-const COLUMNS: &str = "digest, name, kind, format, size_bytes, source, about, made_at, made_by, entry";
+const COLUMNS: &str =
+    "digest, name, kind, format, size_bytes, source, about, made_at, made_by, entry, same_as";
+
+/// As many hosts as an image can come by one after the other, and still be known.
+pub(crate) const SAME_AS_MAX: usize = 8;
 
 /// An image as it stands in the store. Its file is found by its digest and kind.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,13 +36,16 @@ pub(crate) struct Stored {
     pub(crate) made_by: String,
     /// The journal's entry that brought it.
     pub(crate) entry: Uuid,
+    /// What it is the same as, by the word of the host it came from: what came there. At most
+    /// [`SAME_AS_MAX`].
+    pub(crate) same_as: Vec<Digest>,
 }
 
 /// Writes a new one down. [`StoreError::Taken`] when the name or the content is there.
 pub(crate) fn insert(connection: &Connection, image: &Stored) -> Result<(), StoreError> {
     connection
         .prepare_cached(&format!(
-            "INSERT INTO images ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+            "INSERT INTO images ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
         ))?
         .execute((
             image.digest.to_string(),
@@ -51,6 +58,7 @@ pub(crate) fn insert(connection: &Connection, image: &Stored) -> Result<(), Stor
             image.made_at.to_rfc3339(),
             &image.made_by,
             image.entry.to_string(),
+            image.same_as.iter().map(Digest::to_string).collect::<Vec<_>>().join(" "),
         ))?;
     Ok(())
 }
@@ -123,6 +131,7 @@ fn stored(row: &Row<'_>) -> Result<Stored, StoreError> {
         made_at: DateTime::parse_from_rfc3339(&text("made_at")?).map_err(unreadable)?.to_utc(),
         made_by: text("made_by")?,
         entry: text("entry")?.parse().map_err(unreadable)?,
+        same_as: text("same_as")?.split(' ').filter_map(|digest| digest.parse().ok()).collect(),
     })
 }
 

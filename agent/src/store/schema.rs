@@ -151,6 +151,8 @@ const STEPS: &[&str] = &[
          PRIMARY KEY (network, machine, nic),
          UNIQUE (network, address)
      ) STRICT, WITHOUT ROWID;",
+    // What an image is the same as, where it came from another host.
+    "ALTER TABLE images ADD COLUMN same_as TEXT NOT NULL DEFAULT '';",
 ];
 
 /// Opens the file, checks it, and brings it to the newest version.

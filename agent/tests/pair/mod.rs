@@ -19,7 +19,7 @@ use skerry_agent::{
     config::Config,
     migration::{Peers, Unheard},
 };
-use skerry_stanzas::payload::{Handover, migration::Plan};
+use skerry_stanzas::payload::{Handover, Share, migration::Plan, share::Answer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
@@ -34,7 +34,7 @@ pub struct Host {
     pub folder: PathBuf,
     /// False: nothing it says is heard, and it hears nothing.
     pub link: Arc<AtomicBool>,
-    _wire: Arc<Wire>,
+    wire: Arc<Wire>,
     listens: JoinHandle<()>,
 }
 
@@ -42,7 +42,12 @@ struct Wire {
     own: Jid,
     place: PathBuf,
     link: Arc<AtomicBool>,
+    /// Where images go to instead of where they should.
+    detour: std::sync::Mutex<Option<Detour>>,
 }
+
+/// Makes of the port that an image is to be sent to another one.
+pub type Detour = Box<dyn Fn(u16) -> u16 + Send>;
 
 fn address(name: &str) -> Jid {
     Jid::new(&format!("{name}.example.org")).unwrap()
@@ -84,7 +89,12 @@ impl Host {
         let _ = std::fs::remove_file(&socket);
         let agent = Agent::open(config, drivers).await.unwrap();
         let link = Arc::new(AtomicBool::new(true));
-        let wire = Arc::new(Wire { own: address(name), place: place.into(), link: Arc::clone(&link) });
+        let wire = Arc::new(Wire {
+            own: address(name),
+            place: place.into(),
+            link: Arc::clone(&link),
+            detour: std::sync::Mutex::default(),
+        });
         let peers: std::sync::Weak<Wire> = Arc::downgrade(&wire);
         agent.peers_by(peers);
         let listener = UnixListener::bind(&socket).unwrap();
@@ -96,12 +106,17 @@ impl Host {
                 }
             }
         });
-        Self { agent, name: name.into(), folder, link, _wire: wire, listens }
+        Self { agent, name: name.into(), folder, link, wire, listens }
     }
 
     pub async fn close(self) {
         self.listens.abort();
         self.agent.close().await;
+    }
+
+    /// From now on images it sends go there.
+    pub fn detour(&self, detour: Detour) {
+        *self.wire.detour.lock().unwrap() = Some(detour);
     }
 
     /// The machine's state, if it is in the list.
@@ -143,6 +158,16 @@ async fn hear(agent: Agent, mut stream: UnixStream) {
     }
     let Ok(said) = serde_json::from_slice::<Value>(&text) else { return };
     let from = Jid::new(said["from"].as_str().unwrap()).unwrap();
+    if said["kind"] == "share" {
+        let share = Share {
+            word: said["word"].as_str().unwrap().to_owned(),
+            id: said["id"].as_str().unwrap().to_owned(),
+            content: said["content"].as_str().unwrap().to_owned(),
+        };
+        let answer = agent.share_said(&from, &share).await;
+        let _ = stream.write_all(json!({ "share": answer }).to_string().as_bytes()).await;
+        return;
+    }
     let part = |name: &str| said[name].as_str().unwrap().to_owned();
     let word = Handover {
         word: part("word"),
@@ -164,16 +189,20 @@ async fn hear(agent: Agent, mut stream: UnixStream) {
 
 impl Wire {
     async fn ask(&self, to: &Jid, kind: &str, word: Handover) -> Result<Value, Unheard> {
+        let said = json!({
+            "from": self.own.to_string(), "kind": kind, "word": word.word, "machine": word.machine,
+            "attempt": word.attempt, "epoch": word.epoch, "content": word.content,
+        });
+        self.say_json(to, said).await
+    }
+
+    async fn say_json(&self, to: &Jid, said: Value) -> Result<Value, Unheard> {
         if !self.link.load(Ordering::SeqCst) {
             return Err(Unheard::Lost);
         }
         let name = to.domain().as_str().split('.').next().unwrap().to_owned();
         let asked = async {
             let mut stream = UnixStream::connect(self.place.join(format!("{name}.sock"))).await.ok()?;
-            let said = json!({
-                "from": self.own.to_string(), "kind": kind, "word": word.word, "machine": word.machine,
-                "attempt": word.attempt, "epoch": word.epoch, "content": word.content,
-            });
             stream.write_all(said.to_string().as_bytes()).await.ok()?;
             stream.shutdown().await.ok()?;
             let mut text = Vec::new();
@@ -197,6 +226,20 @@ impl Peers for Wire {
     async fn plan(&self, to: &Jid, word: Handover) -> Result<Plan, Unheard> {
         let answer = self.ask(to, "plan", word).await?;
         serde_json::from_value(answer["plan"].clone()).map_err(|_| Unheard::Refused("no plan".into()))
+    }
+
+    async fn share(&self, to: &Jid, word: Share) -> Result<Answer, Unheard> {
+        let said = json!({
+            "from": self.own.to_string(), "kind": "share", "word": word.word, "id": word.id,
+            "content": word.content,
+        });
+        let answer = self.say_json(to, said).await?;
+        let mut answer: Answer = serde_json::from_value(answer["share"].clone())
+            .map_err(|_| Unheard::Refused("that makes no sense".into()))?;
+        if let (Answer::Accepted { place }, Some(detour)) = (&mut answer, &*self.detour.lock().unwrap()) {
+            place.port = detour(place.port);
+        }
+        Ok(answer)
     }
 }
 

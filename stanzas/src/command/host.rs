@@ -11,7 +11,8 @@ pub use self::{
     alerts::{AlertAdd, AlertList, AlertRemove, Quiet},
     evacuate::Evacuate,
     images::{
-        ImageDelete, ImageExport, ImageImport, ImageList, ImagePublish, ImagePull, ImageRename, ImageShow,
+        ImageDelete, ImageExport, ImageImport, ImageList, ImagePublish, ImagePull, ImageRename, ImageShare,
+        ImageShow,
     },
     jobs::{JobCancel, JobList},
     networks::{NetworkCreate, NetworkDefine, NetworkDelete, NetworkList, NetworkShow},

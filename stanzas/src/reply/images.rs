@@ -100,6 +100,23 @@ reply! {
     }
 }
 reply! {
+    /// An image that another host has.
+    ImageShared {
+        /// Its name here.
+        name: String,
+        /// The host.
+        to: String,
+        /// Its name there.
+        there: String,
+        /// Whether the same was there before; then nothing was sent.
+        already: bool,
+        /// What was sent, in bytes.
+        sent_bytes: u64,
+        /// What happened.
+        sentence: String,
+    }
+}
+reply! {
     /// An image that was renamed or deleted.
     ImageChanged {
         /// Its name now, or until now.
@@ -192,6 +209,12 @@ impl Reply for ImageKept {
             );
         }
         text
+    }
+}
+
+impl Reply for ImageShared {
+    fn text(&self) -> String {
+        self.sentence.clone()
     }
 }
 

@@ -13,6 +13,8 @@ use skerry_stanzas::{
     reply::{ImageKept, measure},
 };
 
+use uuid::Uuid;
+
 use super::{Handle, image_name, name_of_file};
 use crate::{
     agent::Agent,
@@ -34,6 +36,21 @@ pub(super) struct Card {
     pub(super) about: String,
     /// The address that is held to its checksum from now on.
     pub(super) pin: Option<Url>,
+    /// What it is the same as, by the word of the host it came from.
+    pub(super) same_as: Vec<Digest>,
+}
+
+/// Who brings an image, and by which entry of which host's journal.
+pub(super) struct Whose {
+    pub(super) by: String,
+    pub(super) entry: Uuid,
+}
+
+impl Whose {
+    /// Of a command given here.
+    pub(super) fn of(job: &Job) -> Self {
+        Self { by: job.by(), entry: job.id }
+    }
 }
 
 /// What is to come.
@@ -46,7 +63,7 @@ pub(super) struct Wanted {
 }
 
 /// What came of an import.
-enum Came {
+pub(super) enum Came {
     New(Staged),
     /// The same content is here already.
     Known(Stored),
@@ -76,7 +93,8 @@ impl Handle<host::ImageImport> for Agent {
         }
         self.free_image_name(&name, "name").await?;
         let (digest, pin) = self.held_to(&source, wanted).await?;
-        let card = Card { name, source: shown, about: command.about.unwrap_or_default(), pin };
+        let card =
+            Card { name, source: shown, about: command.about.unwrap_or_default(), pin, same_as: vec![] };
         self.take_in(job, card, source, Wanted { digest, format, bytes_max: None }).await
     }
 }
@@ -114,13 +132,14 @@ impl Handle<host::ImagePublish> for Agent {
             return Err(Refusal::new(Reason::Conflict, text).hint("Leave it stopped, and try again."));
         }
         let source = format!("the disk of {}", record.name);
-        let card = Card { name, source, about: command.about.unwrap_or_default(), pin: None };
-        self.keep_image(job, staged, card, "image.published").await
+        let card =
+            Card { name, source, about: command.about.unwrap_or_default(), pin: None, same_as: vec![] };
+        self.keep_image(&Whose::of(job), staged, card, "image.published").await
     }
 }
 
 impl Agent {
-    fn stage(&self, job: &Job, name: &str) -> Result<Staging, Refusal> {
+    pub(super) fn stage(&self, job: &Job, name: &str) -> Result<Staging, Refusal> {
         let staged = self.inner.images.files.stage(&job.id.to_string());
         crash::point("image-staged");
         staged.map_err(|error| refusal(&format!("{name} could not be taken in"), error))
@@ -161,7 +180,7 @@ impl Agent {
         crash::point("image-finished");
         match came {
             Came::Known(same) => Ok(already(&same)),
-            Came::New(staged) => self.keep_image(job, staged, card, "image.imported").await,
+            Came::New(staged) => self.keep_image(&Whose::of(job), staged, card, "image.imported").await,
         }
     }
 
@@ -204,9 +223,9 @@ impl Agent {
     }
 
     /// Keeps what is ready: first the file, then the row.
-    async fn keep_image(
+    pub(super) async fn keep_image(
         &self,
-        job: &Job,
+        whose: &Whose,
         staged: Staged,
         card: Card,
         what: &'static str,
@@ -221,8 +240,9 @@ impl Agent {
             source: card.source,
             about: card.about,
             made_at: Utc::now(),
-            made_by: job.by(),
-            entry: job.id,
+            made_by: whose.by.clone(),
+            entry: whose.entry,
+            same_as: card.same_as,
         };
         let failed = |error| refusal(&format!("{} could not be kept", image.name), error);
         self.inner.images.files.keep(staged).await.map_err(failed)?;
@@ -238,7 +258,7 @@ impl Agent {
         crash::point("image-stored");
         let size = measure::size(image.size_bytes.div_ceil(1 << 20));
         let sentence = format!("The image {} is here: a {} of {size}.", image.name, image.kind.word());
-        self.note(job, what, &sentence).await?;
+        self.note_by(whose.by.clone(), what, &sentence).await?;
         Ok(kept(&image, card.pin.is_some(), false, sentence))
     }
 

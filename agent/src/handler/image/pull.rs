@@ -1,4 +1,4 @@
-//! Pull: an image by its name in a catalogue.
+//! Pull: an image by its name in a catalogue, or on another host.
 
 use hypervisor_core::image::Digest;
 use skerry_stanzas::{
@@ -21,6 +21,9 @@ use crate::{
 
 impl Handle<host::ImagePull> for Agent {
     async fn handle(&self, job: &Job, command: host::ImagePull) -> Result<ImageKept, Refusal> {
+        if let Some((host, name)) = command.name.split_once('/') {
+            return self.pull_from(job, host.trim(), name, command.called.as_deref()).await;
+        }
         let wanted = image_name(&command.name, "name")?;
         let name = match &command.called {
             Some(name) => image_name(name, "called")?,
@@ -37,7 +40,7 @@ impl Handle<host::ImagePull> for Agent {
         self.free_image_name(&name, "name").await?;
         let url = web_address(&entry.url)?;
         let source = format!("{url} (catalogue {catalogue})");
-        let card = Card { name, source, about: entry.about.clone(), pin: None };
+        let card = Card { name, source, about: entry.about.clone(), pin: None, same_as: vec![] };
         let wanted = Wanted { digest, format: Some(entry.format()), bytes_max: Some(entry.size) };
         self.take_in(job, card, Source::Web(url), wanted).await
     }

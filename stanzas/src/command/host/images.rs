@@ -56,9 +56,9 @@ declare! {
 }
 
 declare! {
-    /// Bring an image by its name in a catalogue of the host
+    /// Bring an image by its name in a catalogue of the host, or from another host
     ImagePull {
-        /// Its name there (see: image list --available)
+        /// Its name there (see: image list --available); of another host's: kvm1/debian-12
         #[arg(long, value_name = "NAME")]
         pub name: String,
         /// What to call it here; the same when not given
@@ -70,7 +70,28 @@ declare! {
     }
     "image-pull" Host Change Admin -> reply::ImageKept,
     POSITIONAL = &["name"],
-    EXAMPLES = &[("image pull debian-12", "the catalogue says where it is and what it must be")],
+    EXAMPLES = &[
+        ("image pull debian-12", "the catalogue says where it is and what it must be"),
+        ("image pull kvm1/debian-12", "the one that the host kvm1 has"),
+    ],
+}
+
+declare! {
+    /// Bring an image to another host
+    ImageShare {
+        /// The image
+        #[arg(long, value_name = "IMAGE")]
+        pub name: String,
+        /// The host, by its name in [peers] or its address
+        #[arg(long, value_name = "HOST")]
+        pub to: String,
+        /// What to call it there; the same when not given
+        #[arg(long, value_name = "NAME")]
+        pub called: Option<String>,
+    }
+    "image-share" Host Change Admin -> reply::ImageShared,
+    POSITIONAL = &["name", "to"],
+    EXAMPLES = &[("image share debian-12 kvm2", "machines can be made of it there as well")],
 }
 
 declare! {
