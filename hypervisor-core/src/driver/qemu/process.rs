@@ -62,8 +62,8 @@ pub(super) struct Usage {
 /// Where programs are, if nobody says.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
-/// All descriptors but the standard three are closed by the next exec. What we open ourselves is closed
-/// then anyway; what we were given at our own start, by systemd or a shell, need not be.
+/// All descriptors but the standard three are closed by any exec from now on. What we open ourselves is
+/// closed then anyway; what we were given at our own start, by systemd or a shell, need not be.
 #[allow(unsafe_code)]
 fn keep_no_descriptors() -> io::Result<()> {
     // SAFETY: the call touches no memory of ours, and marking a descriptor closes none that is in use.
@@ -78,7 +78,7 @@ fn keep_no_descriptors() -> io::Result<()> {
     }
 }
 
-/// But this one, under the number it has here, is not closed by the next exec.
+/// But this one, under the number it has here, is not closed by the next exec of this process.
 #[allow(unsafe_code)]
 fn keep_descriptor(fd: RawFd) -> io::Result<()> {
     // SAFETY: the call touches no memory of ours, and takes no descriptor away.
@@ -152,13 +152,14 @@ impl Process {
             .stderr(errors)
             .process_group(0);
         let handed: Vec<RawFd> = handed.iter().map(AsRawFd::as_raw_fd).collect();
-        let keep = move || {
-            keep_no_descriptors()?;
-            handed.iter().try_for_each(|fd| keep_descriptor(*fd))
-        };
-        // SAFETY: between fork and exec only async-signal-safe calls are allowed, and this makes a few
-        // system calls; it allocates nothing and takes no lock.
-        unsafe { command.pre_exec(keep) };
+        keep_no_descriptors()?;
+        // Without something to do in the child it needs no copy of our memory's tables, and is there sooner.
+        if !handed.is_empty() {
+            let keep = move || handed.iter().try_for_each(|fd| keep_descriptor(*fd));
+            // SAFETY: between fork and exec only async-signal-safe calls are allowed, and this makes a few
+            // system calls; it allocates nothing and takes no lock.
+            unsafe { command.pre_exec(keep) };
+        }
         let mut child = command.spawn()?;
         // Not collected yet, so it is there to be held, even if it has ended already.
         match Self::hold(i32::try_from(child.id()).unwrap_or_default()) {
@@ -285,5 +286,29 @@ mod tests {
         assert_eq!(process.how_it_ended().as_deref(), Some("by SIGKILL"));
         assert!(Process::find(&process.identity).unwrap().is_none());
         process.kill().unwrap();
+    }
+
+    #[tokio::test]
+    async fn it_has_no_descriptor_of_ours_but_those_handed_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let errors = folder.path().join("errors");
+        // As a shell or systemd would have left it to us: not closed by an exec.
+        let (inherited, handed) =
+            (fs::File::open("/dev/null").unwrap(), fs::File::open("/dev/null").unwrap());
+        let inherited = rustix::io::dup(&inherited).unwrap();
+        for hand in [vec![], vec![handed.as_fd()]] {
+            let kept: Vec<RawFd> = hand.iter().map(AsRawFd::as_raw_fd).collect();
+            let words = ["1000".to_owned()];
+            let process = Process::spawn(Path::new("sleep"), &words, hand, folder.path(), &errors).unwrap();
+            let fds = fs::read_dir(format!("/proc/{}/fd", process.identity.pid)).unwrap();
+            let mut held: Vec<RawFd> = fds
+                .map(|fd| fd.unwrap().file_name().to_str().unwrap().parse().unwrap())
+                .filter(|fd| *fd > 2)
+                .collect();
+            held.sort_unstable();
+            process.kill().unwrap();
+            process.ended().await.unwrap();
+            assert_eq!(held, kept, "{inherited:?} is ours");
+        }
     }
 }
