@@ -20,13 +20,21 @@ async fn story() -> Story {
     Story::open(Box::new(QemuBench::new())).await
 }
 
-async fn alter(story: &Story, launch: &Launch, what: Live) -> Altered {
+pub async fn alter(story: &Story, launch: &Launch, what: Live) -> Altered {
     let driver = story.driver();
     story.goes_well("alter", driver.alter().unwrap().alter(launch, what)).await
 }
 
+/// Has the guest say how it reads 4 MiB of its first disk: slowly, if it is held to one in a second.
+pub fn timed(word: &str) -> String {
+    format!(
+        "a=$(cut -d. -f1 /proc/uptime); dd if=/dev/vda of=/dev/null bs=1M count=4 iflag=direct 2>/dev/null; \
+         b=$(cut -d. -f1 /proc/uptime); [ $((b - a)) -ge 2 ] && echo {word}-slow || echo {word}-fast\n"
+    )
+}
+
 /// Which processors of the host a machine's may run on, each by its thread.
-fn pinned(launch: &Launch) -> Vec<String> {
+pub fn pinned(launch: &Launch) -> Vec<String> {
     let pids = processes_with(&launch.id.to_string());
     let tasks = fs::read_dir(Path::new("/proc").join(pids[0].to_string()).join("task")).unwrap();
     let mut found: Vec<String> = tasks
@@ -129,12 +137,6 @@ async fn limits_of_a_disk_change_while_it_runs() {
     launch.definition.disks = vec![Disk::new(path, DiskFormat::Raw)];
     launch.definition.name_all();
     story.boot(&launch).await;
-    let timed = |word: &str| {
-        format!(
-            "a=$(cut -d. -f1 /proc/uptime); dd if=/dev/vda of=/dev/null bs=1M count=4 iflag=direct 2>/dev/null; \
-             b=$(cut -d. -f1 /proc/uptime); [ $((b - a)) -ge 2 ] && echo {word}-slow || echo {word}-fast\n"
-        )
-    };
     launch.definition.disks[0].limits = Some(Limits { iops: None, bytes_per_second: Some(1 << 20) });
     assert_eq!(alter(&story, &launch, Live::Limits(0)).await, Altered::Now);
     story.types(launch.id, timed("one").as_bytes()).await;

@@ -56,7 +56,7 @@ async fn a_guest_mounts_folders_and_writes_only_where_it_may() {
 }
 
 /// The TPMs whose folder this is.
-fn tpms(launch: &Launch) -> Vec<String> {
+pub fn tpms(launch: &Launch) -> Vec<String> {
     let of = |entry: &fs::DirEntry| {
         let here = fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == launch.folder);
         let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();

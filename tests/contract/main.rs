@@ -12,6 +12,7 @@ mod cases;
 mod devices;
 mod fake;
 mod folders;
+mod moves;
 mod qemu;
 mod qemu_only;
 mod story;

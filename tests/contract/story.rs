@@ -37,6 +37,13 @@ impl Story {
         self.driver.clone().unwrap()
     }
 
+    /// From now on it is told by another driver.
+    pub fn goes_on_at(&mut self, driver: Arc<dyn Driver>) {
+        self.events = driver.events().expect("a new driver's events can be taken");
+        self.earlier.clear();
+        self.driver = Some(driver);
+    }
+
     /// The agent is restarted: the driver goes, and a new one comes, over the same guests.
     pub async fn restart(&mut self) {
         self.restart_after(async |_| {}).await;

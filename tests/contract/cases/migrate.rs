@@ -25,17 +25,17 @@ fn keys() -> (Keys, Keys) {
 }
 
 /// The two ends of one move: the story's driver is the source.
-struct Ends {
-    there: Arc<dyn Driver>,
-    source: Launch,
-    destination: Launch,
-    arrival: Arrival,
-    departure: Departure,
+pub struct Ends {
+    pub there: Arc<dyn Driver>,
+    pub source: Launch,
+    pub destination: Launch,
+    pub arrival: Arrival,
+    pub departure: Departure,
 }
 
 impl Ends {
     /// `disks` of the source go along.
-    async fn of(story: &mut Story, source: Launch, live: bool) -> Self {
+    pub async fn of(story: &mut Story, source: Launch, live: bool) -> Self {
         let there = story.bench.another_host().await;
         let (server, client) = keys();
         let mut destination = Launch { folder: story.bench.launch().folder, ..source.clone() };
@@ -74,11 +74,11 @@ impl Ends {
         Self { there, source, destination, arrival, departure }
     }
 
-    fn there(&self) -> &dyn Migrate {
+    pub fn there(&self) -> &dyn Migrate {
         self.there.migrate().unwrap()
     }
 
-    async fn prepare(&mut self, story: &Story) {
+    pub async fn prepare(&mut self, story: &Story) {
         self.departure.place = story.goes_well("prepare", self.there().prepare(&self.arrival)).await;
     }
 

@@ -41,6 +41,15 @@ const BALLOON_SLOT: &str = "0x1b";
 /// What QEMU calls the disk for cloud-init: no other disk's name is so short of a prefix.
 const SEED_ID: &str = "cidata";
 
+/// The disk that tells cloud-init what it is to do.
+fn cloud_init(definition: &Definition, say: &mut impl FnMut([&str; 2])) {
+    let node = format!(r#""driver":"raw","node-name":"{SEED_ID}","read-only":true"#);
+    let file = format!(r#""file":{{"driver":"file","filename":"{}"}}"#, seed::SEED);
+    say(["-blockdev", &format!("{{{node},{file}}}")]);
+    let queues = disks::queues(definition).map_or_else(String::new, |queues| format!(",num-queues={queues}"));
+    say(["-device", &format!("virtio-blk-pci,drive={SEED_ID},id={SEED_ID}{queues}")]);
+}
+
 /// Who executes the guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Accel {
@@ -51,7 +60,7 @@ pub(super) enum Accel {
 }
 
 impl Accel {
-    fn words(self) -> [&'static str; 4] {
+    pub(super) fn words(self) -> [&'static str; 4] {
         match self {
             Accel::Kvm => ["-accel", "kvm", "-cpu", "host"],
             Accel::Tcg => ["-accel", "tcg", "-cpu", "max"],
@@ -124,10 +133,7 @@ pub(super) fn arguments(launch: &Launch, accel: Accel, ready: &Ready) -> Result<
     }
     disks::say(definition, &mut say)?;
     if definition.cloud_init.is_some() {
-        let node = format!(r#""driver":"raw","node-name":"{SEED_ID}","read-only":true"#);
-        let file = format!(r#""file":{{"driver":"file","filename":"{}"}}"#, seed::SEED);
-        say(["-blockdev", &format!("{{{node},{file}}}")]);
-        say(["-device", &format!("virtio-blk-pci,drive={SEED_ID},id={SEED_ID}")]);
+        cloud_init(definition, &mut say);
     }
     nics::say(launch, &ready.taps, &mut say);
     if let Boot::Kernel { kernel, initrd, cmdline } = &definition.boot {

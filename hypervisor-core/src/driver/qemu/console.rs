@@ -10,7 +10,13 @@
 //! The socket is read all the time, followed or not: QEMU waits with a byte until the socket takes
 //! it, and the guest waits with QEMU.
 
-use std::{fs::File, io, os::unix::fs::FileExt, path::Path, time::Duration};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
 use tokio::{
@@ -108,6 +114,10 @@ pub(super) fn bound(log: &Path) {
         };
         let end = file.metadata()?.len();
         let start = data_start(&file, end)?;
+        if end - start > LOG_KEPT {
+            // There is enough without.
+            let _ = std::fs::remove_file(earlier(log));
+        }
         if end - start <= LOG_MAX {
             return Ok(());
         }
@@ -136,8 +146,22 @@ fn data_start(file: &File, end: u64) -> io::Result<u64> {
     }
 }
 
+/// What a machine that came while it ran had said on its host before, until it has said enough here.
+pub(super) const EARLIER: &str = "console.earlier.log";
+
+fn earlier(log: &Path) -> PathBuf {
+    log.with_file_name(EARLIER)
+}
+
 /// The last bytes of the log; none if there is no log.
 pub(super) fn tail(log: &Path, bytes_max: usize) -> Result<Vec<u8>, DriverError> {
+    let here = tail_of(log, bytes_max)?;
+    let mut all = tail_of(&earlier(log), bytes_max.saturating_sub(here.len()))?;
+    all.extend(here);
+    Ok(all)
+}
+
+fn tail_of(log: &Path, bytes_max: usize) -> Result<Vec<u8>, DriverError> {
     let read = || -> io::Result<Vec<u8>> {
         let file = match File::open(log) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

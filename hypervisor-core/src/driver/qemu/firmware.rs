@@ -13,6 +13,8 @@ use crate::{definition::Firmware, driver::DriverError};
 /// are in it.
 const VARIABLES: &str = "uefi-vars.fd";
 const SECURE_VARIABLES: &str = "uefi-secure-vars.fd";
+/// Both, in a machine's folder.
+pub(super) const REMEMBERED: [&str; 2] = [VARIABLES, SECURE_VARIABLES];
 
 /// The program and what it remembers at first, the better ones first.
 const UEFI: &[(&str, &str)] = &[

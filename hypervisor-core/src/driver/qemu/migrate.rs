@@ -8,6 +8,7 @@
 
 mod incoming;
 mod keys;
+mod luggage;
 mod outgoing;
 mod resting;
 
@@ -17,10 +18,16 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-pub(super) use self::resting::Resting;
-use super::{Qemu, finding, folder::Folder, running::Running};
+pub(super) use self::{luggage::FILE as LUGGAGE, resting::Resting};
+use super::{
+    Qemu,
+    arguments::{self, Accel, Ready},
+    finding,
+    folder::Folder,
+    running::Running,
+};
 use crate::{
-    definition::{DiskFormat, Firmware},
+    definition::DiskFormat,
     driver::{
         Driver, DriverError, Launch, Migrate, SnapshotSeen, Snapshots,
         migrate::{Arrival, Copied, Departure, Passing, Place, Sent, remove},
@@ -60,6 +67,26 @@ impl Running {
         }))
     }
 
+    /// Why a QEMU that is started with its definition as it is now would not be like this one.
+    async fn is_otherwise(&self, launch: &Launch) -> Result<Option<String>, DriverError> {
+        let present = self.qmp.ask("query-cpus-fast", None).await?;
+        let present = present.as_array().map_or(0, Vec::len);
+        let vcpus = launch.definition.vcpus;
+        if usize::try_from(vcpus).is_ok_and(|vcpus| vcpus != present) {
+            return Ok(Some(format!("its guest has {present} processors still, and is to have {vcpus}")));
+        }
+        let line = std::fs::read(format!("/proc/{}/cmdline", self.process.identity.pid));
+        let line = line.map_err(|source| DriverError::system("looking at its QEMU", source))?;
+        let words = line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
+        let words: Vec<String> = words.collect();
+        let is_kvm = words.iter().any(|word| word == Accel::Kvm.words()[1]);
+        let accel = if is_kvm { Accel::Kvm } else { Accel::Tcg };
+        let now = arguments::arguments(launch, accel, &Ready::default())?;
+        let why = "its definition says otherwise by now than when it was started: move it after its next start, or \
+                   when it is off";
+        Ok((hardware(&words) != hardware(&now)).then(|| why.into()))
+    }
+
     /// Reads its keys.
     async fn take_keys(&self, server: bool) -> Result<(), DriverError> {
         let endpoint = if server { "server" } else { "client" };
@@ -79,6 +106,21 @@ impl Running {
         let _ = self.qmp.ask("object-del", Some(json!({"id": TLS}))).await;
         keys::remove(&self.folder);
     }
+}
+
+/// What of QEMU's words has to be the same at both ends of a migration, in any order.
+fn hardware(words: &[String]) -> Vec<String> {
+    let mut found = Vec::new();
+    for (option, value) in words.iter().zip(words.iter().skip(1)) {
+        match option.as_str() {
+            "-device" | "-m" | "-machine" | "-cpu" => found.push(format!("{option} {value}")),
+            // How many there are may change while it runs; for how many there is room may not.
+            "-smp" => found.push(value.split(',').skip(1).collect::<Vec<_>>().join(",")),
+            _ => {}
+        }
+    }
+    found.sort_unstable();
+    found
 }
 
 impl Qemu {
@@ -109,14 +151,15 @@ impl Migrate for Qemu {
 
     async fn movable(&self, launch: &Launch, live: bool, copied: &[Copied]) -> Result<(), DriverError> {
         if live {
-            if self.moving(launch)?.has_plugged().await? {
+            let running = self.moving(launch)?;
+            if running.has_plugged().await? {
                 let why = "what was attached to it while it ran has another place at its next start: detach it, or \
                            shut the machine down and start it anew";
                 return Err(DriverError::Unfit(why.into()));
             }
-        } else if launch.definition.firmware != Firmware::Bios {
-            let why = "what its UEFI remembers only goes along while it runs: start it, and move it then";
-            return Err(DriverError::Unfit(why.into()));
+            if let Some(why) = running.is_otherwise(launch).await? {
+                return Err(DriverError::Unfit(why));
+            }
         }
         if !copied.iter().any(|copied| copied.disk.format == DiskFormat::Qcow2) {
             return Ok(());
@@ -158,8 +201,8 @@ impl Migrate for Qemu {
     }
 
     async fn go_on(&self, launch: &Launch, runs: bool) -> Result<(), DriverError> {
-        resting::forget(&self.shared, launch.id);
         let Some(running) = self.found(launch).await? else {
+            resting::forget(&self.shared, launch.id);
             keys::remove(&Folder::new(&launch.folder));
             return Ok(());
         };
@@ -167,6 +210,7 @@ impl Migrate for Qemu {
             running.hold(false).await?;
         }
         running.drop_keys().await;
+        resting::take_log(&self.shared, launch);
         Ok(())
     }
 
@@ -176,12 +220,14 @@ impl Migrate for Qemu {
         let found = self.found(launch).await.map(drop);
         self.kill(launch.id).await?;
         keys::remove(&Folder::new(&launch.folder));
+        luggage::remove(launch);
         remove(copied)?;
         found.or_else(|error| if matches!(error, DriverError::Unfit(_)) { Ok(()) } else { Err(error) })
     }
 
     async fn send(&self, departure: &Departure, passing: Passing<'_>) -> Result<(), DriverError> {
         if departure.live {
+            resting::remember_log(&self.shared, departure);
             outgoing::send(&*self.moving(&departure.launch)?, departure, passing).await
         } else {
             resting::send(departure, passing).await
@@ -197,9 +243,11 @@ impl Migrate for Qemu {
     }
 
     async fn call_off(&self, launch: &Launch, runs: bool) -> Result<(), DriverError> {
+        resting::forget(&self.shared, launch.id);
         match self.found(launch).await? {
             Some(running) => outgoing::call_off(&running, runs).await,
             None => {
+                luggage::remove(launch);
                 keys::remove(&Folder::new(&launch.folder));
                 Ok(())
             }
@@ -209,6 +257,7 @@ impl Migrate for Qemu {
     async fn clear(&self, launch: &Launch) -> Result<(), DriverError> {
         if let Some(running) = self.found(launch).await? {
             outgoing::wait_pulled(&running).await;
+            resting::send_log(&self.shared, launch).await;
         }
         self.kill(launch.id).await?;
         keys::remove(&Folder::new(&launch.folder));

@@ -80,6 +80,27 @@ pub(super) async fn start(shared: &Shared, launch: &Launch, folder: &Folder) -> 
     }
 }
 
+/// The files of what it remembers, by their names in the machine's folder.
+pub(super) fn remembered(folder: &Folder) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder.within(STATE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read?,
+    };
+    let names = entries.map(|entry| Ok(format!("{STATE}/{}", entry?.file_name().to_string_lossy())));
+    let mut names: Vec<String> = names.collect::<io::Result<_>>()?;
+    names.retain(|name| is_remembered(name));
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Whether a name is that of a file of what it remembers: `tpm/tpm2-00.permall` and such.
+pub(super) fn is_remembered(name: &str) -> bool {
+    let file = name.strip_prefix(STATE).and_then(|rest| rest.strip_prefix('/'));
+    file.is_some_and(|file| {
+        file.starts_with("tpm2-") && file.bytes().all(|c| c.is_ascii_alphanumeric() || b"-.".contains(&c))
+    })
+}
+
 /// Ends one that is left: QEMU does not run, or not yet.
 pub(super) async fn end(folder: &Folder) {
     let note = fs::read(folder.within(NOTE)).ok();

@@ -17,7 +17,8 @@ const SCSI: &str = "scsi";
 /// Says all disks of a machine.
 pub(super) fn say(definition: &Definition, say: &mut impl FnMut([&str; 2])) -> Result<(), DriverError> {
     if definition.disks.iter().any(|disk| disk.bus == Bus::Scsi) {
-        say(["-device", &format!("virtio-scsi-pci,id={SCSI}")]);
+        let queues = queues(definition).map_or_else(String::new, |queues| format!(",num_queues={queues}"));
+        say(["-device", &format!("virtio-scsi-pci,id={SCSI}{queues}")]);
     }
     let ordered = definition.disks.iter().any(|disk| disk.boot_order.is_some())
         || definition.nics.iter().any(|nic| nic.boot_order.is_some());
@@ -27,7 +28,9 @@ pub(super) fn say(definition: &Definition, say: &mut impl FnMut([&str; 2])) -> R
         // Without an order the first disk is tried first, as on most hardware.
         let first = (number == 0 && definition.boot == Boot::Disk && !ordered).then_some(1);
         let bus = match disk.bus {
-            Bus::Virtio => String::new(),
+            Bus::Virtio => {
+                queues(definition).map_or_else(String::new, |queues| format!(",num-queues={queues}"))
+            }
             Bus::Scsi => format!(",bus={SCSI}.0"),
             Bus::Sata => format!(",bus=ide.{}", sata_ports.next().unwrap_or(0)),
         };
@@ -40,6 +43,12 @@ pub(super) fn say(definition: &Definition, say: &mut impl FnMut([&str; 2])) -> R
         say(["-device", &format!("{model},drive={node},id={device}{bus}{cache}{order}")]);
     }
     Ok(())
+}
+
+/// As many queues as it may have processors: by itself QEMU takes as many as it has at its start, and where
+/// it moves to it may start with more.
+pub(super) fn queues(definition: &Definition) -> Option<u32> {
+    definition.vcpus_max
 }
 
 /// The name of a disk's block node.

@@ -97,6 +97,15 @@ fn room_for_more_is_spelled_and_huge_pages_are_a_backend() {
     let roomy = Definition { vcpus_max: Some(8), memory_max_mib: Some(1024), ..kernel() };
     let said = spelled(roomy.clone());
     assert!(said.contains("|-smp cpus=2,maxcpus=8|-m size=1024M|-rtc"), "{said}");
+    // As many queues, so that a QEMU that is started with more processors has the same disks.
+    let disk = |bus, path: &str| Disk { bus, ..Disk::new(path, DiskFormat::Qcow2) };
+    let disks = [disk(Bus::Virtio, "/d/x.qcow2"), disk(Bus::Scsi, "/d/y.qcow2")];
+    let mut with_disks = Definition { disks: disks.into(), ..roomy.clone() };
+    with_disks.name_all();
+    let said = spelled(with_disks);
+    for device in ["virtio-scsi-pci,id=scsi,num_queues=8", "id=dev-disk1,num-queues=8"] {
+        assert!(said.contains(device), "{said}");
+    }
     let cpu = Cpu { sockets: Some(2), cores: Some(4), ..Cpu::default() };
     let said = spelled(Definition { cpu, hugepages: true, ..roomy });
     let golden = "|-smp cpus=2,sockets=2,dies=1,cores=4,threads=1,maxcpus=8|-m size=1024M|\

@@ -17,9 +17,9 @@ use super::super::{
     process::Process,
     qmp::{Client, QmpError},
     running::{Besides, Expected, Running},
-    seed, starting, words,
+    seed, starting, tpm, words,
 };
-use super::{TLS, keys};
+use super::{TLS, keys, resting};
 use crate::driver::{
     DriverError,
     migrate::{Arrival, Copied, Place, TLS_NAME, remove},
@@ -60,12 +60,15 @@ pub(super) async fn prepare(
         let accel = if shared.kvm { Accel::Kvm } else { Accel::Tcg };
         let mut words = arguments::arguments(launch, accel, &ready)?;
         words.extend(["-incoming", "defer"].map(String::from));
+        // What it remembers comes with the rest of the machine.
+        tpm::start(shared, launch, &folder).await?;
         let process = starting::spawn(shared, launch, &words, &taps, &folder).await?;
         Ok((Arc::new(process), words))
     };
     let (process, words) = match made.await {
         Ok(made) => made,
         Err(error) => {
+            tpm::end(&folder).await;
             keys::remove(&folder);
             // It is the failure that is told.
             let _ = remove(&files);
@@ -79,7 +82,10 @@ pub(super) async fn prepare(
         _ = dropped => Err(DriverError::Unfit("it was given up".into())),
     };
     let error = match brought_up {
-        Ok(place) => return Ok(place),
+        Ok(mut place) => {
+            place.disks.extend(resting::wait_for_log(shared, arrival).await);
+            return Ok(place);
+        }
         Err(error) => error,
     };
     starting::undo(&process, &folder).await;

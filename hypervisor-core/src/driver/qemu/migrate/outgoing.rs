@@ -20,8 +20,8 @@ const MIRROR_END_MAX: Duration = Duration::from_secs(30);
 const CANCEL_MAX: Duration = Duration::from_secs(20);
 /// How long the rest of a memory may take to be fetched once the guest runs at the destination.
 const PULL_MAX: Duration = Duration::from_secs(3600);
-/// For how long the guest may stand still, if it can be helped: a third of what QEMU takes by itself, since the
-/// words of the hand-over come on top. One that writes too much for it is slowed down until it fits.
+/// For how long the guest may stand still, if it can be helped: a third of what QEMU takes by itself, since
+/// the words of the hand-over come on top. One that writes too much for it is slowed down until it fits.
 const DOWNTIME_MS: u64 = 100;
 
 /// Sends all of it. The guest stands still when this has ended well.

@@ -1,5 +1,5 @@
-//! A machine that does not run: its disks alone, by `qemu-img` to a `qemu-nbd` each. These end with the
-//! agent, as does what they wait for.
+//! A machine that does not run: its disks, and with them what else it remembers ([`luggage`]), by `qemu-img`
+//! to a `qemu-nbd` each. These end with the agent, as does what they wait for.
 
 use std::{
     net::IpAddr,
@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::super::{Shared, arguments::disks::node, folder::Folder};
-use super::{TLS, keys};
+use super::{TLS, keys, luggage};
 use crate::{
     driver::{
         DriverError, Launch,
@@ -29,13 +29,32 @@ use crate::{
 
 /// How long a server may take to write down what it was given.
 const END_MAX: Duration = Duration::from_secs(60);
+/// How long a console's log may take to be sent: who moved the machine waits for it.
+const LOG_SEND_MAX: Duration = Duration::from_secs(10);
+/// How long the log of a machine that runs here already is waited for.
+const LOG_MAX: Duration = Duration::from_secs(600);
 /// How long a server may take to listen.
 const LISTEN_MAX: Duration = Duration::from_secs(10);
 /// How often it is looked whether it does.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// The servers of one machine's disks. They end when this is dropped.
-pub(in super::super) struct Resting(Vec<Child>);
+/// What is still to be done for a machine outside of its QEMU.
+pub(in super::super) enum Resting {
+    /// Destination: the servers of its disks. They end when this is dropped.
+    Servers(Vec<Child>),
+    /// Source: where its log goes, once it runs there.
+    Log(Box<Departure>),
+}
+
+impl Shared {
+    fn rests(&self, id: MachineId, resting: Resting) {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner).insert(id, resting);
+    }
+
+    fn rested(&self, id: MachineId) -> Option<Resting> {
+        self.resting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
+    }
+}
 
 fn tls(folder: &Path, server: bool) -> String {
     let endpoint = if server { "server" } else { "client" };
@@ -52,14 +71,14 @@ pub(super) async fn prepare(shared: &Shared, arrival: &Arrival) -> Result<Place,
     let files: Vec<_> = arrival.copied.iter().map(|copied| copied.disk.path.clone()).collect();
     match serve(arrival).await {
         Ok((servers, place)) => {
-            let mut resting = shared.resting.lock().unwrap_or_else(PoisonError::into_inner);
-            resting.insert(launch.id, Resting(servers));
+            shared.rests(launch.id, Resting::Servers(servers));
             Ok(place)
         }
         Err(error) => {
             keys::remove(&folder);
             // It is the failure that is told.
             let _ = remove(&files);
+            luggage::remove(launch);
             Err(error)
         }
     }
@@ -69,21 +88,88 @@ async fn serve(arrival: &Arrival) -> Result<(Vec<Child>, Place), DriverError> {
     let mut place = Place { address: arrival.listen, memory_port: None, disks: vec![] };
     let mut ports = arrival.ports.0..=arrival.ports.1;
     let mut servers = Vec::new();
-    for copied in &arrival.copied {
-        let Copied { disk, size_bytes } = copied;
+    for Copied { disk, size_bytes } in &arrival.copied {
         qcow2::create(&disk.path, disk.format, *size_bytes).await?;
-        let (server, port) = loop {
-            let Some(port) = ports.next() else {
-                return Err(DriverError::Unfit("no port is free for it".into()));
-            };
-            if let Some(server) = server(arrival, copied, port).await? {
-                break (server, port);
-            }
-        };
+    }
+    luggage::make_room(&arrival.launch)?;
+    let luggage = luggage::as_disk(&arrival.launch);
+    for copied in arrival.copied.iter().chain([&luggage]) {
+        let (server, port) = server_somewhere(arrival, copied, &mut ports).await?;
         servers.push(server);
-        place.disks.push((disk.name.clone(), port));
+        place.disks.push((copied.disk.name.clone(), port));
     }
     Ok((servers, place))
+}
+
+/// A machine that runs is waited for: its log comes when it runs here already. Where to, if that can be had.
+pub(super) async fn wait_for_log(shared: &Shared, arrival: &Arrival) -> Option<(String, u16)> {
+    let luggage = luggage::as_disk(&arrival.launch);
+    let mut ports = arrival.ports.0..=arrival.ports.1;
+    let served = async {
+        luggage::make_room(&arrival.launch)?;
+        server_somewhere(arrival, &luggage, &mut ports).await
+    };
+    match served.await {
+        Ok((server, port)) => {
+            shared.rests(arrival.launch.id, Resting::Servers(vec![server]));
+            Some((luggage.disk.name, port))
+        }
+        Err(error) => {
+            tracing::warn!(machine = %arrival.launch.id, %error, "the log of its console will not come along");
+            luggage::remove(&arrival.launch);
+            None
+        }
+    }
+}
+
+/// It runs here: its log may come now.
+pub(super) fn take_log(shared: &Shared, launch: &Launch) {
+    let Some(Resting::Servers(mut servers)) = shared.rested(launch.id) else { return };
+    let launch = launch.clone();
+    tokio::spawn(async move {
+        let Some(server) = servers.first_mut() else { return };
+        let ended = timeout(LOG_MAX, server.wait()).await;
+        if ended.is_ok_and(|ended| ended.is_ok_and(|status| status.success()))
+            && let Err(error) = luggage::unpack(&launch, true)
+        {
+            tracing::warn!(machine = %launch.id, %error, "the log of its console did not come along");
+        }
+        luggage::remove(&launch);
+    });
+}
+
+/// It is sent while it runs: its log is to follow.
+pub(super) fn remember_log(shared: &Shared, departure: &Departure) {
+    shared.rests(departure.launch.id, Resting::Log(Box::new(departure.clone())));
+}
+
+/// It runs at the destination: its log follows it. That it does not is no reason to keep the rest.
+pub(super) async fn send_log(shared: &Shared, launch: &Launch) {
+    let Some(Resting::Log(departure)) = shared.rested(launch.id) else { return };
+    let luggage = luggage::as_disk(launch);
+    let is_waited_for = departure.place.disks.iter().any(|(name, _)| *name == luggage.disk.name);
+    let sent = async {
+        keys::put(&Folder::new(&launch.folder), &departure.keys, false)?;
+        luggage::pack(launch, true)?;
+        convert(&departure, &luggage, &|_| {}).await
+    };
+    if is_waited_for && !matches!(timeout(LOG_SEND_MAX, sent).await, Ok(Ok(()))) {
+        tracing::warn!(machine = %launch.id, "the log of its console could not be sent along");
+    }
+    luggage::remove(launch);
+}
+
+async fn server_somewhere(
+    arrival: &Arrival,
+    copied: &Copied,
+    ports: &mut impl Iterator<Item = u16>,
+) -> Result<(Child, u16), DriverError> {
+    for port in ports {
+        if let Some(server) = server(arrival, copied, port).await? {
+            return Ok((server, port));
+        }
+    }
+    Err(DriverError::Unfit("no port is free for it".into()))
 }
 
 /// A server for one disk; `None` if somebody has the port.
@@ -147,8 +233,7 @@ fn listens(address: IpAddr, port: u16) -> bool {
 
 /// All was sent: each server ends after its one guest, and has written everything by then.
 pub(super) async fn settled(shared: &Shared, launch: &Launch) -> Result<(), DriverError> {
-    let servers = shared.resting.lock().unwrap_or_else(PoisonError::into_inner).remove(&launch.id);
-    let Some(Resting(servers)) = servers else {
+    let Some(Resting::Servers(servers)) = shared.rested(launch.id) else {
         return Err(DriverError::Unfit("nothing of it is coming".into()));
     };
     for mut server in servers {
@@ -163,16 +248,17 @@ pub(super) async fn settled(shared: &Shared, launch: &Launch) -> Result<(), Driv
         let synced = std::fs::File::open(&disk.path).and_then(|file| file.sync_all());
         synced.map_err(|source| DriverError::system("writing a disk", source))?;
     }
+    luggage::unpack(launch, false)?;
     keys::remove(&Folder::new(&launch.folder));
     Ok(())
 }
 
 /// It is not waited for any more.
 pub(super) fn forget(shared: &Arc<Shared>, id: MachineId) {
-    shared.resting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    drop(shared.rested(id));
 }
 
-/// Sends its disks, one after the other.
+/// Sends its disks, one after the other, and what goes along with them.
 pub(super) async fn send(departure: &Departure, passing: Passing<'_>) -> Result<(), DriverError> {
     let folder = Folder::new(&departure.launch.folder);
     keys::put(&folder, &departure.keys, false)?;
@@ -190,6 +276,13 @@ pub(super) async fn send(departure: &Departure, passing: Passing<'_>) -> Result<
         }
         before += copied.size_bytes;
     }
+    if sent.is_ok() {
+        sent = match luggage::pack(&departure.launch, false) {
+            Ok(()) => convert(departure, &luggage::as_disk(&departure.launch), &|_| {}).await,
+            Err(error) => Err(error),
+        };
+    }
+    luggage::remove(&departure.launch);
     keys::remove(&folder);
     sent
 }
