@@ -9,7 +9,7 @@ mod stage;
 
 use std::{
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -24,10 +24,16 @@ use skerry_agent::{
     crash,
 };
 use stage::{ANN, asked, done, jid, refused};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
 
 const PLACE: &str = "SKERRY_TEST_PLACE";
 const NAME: &str = "SKERRY_TEST_NAME";
 const LINE: &str = "SKERRY_TEST_LINE";
+/// What the one that dies prints when it can be reached.
+const LISTENS: &str = "it listens";
 const MOVE: &str = "web1: migrate kvm2";
 
 async fn ask(agent: &Agent, line: &str) -> Answer {
@@ -40,6 +46,7 @@ async fn ask(agent: &Agent, line: &str) -> Answer {
 async fn the_one_that_dies() {
     let (Ok(place), Ok(name)) = (std::env::var(PLACE), std::env::var(NAME)) else { return };
     let host = Host::open(Path::new(&place), &name).await;
+    println!("{LISTENS}");
     match std::env::var(LINE) {
         Ok(line) if !line.is_empty() => drop(ask(&host.agent, &line).await),
         _ => std::future::pending().await,
@@ -52,10 +59,23 @@ fn dying(place: &Path, name: &str, line: &str, step: &str) -> Child {
         .args(["--exact", "the_one_that_dies", "--ignored", "--nocapture"])
         .envs([(PLACE, place.as_os_str()), (NAME, name.as_ref()), (LINE, line.as_ref())])
         .env(crash::VARIABLE, step)
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        .kill_on_drop(true)
         .spawn()
         .unwrap()
+}
+
+/// Waits until it can be reached.
+async fn listens(child: &mut Child) {
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let said = async {
+        // The harness has not ended its own line.
+        while !lines.next_line().await.unwrap().expect("it lives").ends_with(LISTENS) {}
+        // What it prints from now on is read, and let be.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    };
+    tokio::time::timeout(Duration::from_secs(60), said).await.expect("it listens");
 }
 
 /// Looks all the time whether both run it.
@@ -96,21 +116,20 @@ async fn dies(dying_one: &str, step: &str, started: bool) -> bool {
     let mut child = dying(place.path(), dying_one, if source_dies { MOVE } else { "" }, step);
     let mut asked = None;
     if !source_dies {
-        let socket = place.path().join("kvm2.sock");
-        until("it listens", || std::os::unix::net::UnixStream::connect(&socket).is_ok()).await;
+        listens(&mut child).await;
         let agent = alive.agent.clone();
         asked = Some(tokio::spawn(async move { ask(&agent, MOVE).await }));
     }
-    let mut died = None;
-    until("it dies, or the move ends", || {
-        died = child.try_wait().unwrap().map(|status| !status.success());
-        died.is_some() || asked.as_ref().is_some_and(tokio::task::JoinHandle::is_finished)
-    })
-    .await;
+    let ends = async {
+        tokio::select! {
+            status = child.wait() => Some(!status.unwrap().success()),
+            _ = async { asked.as_mut().unwrap().await }, if asked.is_some() => None,
+        }
+    };
+    let died = tokio::time::timeout(Duration::from_secs(60), ends).await.expect("it dies, or the move ends");
     // One that was only asked to listen goes on doing so.
     if died.is_none() {
-        child.kill().unwrap();
-        child.wait().unwrap();
+        child.kill().await.unwrap();
     }
     let back = Host::open(place.path(), dying_one).await;
     let (one, two) = if source_dies { (&back, &alive) } else { (&alive, &back) };
@@ -207,11 +226,10 @@ async fn in_doubt() -> tempfile::TempDir {
     prepared(place.path(), true).await;
     let source = Host::open(place.path(), "kvm1").await;
     let mut child = dying(place.path(), "kvm2", "", "move-ready-said");
-    let socket = place.path().join("kvm2.sock");
-    until("it listens", || std::os::unix::net::UnixStream::connect(&socket).is_ok()).await;
+    listens(&mut child).await;
     let agent = source.agent.clone();
     let asked = tokio::spawn(async move { ask(&agent, MOVE).await });
-    until("it dies", || child.try_wait().unwrap().is_some()).await;
+    tokio::time::timeout(Duration::from_secs(60), child.wait()).await.expect("it dies").unwrap();
     until_handed_over(&source).await;
     asked.abort();
     source.close().await;
