@@ -183,7 +183,11 @@ impl Agent {
         match (declaration.object, target) {
             (Object::Host, Target::Host) => Ok(None),
             (Object::Machine, Target::Machine(name)) => {
-                let machine = self.inner.machines.find(name)?;
+                let machine =
+                    self.inner.machines.find(name).map_err(|refusal| match self.where_it_went(name) {
+                        Some(went) => Refusal::new(Reason::NotFound, went),
+                        None => refusal,
+                    })?;
                 if !handler::can(&machine, declaration) {
                     let driver = machine.card.driver.name();
                     return Err(Refusal::new(

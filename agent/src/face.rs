@@ -232,6 +232,14 @@ impl Face {
         renamed.or_else(|| self.agent.moved_away(name))
     }
 
+    /// Where a machine is that moved to this address: at it, or named by the host that it is of.
+    fn whereabouts(&self, address: &Jid) -> String {
+        match self.agent.is_peer(&address.to_bare()) {
+            true => format!("on the host {}", address.to_bare()),
+            false => address.to_string(),
+        }
+    }
+
     /// The machine that had this name, which nobody has now.
     fn renamed(&self, name: &MachineName) -> Option<Target> {
         let entity = lock(&self.moved).get(name.as_str()).copied()?;

@@ -25,7 +25,7 @@ use skerry_stanzas::payload::{
     migration::{Offer, Plan, Refused},
     share::Answer,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use xmpp_parsers::jid::{BareJid, Jid};
 
 pub(crate) use self::passage::{End, Options, View};
@@ -36,12 +36,13 @@ use crate::{agent::Agent, store::StoreError};
 const PASSAGES_MAX: usize = 64;
 /// Words of the other host that may wait to be dealt with.
 const HEARD_MAX: usize = 16;
+/// People who are told of a machine's new address.
+const WATCHERS_MAX: usize = 300;
 /// The word that asks for a [`Plan`], and the one that says that a machine which does not run was sent.
 pub(crate) const PLAN: &str = "plan";
 pub(crate) const SENT: &str = "sent";
 
-/// How often it is looked whether a hand-over is settled, and for how long.
-const RESOLVE_LOOK: std::time::Duration = std::time::Duration::from_millis(20);
+/// How long who settles a hand-over waits until it is settled.
 const RESOLVE_MAX: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// What came of a person's word on a hand-over.
@@ -85,12 +86,19 @@ pub trait Peers: Send + Sync {
     /// # Errors
     /// There is none.
     async fn share(&self, to: &Jid, word: Share) -> Result<Answer, Unheard>;
+
+    /// Who sees a machine of this host at an address of its own.
+    fn watchers(&self, _machine: MachineId) -> Vec<BareJid> {
+        Vec::new()
+    }
 }
 
 /// A machine on its way.
 struct Open {
     peer: Jid,
     heard: mpsc::Sender<Heard>,
+    /// Told of nothing: it ends with this.
+    over: watch::Sender<()>,
 }
 
 /// All that is on its way, and what is gone.
@@ -120,12 +128,21 @@ impl Passages {
             return None;
         }
         let (heard, hears) = mpsc::channel(HEARD_MAX);
-        open.insert(id, Open { peer: peer.clone(), heard });
+        open.insert(id, Open { peer: peer.clone(), heard, over: watch::Sender::default() });
         Some(hears)
     }
 
     fn end(&self, id: MachineId) {
         self.open().remove(&id);
+    }
+
+    /// Waits until a machine is not on its way any more.
+    async fn over(&self, id: MachineId) {
+        let over = self.open().get(&id).map(|open| open.over.subscribe());
+        if let Some(mut over) = over {
+            // Nothing is ever sent: an error is its end.
+            while over.changed().await.is_ok() {}
+        }
     }
 
     /// Tells a passage something; false if there is none.
@@ -156,6 +173,22 @@ impl Agent {
             return None;
         }
         self.inner.passages.gone.read().unwrap_or_else(PoisonError::into_inner).get(name.as_str()).cloned()
+    }
+
+    /// The same in words: a host whose machines have no address of their own is asked for them itself.
+    pub fn where_it_went(&self, name: &MachineName) -> Option<String> {
+        let address = self.moved_away(name)?;
+        Some(match self.is_peer(&address.to_bare()) {
+            true => format!("{name} moved to the host {}: ask for it there.", address.to_bare()),
+            false => format!("{name} moved: it is {address} now."),
+        })
+    }
+
+    /// Who saw a machine where it came from.
+    pub(crate) async fn watched_before(&self, id: MachineId) -> Vec<BareJid> {
+        let row = self.row(id).await.ok().flatten();
+        let watchers = row.map(|row| row.about.offer.watchers).unwrap_or_default();
+        watchers.iter().filter_map(|person| BareJid::new(person).ok()).take(WATCHERS_MAX).collect()
     }
 
     /// Whether machines may move to this host and come from it.
@@ -288,13 +321,8 @@ impl Agent {
         if !self.inner.passages.tell(id, heard) {
             return Resolved::NothingToDo;
         }
-        let over = async {
-            while self.inner.passages.open().contains_key(&id) {
-                tokio::time::sleep(RESOLVE_LOOK).await;
-            }
-        };
         // What is not settled by then goes on.
-        let _ = tokio::time::timeout(RESOLVE_MAX, over).await;
+        let _ = tokio::time::timeout(RESOLVE_MAX, self.inner.passages.over(id)).await;
         Resolved::Done
     }
 

@@ -3,6 +3,7 @@
 //!
 //! A host without networks is not touched at all, nor are any rights asked for.
 
+mod coming;
 mod hand;
 
 use std::{
@@ -22,9 +23,10 @@ use hypervisor_core::{
         Host, Interface, Made, Mode, Network, NetworkDefinition, NetworkError, NetworkName, Plug, Wanted,
     },
 };
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Notify, broadcast::error::RecvError};
 
-use self::hand::Hand;
+pub(crate) use self::coming::Expected;
+use self::{coming::Comings, hand::Hand};
 use crate::{
     agent::Announcement,
     config::Config,
@@ -49,6 +51,9 @@ pub(crate) struct Networks(Arc<Inner>);
 struct Inner {
     store: Store,
     machines: Arc<Machines>,
+    coming: Comings,
+    /// Something else may be wanted than was made.
+    changed: Notify,
     hand: Hand,
     /// One at a time, so that an earlier wish never comes after a later one.
     turn: tokio::sync::Mutex<()>,
@@ -72,6 +77,8 @@ impl Networks {
         Self(Arc::new(Inner {
             store,
             machines,
+            coming: Comings::default(),
+            changed: Notify::new(),
             hand,
             turn: tokio::sync::Mutex::default(),
             last: Mutex::default(),
@@ -123,17 +130,16 @@ impl Networks {
         })
     }
 
-    /// The NICs that are on a network, with the machines they belong to.
+    /// The NICs that are on a network, with the machines they belong to; also of machines on their way here.
     pub(crate) fn users(&self, network: &NetworkName) -> Vec<(String, MachineId, Nic)> {
-        let mut found = Vec::new();
+        let mut found = self.0.coming.nics(|id| self.0.machines.get(id).is_some());
         for machine in self.0.machines.all() {
             let record = machine.record();
-            for nic in &record.definition.nics {
-                if matches!(&nic.network, definition::Network::Named { name, .. } if name == network) {
-                    found.push((record.name.to_string(), record.id, nic.clone()));
-                }
-            }
+            found.extend(
+                record.definition.nics.iter().map(|nic| (record.name.to_string(), record.id, nic.clone())),
+            );
         }
+        found.retain(|(.., nic)| is_on(nic, network));
         // As they came to be: whoever was here first keeps its name.
         found.sort_by(|one, other| (one.1, &one.2.name).cmp(&(other.1, &other.2.name)));
         found
@@ -143,8 +149,8 @@ impl Networks {
     pub(crate) async fn users_in_trash(&self, network: &NetworkName) -> Result<Vec<String>, StoreError> {
         let trash = self.0.store.run(machines::trash).await?;
         let on_it =
-            |nic: &Nic| matches!(&nic.network, definition::Network::Named { name, .. } if name == network);
-        let users = trash.into_iter().filter(|one| one.stored.record.definition.nics.iter().any(on_it));
+            |one: &machines::Trashed| one.stored.record.definition.nics.iter().any(|nic| is_on(nic, network));
+        let users = trash.into_iter().filter(on_it);
         Ok(users.map(|one| format!("{} (in the trash)", one.stored.record.name)).collect())
     }
 
@@ -173,6 +179,7 @@ impl Networks {
                 machine: *machine,
                 nic: nic.name.clone(),
                 fixed: fixed(nic),
+                had: self.0.coming.had(*machine, &nic.name, &stored.name),
             });
             let wishes: Vec<Wish> = wishes.collect();
             let lent = match stored.definition.mode {
@@ -208,8 +215,12 @@ impl Networks {
             .machines
             .get(id)
             .map(|machine| machine.record().definition.firewall.clone())
-            .unwrap_or_default()
+            .unwrap_or_else(|| self.0.coming.rules(id))
     }
+}
+
+fn is_on(nic: &Nic, network: &NetworkName) -> bool {
+    matches!(&nic.network, definition::Network::Named { name, .. } if name == network)
 }
 
 /// The address a NIC's definition gives it.
@@ -312,6 +323,7 @@ pub(crate) async fn keep(networks: Networks, publisher: Weak<Publisher>) {
     loop {
         let is_due = tokio::select! {
             _ = again.tick() => true,
+            () = networks.0.changed.notified() => networks.has_changed().await,
             told = told.recv() => match told {
                 Ok(Announcement::Machine { .. } | Announcement::Gone { .. }) | Err(RecvError::Lagged(_)) => {
                     networks.has_changed().await

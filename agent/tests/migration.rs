@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use pair::{Host, until};
 use skerry_agent::{
     agent::Agent,
-    asked::{Answer, Door},
+    asked::{Answer, Asked, Door},
 };
 use stage::{ANN, VERA, asked, done, jid, name, refused};
 
@@ -121,6 +121,66 @@ async fn what_stands_against_it_is_said_and_nothing_happens() {
     let silent = refused(ask(&one.agent, ANN, "web1: migrate kvm2").await);
     assert!(silent.text.contains("does not answer"), "{silent:?}");
     assert_eq!((one.state("web1").as_deref(), one.lives().len()), (Some("running"), 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_has_to_be_there_and_an_address_goes_along_where_it_can() {
+    let lines = ["network create lan", "web1: define nic=network=lan", "web1: start"];
+    let (_place, one, two) = with_machine(&lines).await;
+    for line in ["web1: migrate kvm2 --dry-run", "web1: migrate kvm2"] {
+        let missing = refused(ask(&one.agent, ANN, line).await);
+        assert!(
+            missing.text.contains("it has no network lan (\"network create lan\" there makes one)"),
+            "{missing:?}"
+        );
+    }
+    on(&one, &two, "running");
+    let addresses = async |host: &Host| say(host, "network info lan").await;
+    // Somebody is on it, who has the address.
+    say(&two, "network create lan").await;
+    say(&two, "create other linux").await;
+    say(&two, "other: define nic=network=lan,address=10.20.0.2").await;
+    let planned = say(&one, "web1: migrate kvm2 --dry-run").await;
+    assert!(planned.contains("Its address 10.20.0.2 on the network lan is another's there"), "{planned}");
+    say(&two, "other: define nic=network=lan,address=10.20.0.9").await;
+    // The first that is free is not what it had.
+    say(&one, "web1: define nic=network=lan,address=10.20.0.5").await;
+    say(&one, "web1: define nic=network=lan").await;
+    let had = addresses(&one).await;
+    let planned = say(&one, "web1: migrate kvm2 --dry-run").await;
+    assert!(!planned.contains("another's"), "{planned}");
+    say(&one, "web1: migrate kvm2").await;
+    assert_eq!(two.state("web1").as_deref(), Some("running"));
+    let here = addresses(&two).await;
+    let of_web1 = |said: &str| said.lines().find(|line| line.contains("web1")).unwrap().to_owned();
+    assert_eq!(of_web1(&had), of_web1(&here), "its guest goes on with the address it had");
+    assert!(!addresses(&one).await.contains("web1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_with_a_folder_of_its_host_moves_when_it_is_off_to_where_that_is() {
+    let (place, one, two) = with_machine(&[]).await;
+    let folder = place.path().join("shared/src");
+    std::fs::create_dir(&folder).unwrap();
+    let shown = say(&one, "web1: define").await;
+    let shown = shown.split("```").nth(1).unwrap().trim().to_owned();
+    let share = format!("{shown}\n[[shares]]\nname = \"src\"\npath = {:?}\n", folder.display().to_string());
+    let define =
+        Asked { argv: vec![format!("--toml={share}")], door: Door::Adhoc, ..asked(ANN, "web1: define") };
+    done(one.agent.ask(define, None).await);
+    say(&one, "web1: start").await;
+    let open = refused(ask(&one.agent, ANN, "web1: migrate kvm2 --dry-run").await);
+    assert!(
+        open.text.contains("has the folder src of its host open: it can move when it is off"),
+        "{open:?}"
+    );
+    say(&one, "web1: shutdown").await;
+    std::fs::remove_dir(&folder).unwrap();
+    let missing = refused(ask(&one.agent, ANN, "web1: migrate kvm2").await);
+    assert!(missing.text.contains("which the machine shares as src"), "{missing:?}");
+    std::fs::create_dir(&folder).unwrap();
+    say(&one, "web1: migrate kvm2").await;
+    on(&two, &one, "stopped");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,8 +5,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod agent_dies;
+mod apart;
 mod cli;
 mod debian;
+mod evacuation;
 mod flood;
 mod following;
 mod full_disk;
@@ -15,6 +17,7 @@ mod hostile;
 mod laboratory;
 mod main_job;
 mod migration;
+mod migration_links;
 mod networks;
 mod not_let_in;
 mod profanity;

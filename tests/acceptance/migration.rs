@@ -23,9 +23,9 @@ const COUNT: &str = "i=0; while :; do i=$((i+1)); echo count $i; usleep 50000; d
 const TRIES: usize = 600;
 
 /// Two hosts, the first with the machine web1 of a real guest that counts.
-struct Scene {
-    lab: Lab,
-    client: Client,
+pub struct Scene {
+    pub lab: Lab,
+    pub client: Client,
     /// The console's log at the first host, held open: it is read when its folder is gone.
     log: File,
 }
@@ -36,13 +36,27 @@ fn numbers(log: &str) -> Vec<u64> {
 
 impl Scene {
     async fn counting(prepare: &[(&str, &[&str])]) -> Self {
-        let lab = Wanted::new("prosody", "component").hosts(2).machines(1).real_guests().up().await.unwrap();
+        Self::counting_over("prosody", "component", prepare).await
+    }
+
+    /// The same over this server and link.
+    pub async fn counting_over(
+        server: &'static str,
+        link: &'static str,
+        prepare: &[(&str, &[&str])],
+    ) -> Self {
+        let lab = Wanted::new(server, link).hosts(2).machines(1).real_guests().up().await.unwrap();
         let guest = Guest::of(&lab, "admin").await;
         for (verb, argv) in prepare {
             guest.ask(verb, argv).await;
         }
         guest.ask("start", &[]).await;
         guest.booted().await;
+        Self::of(lab, guest).await
+    }
+
+    /// The guest, which runs, begins to count.
+    pub async fn of(lab: Lab, guest: Guest) -> Self {
         guest.says("send", &[&format!("--line={COUNT}")]).await;
         let path = logs(&lab.record.hosts[0]).pop().unwrap();
         let log = File::open(&path).unwrap();
@@ -51,23 +65,40 @@ impl Scene {
         Self { lab, client, log }
     }
 
-    fn jid(&self, host: usize) -> String {
-        format!("web1@{}", self.lab.record.hosts[host].jid)
+    /// Where the machine is asked at a host: at its own address, or under its name at the host's.
+    pub fn jid(&self, host: usize) -> String {
+        let host = &self.lab.record.hosts[host].jid;
+        if self.is_named() { host.clone() } else { format!("web1@{host}") }
+    }
+
+    /// Whether machines have no address of their own.
+    fn is_named(&self) -> bool {
+        self.lab.record.hosts[0].jid.contains('@')
     }
 
     /// Gives a command to the machine at a host, and waits for what comes of it.
-    async fn says(&self, host: usize, verb: &str, argv: &[&str]) -> String {
-        let answer = self.client.command(&self.jid(host), verb, argv).await.unwrap();
+    pub async fn says(&self, host: usize, verb: &str, argv: &[&str]) -> String {
+        let node = if self.is_named() { format!("machine/web1/{verb}") } else { verb.to_owned() };
+        let answer = self.client.command(&self.jid(host), &node, argv).await.unwrap();
         answer.note.unwrap().text
     }
 
+    /// Whoever asks at the old address is told the new one.
+    pub async fn is_gone(&self) {
+        let gone = self.client.command(&self.jid(0), "status", &[]).await.unwrap_err();
+        let Some(Ask::Refused(iq)) = gone.downcast_ref::<Ask>() else { panic!("{gone:?}") };
+        let error = iq.get_child("error", ns::CLIENT);
+        let gone = error.and_then(|error| error.get_child("gone", ns::STANZA_ERRORS));
+        assert_eq!(gone.unwrap().text(), format!("xmpp:{}", self.jid(1)), "RFC 6120 §8.3.3.5");
+    }
+
     /// Moves it to the second host; what comes of it.
-    async fn moves(&self, argv: &[&str]) -> String {
+    pub async fn moves(&self, argv: &[&str]) -> String {
         moved(&self.client, &self.lab.record.hosts[0].jid, argv).await
     }
 
     /// The machine is at the second host and counts on there: no number is missing, none comes twice.
-    async fn counts_on(&mut self) {
+    pub async fn counts_on(&mut self) {
         let there = logs(&self.lab.record.hosts[1]).pop().unwrap();
         let mut before = String::new();
         self.log.rewind().unwrap();
@@ -104,7 +135,7 @@ async fn moved(client: &Client, host: &str, argv: &[&str]) -> String {
     }
 }
 
-fn is_moved(said: &str) {
+pub fn is_moved(said: &str) {
     assert!(said.contains("now, and stood still for"), "{said}");
     println!("{said}");
 }
@@ -128,11 +159,7 @@ async fn a_guest_counts_on_at_the_other_host_with_its_disk() {
         }
     }
     assert!(held.contains("kept"), "{held}");
-    // Whoever asks at the old address is told the new one.
-    let gone = scene.client.command(&scene.jid(0), "status", &[]).await.unwrap_err();
-    let Some(Ask::Refused(iq)) = gone.downcast_ref::<Ask>() else { panic!("{gone:?}") };
-    let gone = iq.get_child("error", ns::CLIENT).and_then(|error| error.get_child("gone", ns::STANZA_ERRORS));
-    assert_eq!(gone.unwrap().text(), format!("xmpp:{}", scene.jid(1)), "RFC 6120 §8.3.3.5");
+    scene.is_gone().await;
     // Its disk is its own, and it is off when it is shut down.
     scene.says(1, "shutdown", &[]).await;
     scene.lab.down().await.unwrap();

@@ -8,7 +8,7 @@ use crate::real_guests::Guest;
 const TRIES: usize = 300;
 
 /// Has the guest's shell run a line until what it says has the word in it.
-async fn shows(guest: &Guest, line: &str, word: &str) {
+pub async fn shows(guest: &Guest, line: &str, word: &str) {
     let mut said = String::new();
     for _ in 0..TRIES {
         said = guest.says("send", &[&format!("--line={line}")]).await;
@@ -20,7 +20,7 @@ async fn shows(guest: &Guest, line: &str, word: &str) {
 }
 
 /// What DHCP tells the guest, and what the guest makes of it.
-const TAKES: &str = "printf '#!/bin/sh\\n[ \"$1\" = bound ] || exit 0\\nifconfig $interface $ip netmask $subnet\\n\
+pub const TAKES: &str = "printf '#!/bin/sh\\n[ \"$1\" = bound ] || exit 0\\nifconfig $interface $ip netmask $subnet\\n\
     route add default gw $router\\necho nameserver $dns >/etc/resolv.conf\\n\
     echo search $domain >>/etc/resolv.conf\\n' >/root/takes; chmod 755 /root/takes; echo writ''ten";
 

@@ -50,7 +50,7 @@ impl Guest {
     }
 
     /// A number the guest's kernel throws at every boot.
-    async fn boot_id(&self) -> String {
+    pub async fn boot_id(&self) -> String {
         let said = self.says("send", &["--line=cat /proc/sys/kernel/random/boot_id"]).await;
         let id = said.lines().find(|line| line.len() == 36 && line.matches('-').count() == 4);
         id.unwrap_or_else(|| panic!("no boot id: {said}")).to_owned()

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::client::Client;
+use crate::{client::Client, namespace::Space};
 
 /// What a test wants.
 #[derive(Clone, Debug)]
@@ -218,6 +218,21 @@ impl Lab {
         let mut command = command(&["lab", "start", "--dir", &dir, part]);
         command.envs(environment.iter().copied());
         succeed(command.output().await?)?;
+        self.record = read(self.dir())?;
+        Ok(())
+    }
+
+    /// Starts the agent of a host in another network: it reaches the server, and is reached by other hosts, at
+    /// addresses of that network alone. The agent was crashed before, and told its addresses.
+    ///
+    /// # Errors
+    /// What `skerry lab start` said.
+    pub async fn start_within(&mut self, host: &str, space: &Space) -> Result<()> {
+        let dir = self.dir().display().to_string();
+        let [nsenter, within] = space.entered();
+        let mut command = tokio::process::Command::new(nsenter);
+        command.arg(within).arg(program("skerry")).args(["lab", "start", "--dir", &dir, host]);
+        succeed(command.stdin(std::process::Stdio::null()).output().await?)?;
         self.record = read(self.dir())?;
         Ok(())
     }

@@ -60,7 +60,14 @@ impl Client {
     /// Not answered, or refused with a stanza error.
     pub async fn command_as(&self, id: &str, to: &str, node: &str, argv: &[&str]) -> Result<AdhocCommand> {
         let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
-        let request = AdhocCommand::request(node, Some(form::submit(&argv)));
+        self.stage_as(id, to, &AdhocCommand::request(node, Some(form::submit(&argv)))).await
+    }
+
+    /// One stage of a command with an id of our own.
+    ///
+    /// # Errors
+    /// Not answered, or refused with a stanza error.
+    pub async fn stage_as(&self, id: &str, to: &str, request: &AdhocCommand) -> Result<AdhocCommand> {
         let iq = Element::builder("iq", ns::CLIENT)
             .attr("type".try_into()?, "set")
             .attr("id".try_into()?, id)

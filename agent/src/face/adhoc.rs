@@ -124,6 +124,10 @@ impl Face {
     fn chosen(&self, form: &DataForm) -> Result<Target, Refusal> {
         let name = form::machine_of(form)?;
         let missing = || {
+            let went = MachineName::new(name.clone()).ok().and_then(|name| self.agent.where_it_went(&name));
+            if let Some(went) = went {
+                return Refusal::new(Reason::NotFound, went);
+            }
             let names = self.agent.machines();
             let near = skerry_stanzas::words::nearest(&name, names.iter().map(|seen| seen.name.as_str()));
             let refusal = Refusal::new(Reason::NotFound, format!("There is no machine {name} here."));

@@ -75,6 +75,21 @@ impl Face {
         if matches!(event.what.as_str(), "machine.created" | "machine.arrived") {
             self.introduce_new(event).await;
         }
+        if event.what == "machine.arrived" {
+            self.introduce_again(event).await;
+        }
+    }
+
+    /// A machine that came from another host shows itself to those who saw it there, as far as they may here.
+    async fn introduce_again(&self, event: &Event) {
+        let name = event.machine.as_deref().and_then(|name| MachineName::new(name).ok());
+        let Some(name) = name.filter(|_| self.addresses().is_component()) else { return };
+        let Some(entity @ Entity::Machine(id)) = self.entity(&Target::Machine(name.clone())) else { return };
+        for person in self.agent.watched_before(id).await {
+            if !self.contacts().of(entity, &person).theirs {
+                self.introduce(entity, &name, &person).await;
+            }
+        }
     }
 
     /// A new machine shows itself to who created it, when they have its host in their contact list.
@@ -122,7 +137,8 @@ impl Face {
         let entity = Entity::Machine(seen.id);
         let target = Target::Machine(seen.name.clone());
         if self.addresses().is_component() {
-            self.publish_deletion(&self.addresses().of(&target), entity).await;
+            let moved = to.filter(|to| !self.agent.is_peer(&to.to_bare()));
+            self.publish_deletion(&self.addresses().of(&target), entity, moved).await;
             let contacts = self.contacts().forget_entity(entity);
             for (person, _) in contacts {
                 self.part(&target, &person, &why).await;

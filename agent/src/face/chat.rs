@@ -182,6 +182,10 @@ impl Face {
             && self.agent.machine(name).is_none()
         {
             let words = match self.moved(name) {
+                Some(address) if self.agent.is_peer(&address.to_bare()) => Words::new(format!(
+                    "I moved: write to {} from now on, with my name first.",
+                    address.to_bare()
+                )),
                 Some(address) => Words::new(format!("I moved: write to {address} from now on.")),
                 None => Words::new(format!("There is no machine {name} here.")),
             };

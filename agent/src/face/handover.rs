@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hypervisor_core::machine::MachineId;
 use minidom::Element;
 use skerry_link::Ask;
 use skerry_stanzas::{
     ns,
     payload::{Handover, Share, migration::Plan, share::Answer},
 };
-use xmpp_parsers::jid::Jid;
+use xmpp_parsers::jid::{BareJid, Jid};
 
 use super::{
     Face,
+    entity::Entity,
     stanza::{Fault, Inquiry, tag},
 };
 use crate::{
@@ -98,5 +100,9 @@ impl Peers for Face {
 
     async fn share(&self, to: &Jid, word: Share) -> Result<Answer, Unheard> {
         self.share_with(to, word).await
+    }
+
+    fn watchers(&self, machine: MachineId) -> Vec<BareJid> {
+        self.contacts().watchers(Entity::Machine(machine))
     }
 }

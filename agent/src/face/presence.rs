@@ -241,7 +241,7 @@ impl Face {
         let why = match (allowed, full, target) {
             (true, true, _) => "I have too many contacts already.".to_owned(),
             (true, false, Target::Machine(name)) => match self.moved(name) {
-                Some(address) => format!("I am {address} now."),
+                Some(address) => format!("I am {} now.", self.whereabouts(&address)),
                 None => format!("There is no machine {name} here."),
             },
             _ => "I do not know you. Ask an administrator of this host for a role.".to_owned(),

@@ -235,7 +235,7 @@ impl Face {
     /// The error for a machine that is not there: it has another name now, or never was.
     pub(crate) fn absent(&self, name: &hypervisor_core::machine::MachineName) -> Fault {
         match self.moved(name) {
-            Some(address) => Fault::gone_to(&address),
+            Some(address) => Fault::gone_to(&address, &self.whereabouts(&address)),
             None => Fault::not_found().text(format!("There is no machine {name} here.")),
         }
     }

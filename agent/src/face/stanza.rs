@@ -145,9 +145,9 @@ impl Fault {
     }
 
     /// The thing has another address now.
-    pub(crate) fn gone_to(address: &Jid) -> Self {
+    pub(crate) fn gone_to(address: &Jid, whereabouts: &str) -> Self {
         let condition = tag("gone", ns::STANZA_ERRORS).text(format!("xmpp:{address}"));
-        Self::holding("cancel", condition).text(format!("This machine is {address} now."))
+        Self::holding("cancel", condition).text(format!("This machine is {whereabouts} now."))
     }
 }
 

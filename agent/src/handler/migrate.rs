@@ -74,6 +74,7 @@ impl Agent {
             copies: plan.copies.clone(),
             downtime_ms: None,
             sent_bytes: None,
+            notes: plan.notes.clone(),
         };
         if wish.dry_run {
             return Ok(migrated);

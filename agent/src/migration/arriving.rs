@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use hypervisor_core::{
-    definition::{Definition, Disk, DiskFormat, Network},
+    definition::{Definition, Disk, DiskFormat},
     driver::{
         Driver, Launch, Power,
         migrate::{Arrival, Copied},
@@ -16,17 +16,21 @@ use hypervisor_core::{
 };
 use skerry_stanzas::{
     command::{COMMANDS, Object},
-    payload::migration::{Accepted, Offer, OfferedDisk, Plan, Storage},
+    payload::migration::{Accepted, Offer, Plan},
 };
 use xmpp_parsers::jid::{BareJid, Jid};
 
+mod networks;
+mod reasons;
+
+use self::reasons::{Reasons, copies, room, rooted};
 use super::{
     Agent,
     journal::{About, Row, put, taken_out},
     passage::{Beginning, Options, Passage, of_task},
 };
 use crate::{
-    handler::{allowed_files, disk_free_mib, host_memory_mib},
+    handler::{allowed_files, host_memory_mib},
     machine::{Card, Edit, Order, Record, publisher::Change, task},
     store::{StoreError, definitions, machines as rows},
 };
@@ -37,20 +41,6 @@ pub(super) struct Considered {
     /// The machine as it would be here.
     pub(super) record: Option<Record>,
     driver: Option<Arc<dyn Driver>>,
-}
-
-/// The reasons that stand against an offer, as they are found.
-#[derive(Default)]
-struct Reasons(Vec<String>);
-
-impl Reasons {
-    fn add(&mut self, reason: impl Into<String>) {
-        self.0.push(reason.into());
-    }
-
-    fn found<T>(&mut self, found: Result<T, String>) -> Option<T> {
-        found.map_err(|reason| self.add(reason)).ok()
-    }
 }
 
 impl Agent {
@@ -87,9 +77,9 @@ impl Agent {
             plan.address = self.addresses().machine(&name).to_string();
             plan.copies = copies(offer, &mut reasons);
             room(&config.state, &definition, offer, &plan, &mut reasons);
-            bridges(&definition, &mut reasons);
-            rooted(&definition, &mut reasons);
+            rooted(&definition, offer, &mut reasons);
             let here = self.as_here(id, offer, &plan.copies, definition, name);
+            self.connected(&here, offer, &mut reasons, &mut plan.notes).await;
             self.fits(&here, offer, driver.as_ref(), &mut reasons).await;
             record = Some(here);
         }
@@ -231,82 +221,6 @@ impl Agent {
 pub(super) fn made_files(launch: &Launch, copies: &[String]) -> Vec<PathBuf> {
     let goes = launch.definition.disks.iter().filter(|disk| copies.contains(&disk.name));
     goes.map(|disk| disk.path.clone()).collect()
-}
-
-/// Which disks have to be copied.
-fn copies(offer: &Offer, reasons: &mut Reasons) -> Vec<String> {
-    let mut copies = Vec::new();
-    for disk in &offer.disks {
-        let here = || std::path::Path::new(&disk.path).exists();
-        if disk.read_only && !disk.own {
-            if !here() {
-                reasons.add(format!("it does not have {}", disk.path));
-            }
-        } else if disk.own || offer.storage == Storage::Copy {
-            copies.push(disk.name.clone());
-            if disk.own && offer.storage == Storage::Shared {
-                reasons.add(format!(
-                    "the disk {} is in the machine's own folder, which is not shared",
-                    disk.name
-                ));
-            }
-        } else if has_sign(disk) && here() {
-        } else if offer.storage == Storage::Shared {
-            reasons.add(format!("it does not see the disk {} at {}", disk.name, disk.path));
-        } else {
-            copies.push(disk.name.clone());
-        }
-    }
-    copies
-}
-
-/// Whether this host sees what the source put beside the disk.
-fn has_sign(disk: &OfferedDisk) -> bool {
-    /// Much more than what is put there.
-    const SIGN_BYTES_MAX: u64 = 64;
-    let Some((path, said)) = &disk.sign else { return false };
-    let beside = std::path::Path::new(path).parent() == std::path::Path::new(&disk.path).parent();
-    let small =
-        std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() <= SIGN_BYTES_MAX);
-    beside && small && std::fs::read_to_string(path).is_ok_and(|read| read == *said)
-}
-
-/// Whether there is room for it.
-fn room(state: &std::path::Path, definition: &Definition, offer: &Offer, plan: &Plan, reasons: &mut Reasons) {
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    if usize::try_from(definition.vcpus).is_ok_and(|vcpus| vcpus > cpus) && offer.driver != "fake" {
-        reasons.add(format!("it has {cpus} processors, not {}", definition.vcpus));
-    }
-    let needs = if offer.live { definition.memory_mib } else { 0 };
-    if needs > plan.memory_free_mib {
-        reasons.add(format!("it has {} MiB of memory free, not {needs}", plan.memory_free_mib));
-    }
-    let copied = offer.disks.iter().filter(|disk| plan.copies.contains(&disk.name));
-    let (needs, free) = (copied.map(|disk| disk.size_bytes >> 20).sum::<u64>(), disk_free_mib(state));
-    if needs > free {
-        reasons.add(format!("it has {free} MiB of disk free, not {needs}"));
-    }
-}
-
-/// What it has that cannot leave its host: what its TPM keeps, and folders of that host.
-fn rooted(definition: &Definition, reasons: &mut Reasons) {
-    if definition.tpm {
-        reasons.add("what its TPM keeps cannot be moved");
-    }
-    for share in &definition.shares {
-        reasons.add(format!("the folder it shares as {} is its host's", share.name));
-    }
-}
-
-/// Whether the networks are there.
-fn bridges(definition: &Definition, reasons: &mut Reasons) {
-    for nic in &definition.nics {
-        if let Network::Bridge { name } = &nic.network
-            && !std::path::Path::new("/sys/class/net").join(name).join("bridge").exists()
-        {
-            reasons.add(format!("it has no bridge {name}"));
-        }
-    }
 }
 
 impl Passage {

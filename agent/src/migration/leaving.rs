@@ -25,7 +25,7 @@ use uuid::Uuid;
 use xmpp_parsers::jid::Jid;
 
 use super::{
-    Agent, PLAN, Unheard,
+    Agent, PLAN, Unheard, WATCHERS_MAX,
     journal::{About, Row, gone},
     passage::{Beginning, Heard, Options, Passage, View, of_task},
 };
@@ -109,6 +109,8 @@ impl Agent {
             storage,
             files: files_of(&record)?,
             disks,
+            addresses: self.inner.networks.lent(record.id, &record.definition.nics),
+            watchers: self.watchers(record.id),
             authority: String::new(),
         };
         Ok(Leaving {
@@ -145,6 +147,11 @@ impl Agent {
             });
         }
         Ok(offered)
+    }
+
+    fn watchers(&self, id: MachineId) -> Vec<String> {
+        let watchers = self.inner.passages.peers().map(|peers| peers.watchers(id)).unwrap_or_default();
+        watchers.iter().take(WATCHERS_MAX).map(ToString::to_string).collect()
     }
 
     /// What it was made of before, the newest as far as there is room.
@@ -394,9 +401,10 @@ impl Passage {
         let name = MachineName::new(name).map_err(|error| StoreError::Unreadable(error.to_string()))?;
         let address = Jid::new(&address).unwrap_or_else(|_| self.row.peer.clone());
         if let Some(machine) = &self.machine {
+            let own = if address == self.row.peer { String::new() } else { format!(": {address}") };
             let change = Change {
                 what: "machine.moved",
-                sentence: format!("{name} moved to {}: {address}.", self.row.peer),
+                sentence: format!("{name} moved to {}{own}.", self.row.peer),
                 by: Some(self.row.about.offer.by.clone()),
             };
             let (stored, named, to) = (row.clone(), name.clone(), address.clone());

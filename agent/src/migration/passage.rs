@@ -26,7 +26,7 @@ use tokio::{
 
 use self::points::{point, said_point};
 use super::{Agent, journal::Row, leaving::Sign};
-use crate::{crash, machine::Machine, store::StoreError};
+use crate::{crash, machine::Machine, networks::Expected, store::StoreError};
 
 /// How often what may not have been heard is said again.
 const TICK: Duration = Duration::from_secs(2);
@@ -99,6 +99,8 @@ pub(crate) struct Passage {
     pub(super) made: Vec<PathBuf>,
     pub(super) accepted: Option<Accepted>,
     pub(super) place: Option<Place>,
+    /// Of the destination's, its place on the networks until it is in the list.
+    pub(super) expected: Option<Expected>,
     pub(super) view: watch::Sender<View>,
     pub(super) why: Option<String>,
     hears: mpsc::Receiver<Heard>,
@@ -149,6 +151,7 @@ impl Passage {
             made,
             accepted: None,
             place: None,
+            expected: None,
             view: watch::Sender::default(),
             why: None,
             hears,

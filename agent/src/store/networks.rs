@@ -33,6 +33,8 @@ pub(crate) struct Wish {
     pub(crate) nic: String,
     /// The one it is to have.
     pub(crate) fixed: Option<Ipv4Addr>,
+    /// The one it had on the host that it comes from: its guest goes on with it, if it is nobody's here.
+    pub(crate) had: Option<Ipv4Addr>,
 }
 
 /// Writes a new one down. [`StoreError::Taken`] when the name is there.
@@ -126,7 +128,11 @@ pub(crate) fn lend(
         let address = match (wish.fixed, before) {
             (Some(fixed), _) => Some(fixed),
             (None, Some(at)) => Some(kept.swap_remove(at).2),
-            (None, None) => free.find(|address| !taken.contains(address)),
+            (None, None) => {
+                let had =
+                    wish.had.filter(|address| is_a_guests(network, address) && !taken.contains(address));
+                had.or_else(|| free.find(|address| !taken.contains(address)))
+            }
         };
         if let Some(address) = address {
             taken.insert(address);
@@ -138,6 +144,11 @@ pub(crate) fn lend(
         insert.execute((name, machine, nic, address.to_string()))?;
     }
     Ok(lent)
+}
+
+/// Whether it can be lent.
+fn is_a_guests(network: &Stored, address: &Ipv4Addr) -> bool {
+    network.definition.guests().any(|guest| guest == *address)
 }
 
 fn stored(row: &Row<'_>) -> Result<Stored, StoreError> {

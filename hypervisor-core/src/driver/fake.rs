@@ -123,6 +123,14 @@ impl Fake {
     }
 }
 
+/// Nothing is there to be connected, but whether it could be is asked as by any driver.
+async fn connect(launch: &Launch) -> Result<(), DriverError> {
+    for nic in launch.definition.nics.iter().filter(|nic| matches!(nic.network, Network::Named { .. })) {
+        drop(launch.networks.connect()?.tap(launch.id, nic).await?);
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl Driver for Fake {
     fn name(&self) -> &'static str {
@@ -148,10 +156,7 @@ impl Driver for Fake {
             Some(StartFault::Hangs) => std::future::pending().await,
             Some(StartFault::Fails(why)) => return Err(DriverError::Unfit(why)),
         }
-        // Nothing is there to be connected, but whether it could be is asked as by any driver.
-        for nic in launch.definition.nics.iter().filter(|nic| matches!(nic.network, Network::Named { .. })) {
-            drop(launch.networks.connect()?.tap(launch.id, nic).await?);
-        }
+        connect(launch).await?;
         starting.finish(launch)
     }
 

@@ -2,6 +2,8 @@
 //! (docs/handover.md) in an IQ of type set, answered with an empty result when it was heard. An IQ of type
 //! get with the word `plan` asks whether an offer would be taken, and changes nothing.
 
+use std::net::Ipv4Addr;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use xso::{AsXml, FromXml, error::Error};
@@ -91,6 +93,12 @@ pub struct Offer {
     /// Other files that it needs.
     #[serde(default)]
     pub files: Vec<OfferedFile>,
+    /// The addresses it has on the source's networks.
+    #[serde(default)]
+    pub addresses: Vec<OfferedAddress>,
+    /// Who sees it at its old address: bare JIDs, to whom it shows itself at the new one.
+    #[serde(default)]
+    pub watchers: Vec<String>,
     /// The source's authority, made for this migration, in PEM. Empty in a `plan`.
     #[serde(default)]
     pub authority: String,
@@ -149,6 +157,17 @@ pub struct OfferedFile {
     pub size_bytes: u64,
 }
 
+/// An address that a machine has on a network of the source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OfferedAddress {
+    /// Its NIC.
+    pub nic: String,
+    /// The network, by its name.
+    pub network: String,
+    /// What was lent to it there.
+    pub address: Ipv4Addr,
+}
+
 /// What would become of an offer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -160,6 +179,9 @@ pub struct Plan {
     pub address: String,
     /// Memory that is free there, in MiB.
     pub memory_free_mib: u64,
+    /// What is not as it was, and does not stand against it. Sentences.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// An offer that is taken.

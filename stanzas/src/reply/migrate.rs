@@ -20,6 +20,9 @@ pub struct Migrated {
     pub downtime_ms: Option<u64>,
     /// What was sent of its memory, in bytes.
     pub sent_bytes: Option<u64>,
+    /// What is not as it was there. Sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl Reply for Migrated {
@@ -29,17 +32,22 @@ impl Reply for Migrated {
             [one] => format!("its disk {one} is copied"),
             more => format!("its disks {} are copied", more.join(", ")),
         };
+        let notes: String = self.notes.iter().map(|note| format!(" {note}")).collect();
+        // A host that is an account has its machines named to it.
+        let has_own = self.address != self.to;
         if self.planned {
-            return format!(
-                "{} can move to {}: {copies}; its address there is {}.",
-                self.name, self.to, self.address
-            );
+            let address = match has_own {
+                true => format!("its address there is {}", self.address),
+                false => "that host is asked for it by its name".to_owned(),
+            };
+            return format!("{} can move to {}: {copies}; {address}.{notes}", self.name, self.to);
         }
+        let address = if has_own { format!(": {}", self.address) } else { String::new() };
         let stood = self.downtime_ms.map_or(String::new(), |ms| format!(", and stood still for {ms} ms"));
         let sent = self.sent_bytes.map_or(String::new(), |bytes| {
             format!(" {} of its memory went along.", measure::size(bytes >> 20))
         });
-        format!("{} is on {} now{stood}: {}.{sent}", self.name, self.to, self.address)
+        format!("{} is on {} now{stood}{address}.{sent}{notes}", self.name, self.to)
     }
 }
 

@@ -248,12 +248,13 @@ impl Face {
         self.agent.machine(&name).map(|seen| seen.name)
     }
 
-    /// What is said to a name that a machine had, until somebody else has it.
+    /// What is said to a name that a machine had, here or before it moved, until somebody else has it.
     fn called_now(&self, word: &str) -> Option<Words> {
         let old = MachineName::new(word.trim_start_matches('@').to_lowercase()).ok()?;
-        match self.renamed(&old)? {
-            Target::Machine(new) => Some(Words::new(format!("{old} is called {new} now."))),
-            Target::Host => None,
+        match self.renamed(&old) {
+            Some(Target::Machine(new)) => Some(Words::new(format!("{old} is called {new} now."))),
+            Some(Target::Host) => None,
+            None => self.agent.where_it_went(&old).map(Words::new),
         }
     }
 

@@ -44,9 +44,13 @@ impl Face {
     }
 
     /// Tells subscribers that a node is no more (XEP-0060 §8.4.2).
-    pub(crate) async fn publish_deletion(&self, from: &Jid, entity: Entity) {
+    pub(crate) async fn publish_deletion(&self, from: &Jid, entity: Entity, moved: Option<&Jid>) {
         for node in Node::ALL {
-            let deleted = tag("delete", xep::PUBSUB_EVENT).attr("node", node.name());
+            // At another address there is another such node (XEP-0060 §8.4.2).
+            let redirect = moved.map(|to| {
+                tag("redirect", xep::PUBSUB_EVENT).attr("uri", format!("xmpp:{to}?;node={}", node.name()))
+            });
+            let deleted = tag("delete", xep::PUBSUB_EVENT).attr("node", node.name()).children(redirect);
             let listeners = self.subscriptions().of(entity, node);
             for listener in listeners {
                 self.say(

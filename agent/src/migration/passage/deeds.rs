@@ -73,9 +73,16 @@ impl Passage {
 
     fn begin_preparing(&mut self, pass: Pass) {
         let arrival = self.arrival(pass);
+        let networks = self.agent.inner.networks.clone();
+        let (definition, had) = (&self.launch.definition, &self.row.about.offer.addresses);
+        self.expected = Some(networks.expect(self.launch.id, &self.launch.name, definition, had));
         let (driver, tells, launch) = (Arc::clone(&self.driver), self.tells.clone(), self.launch.clone());
         let live = self.row.about.offer.live;
         self.begin(async move {
+            // The addresses that it had are its own from here on, if they can be.
+            if let Err(error) = networks.make().await {
+                tracing::warn!(machine = %launch.name, %error, "its networks could not be made");
+            }
             let prepared = match (driver.migrate(), arrival) {
                 (Some(migrate), Ok(arrival)) => {
                     migrate.prepare(&arrival).await.map_err(|error| error.to_string())

@@ -18,7 +18,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::{Fake, FakeWorld, disks::Written, faults::moves_in, guest::Life, world::held};
+use super::{Fake, FakeWorld, connect, disks::Written, faults::moves_in, guest::Life, world::held};
 use crate::{
     driver::{
         DriverError, Launch,
@@ -189,6 +189,9 @@ impl Migrate for Fake {
         let id = arrival.launch.id;
         if self.world.life(id).on() {
             return Err(DriverError::AlreadyRunning);
+        }
+        if arrival.live {
+            connect(&arrival.launch).await?;
         }
         let listener = listen(arrival.listen, arrival.ports).await?;
         let port = listener.local_addr().map_err(|source| DriverError::system("listening", source))?.port();
