@@ -102,12 +102,17 @@ pub(super) fn runs(pid: i32, lab: &str) -> bool {
 }
 
 /// Whether a process has given its memory back, and with it its environment, and not yet its files: its
-/// locks are still held then. One that only has not been waited for holds nothing.
+/// locks are still held then. One that only has not been waited for holds nothing; its first thread may be so
+/// far while others of it are not.
 fn is_ending(pid: i32) -> bool {
     let environment = std::fs::read(format!("/proc/{pid}/environ"));
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
-    environment.is_ok_and(|environment| environment.is_empty()) && !matches!(state, None | Some('Z' | 'X'))
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let ends = |thread: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+        !matches!(state, None | Some('Z' | 'X'))
+    };
+    environment.is_ok_and(|environment| environment.is_empty()) && threads.map(ends).any(|ends| ends)
 }
 
 /// Every process of the lab.
