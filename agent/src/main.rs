@@ -40,6 +40,13 @@ enum What {
         #[arg(long)]
         login: bool,
     },
+    /// Bound the logs of machines: what the daemon starts for itself
+    #[command(hide = true)]
+    TrimLogs {
+        /// The daemon's folder
+        #[arg(long)]
+        folder: PathBuf,
+    },
     /// Show the version
     Version,
 }
@@ -57,6 +64,7 @@ fn main() -> ExitCode {
         What::Check { config, login } => {
             load(&config).and_then(|config| failed(setup::check(&config, login)))
         }
+        What::TrimLogs { folder } => failed(run::trim_logs(&folder)),
         What::Version => {
             println!("skerry-agent {}", env!("CARGO_PKG_VERSION"));
             Ok(())

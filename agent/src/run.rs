@@ -9,7 +9,11 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use hypervisor_core::driver::{Driver, fake::Fake, qemu::Qemu};
+use hypervisor_core::driver::{
+    Driver,
+    fake::Fake,
+    qemu::{self, Qemu, Trimmer},
+};
 use nix::fcntl::{Flock, FlockArg};
 use skerry_agent::{
     agent::Agent,
@@ -38,6 +42,13 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
         .build()
         .context("cannot start")?;
     runtime.block_on(serve(config))
+}
+
+/// Is the trimmer of a daemon, in place of one.
+pub(crate) fn trim_logs(folder: &Path) -> anyhow::Result<()> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(qemu::trim_logs(folder)).context("cannot bound the logs of machines")
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
@@ -140,7 +151,10 @@ fn drivers(config: &Config) -> anyhow::Result<Vec<Arc<dyn Driver>>> {
     let mut drivers: Vec<Arc<dyn Driver>> = Vec::new();
     for name in &config.drivers.enabled {
         drivers.push(match name.as_str() {
-            "qemu" => Arc::new(Qemu::new(hypervisor_core::driver::qemu::Config::default())),
+            "qemu" => Arc::new(Qemu::new(qemu::Config {
+                trimmer: Trimmer::Process { folder: config.state.clone() },
+                ..qemu::Config::default()
+            })),
             "fake" => {
                 let world = config.state.join("fake.json");
                 Arc::new(Fake::persistent(&world).with_context(|| format!("cannot use {}", world.display()))?)

@@ -7,6 +7,7 @@
 mod agent_dies;
 mod apart;
 mod cli;
+mod console_log;
 mod debian;
 mod evacuation;
 mod flood;

@@ -12,7 +12,7 @@
 //! | `uefi-vars.fd`, `uefi-secure-vars.fd` | what its UEFI remembers, for its life |
 //! | `cidata.img` | what cloud-init is told, made at each start ([`seed`]) |
 //! | `tpm/`, `tpm.sock`, `tpm.json` | what its TPM remembers; its socket and process, while it runs |
-//! | `qemu.log` | what QEMU complained of in the last run |
+//! | `qemu.log` | what QEMU complained of in the last run, bounded like the console's |
 
 mod adopting;
 mod altering;
@@ -37,14 +37,16 @@ mod seed;
 mod snapshots;
 mod starting;
 mod tpm;
+mod trimmer;
+mod trimming;
 mod unit;
+mod version;
 mod watching;
 mod words;
 
 use std::{
     collections::HashMap,
     path::PathBuf,
-    process::Command,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
@@ -55,7 +57,11 @@ use tokio::{
     task::AbortHandle,
 };
 
-use self::{arguments::CONSOLE_LOG, folder::Folder, process::Process, running::Running, watching::Teller};
+use self::{
+    arguments::CONSOLE_LOG, folder::Folder, process::Process, running::Running, trimmer::Trimming,
+    watching::Teller,
+};
+pub use self::{trimmer::Trimmer, trimming::trim_logs};
 use crate::{
     driver::{
         Adopt, Alter, Capability, Console, Disks, Driver, DriverError, DriverEvent, Foreign, GuestAgent,
@@ -72,8 +78,6 @@ use crate::{
 const EVENTS_MAX: usize = 4096;
 /// How long the log may be waited for, so that it has what those who follow were told.
 const LOG_WAIT_MAX: Duration = Duration::from_secs(2);
-/// The oldest QEMU that has all that is asked of it.
-const VERSION_MIN: (u32, u32) = (6, 0);
 
 /// How the driver is to work. The default is right for hosts.
 #[derive(Clone, Debug)]
@@ -84,11 +88,18 @@ pub struct Config {
     pub acceleration: Acceleration,
     /// Who keeps the processes.
     pub keeper: Keeper,
+    /// Who bounds their logs.
+    pub trimmer: Trimmer,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { program: "qemu-system-x86_64".into(), acceleration: Acceleration::Auto, keeper: Keeper::Auto }
+        Self {
+            program: "qemu-system-x86_64".into(),
+            acceleration: Acceleration::Auto,
+            keeper: Keeper::Auto,
+            trimmer: Trimmer::Task,
+        }
     }
 }
 
@@ -133,6 +144,7 @@ struct Shared {
     slots: Mutex<HashMap<MachineId, Arc<Slot>>>,
     /// What waits for the disks of machines that come without running.
     resting: Mutex<HashMap<MachineId, migrate::Resting>>,
+    trimming: Arc<Trimming>,
     teller: Teller,
 }
 
@@ -185,6 +197,10 @@ impl Shared {
     /// From now on it is watched. Its console's followers and the events live as long as it runs.
     fn put(&self, slot: &Arc<Slot>, running: Running, events: mpsc::Receiver<qmp::Event>) -> Arc<Running> {
         let running = Arc::new(running);
+        // Of one that somebody else started there is nothing of ours to bound.
+        if running.console.is_some() {
+            self.trimming.begin(running.id, &running.process, &running.folder);
+        }
         let mut inside = slot.inside();
         let watching = watching::watch(running.clone(), events, self.teller.clone(), slot.clone());
         let task = tokio::spawn(watching).abort_handle();
@@ -196,6 +212,7 @@ impl Shared {
 impl Drop for Qemu {
     /// The machines run on; their sockets are let go, for whoever comes next.
     fn drop(&mut self) {
+        self.shared.trimming.let_go();
         for slot in self.shared.slots().values() {
             if let Some((_, task)) = slot.inside().running.take() {
                 task.abort();
@@ -221,7 +238,7 @@ impl Qemu {
             Keeper::Systemd => true,
             Keeper::Nobody => false,
         };
-        let version = version(&config);
+        let version = version::of(&config.program);
         let probe = match &version {
             Ok(version) => Probe {
                 usable: true,
@@ -239,6 +256,7 @@ impl Qemu {
             version: version.unwrap_or_default(),
             slots: Mutex::default(),
             resting: Mutex::default(),
+            trimming: Trimming::new(config.trimmer),
             teller: Teller(tell),
         };
         Self { shared: Arc::new(shared), probe, events: Mutex::new(Some(events)) }
@@ -252,29 +270,6 @@ impl Qemu {
     fn can<'a, T: ?Sized>(&self, it: &'a T) -> Option<&'a T> {
         self.probe.usable.then_some(it)
     }
-}
-
-/// The version of the program, or why it will not do.
-fn version(config: &Config) -> Result<String, String> {
-    let program = config.program.display();
-    let said =
-        Command::new(&config.program).arg("--version").output().map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                format!("{program} is not installed (Debian package qemu-system-x86).")
-            }
-            _ => format!("{program} cannot be run: {error}."),
-        })?;
-    let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    let version = said
-        .split_once("version ")
-        .and_then(|(_, rest)| rest.split_whitespace().next())
-        .ok_or_else(|| format!("{program} does not say its version."))?;
-    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
-    if (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < VERSION_MIN {
-        let (major, minor) = VERSION_MIN;
-        return Err(format!("QEMU {version} is too old: at least {major}.{minor} is needed."));
-    }
-    Ok(version.to_owned())
 }
 
 #[async_trait]
@@ -352,6 +347,7 @@ impl Driver for Qemu {
             return Err(DriverError::AlreadyRunning);
         }
         self.shared.slots().remove(&id);
+        self.shared.trimming.forget(id);
         Ok(())
     }
 

@@ -1,11 +1,9 @@
 //! The serial console: a socket to type into and to follow, and a log that QEMU writes.
 //!
 //! QEMU writes the log itself, so that nothing is lost while no agent runs: the last words of a guest
-//! that panics during an upgrade are what its owner needs. QEMU does not bound it, so the agent does,
-//! while it runs and as soon as it is back: the oldest part is cut out of the file in place. QEMU
-//! only ever appends, and the cut is one call of the file system, so no byte is lost or doubled. What
-//! remains is a guest that floods its console while no agent runs for long; the agent's unit
-//! restarts it, and a log kept only by the agent would lose words at every upgrade instead.
+//! that panics during an upgrade are what its owner needs. QEMU does not bound it, so the trimmer does
+//! (trimming.rs), whether an agent runs or not: the oldest part is cut out of the file in place. QEMU
+//! only ever appends, and the cut is one call of the file system, so no byte is lost or doubled.
 //!
 //! The socket is read all the time, followed or not: QEMU waits with a byte until the socket takes
 //! it, and the guest waits with QEMU.
@@ -18,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
+use rustix::{
+    fs::{FallocateFlags, FlockOperation, SeekFrom, fallocate, flock, seek},
+    io::Errno,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
@@ -28,15 +29,12 @@ use tokio::{
     sync::{Mutex, broadcast},
 };
 
-use super::{arguments::CONSOLE_LOG, folder::Folder};
 use crate::driver::DriverError;
 
 /// From here on the log is cut …
 const LOG_MAX: u64 = 1 << 20;
 /// … so that this much of it is left, in bytes.
 const LOG_KEPT: u64 = 512 << 10;
-/// After so much output the log's length is looked at.
-const LOOK_EVERY: usize = 64 << 10;
 /// How many pieces of output a slow reader may be behind.
 const FOLLOWERS_BEHIND_MAX: usize = 1024;
 /// The most that is typed at once, in bytes.
@@ -59,12 +57,12 @@ impl Drop for Console {
 
 impl Console {
     /// From its connected socket.
-    pub(super) fn new(stream: UnixStream, folder: Folder) -> Self {
+    pub(super) fn new(stream: UnixStream) -> Self {
         let (reader, writer) = stream.into_split();
         let (tell, _) = broadcast::channel(FOLLOWERS_BEHIND_MAX);
         let output = tell.downgrade();
         // The reader has the only sender: those who follow hear of its end.
-        let reader = tokio::spawn(read(reader, tell, folder));
+        let reader = tokio::spawn(read(reader, tell));
         Self { writer: Mutex::new(writer), output, reader }
     }
 
@@ -87,9 +85,8 @@ impl Console {
     }
 }
 
-async fn read(mut reader: OwnedReadHalf, tell: broadcast::Sender<Vec<u8>>, folder: Folder) {
+async fn read(mut reader: OwnedReadHalf, tell: broadcast::Sender<Vec<u8>>) {
     let mut buffer = vec![0; 16 << 10];
-    let mut since_look = 0;
     loop {
         let count = match reader.read(&mut buffer).await {
             Ok(0) | Err(_) => return,
@@ -97,42 +94,37 @@ async fn read(mut reader: OwnedReadHalf, tell: broadcast::Sender<Vec<u8>>, folde
         };
         // Nobody may follow.
         let _ = tell.send(buffer[..count].to_vec());
-        since_look += count;
-        if since_look >= LOOK_EVERY {
-            since_look = 0;
-            bound(&folder.within(CONSOLE_LOG));
-        }
     }
 }
 
-/// Cuts the oldest part out of a log that has become too long.
-pub(super) fn bound(log: &Path) {
-    let cut = || -> io::Result<()> {
-        let file = match File::options().read(true).write(true).open(log) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            opened => opened?,
-        };
-        let end = file.metadata()?.len();
-        let start = data_start(&file, end)?;
-        if end - start > LOG_KEPT {
-            // There is enough without.
-            let _ = std::fs::remove_file(earlier(log));
-        }
-        if end - start <= LOG_MAX {
-            return Ok(());
-        }
-        // File systems cut whole blocks; 64 KiB are whole blocks on all of them.
-        let excess = (end - LOG_KEPT) & !0xffff;
-        let collapsed = fallocate(&file, FallocateFlags::COLLAPSE_RANGE, 0, excess);
-        if collapsed.is_err() {
-            // Not on this file system: what is cut then becomes a hole, which needs no room either.
-            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            fallocate(&file, flags, 0, excess)?;
-        }
-        Ok(())
+/// Cuts the oldest part out of a log that has become too long, also while others do.
+pub(super) fn bound(log: &Path) -> io::Result<()> {
+    let file = match File::options().read(true).write(true).open(log) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
     };
-    if let Err(error) = cut() {
-        tracing::warn!(%error, log = %log.display(), "the console's log could not be cut");
+    // Who cuts what somebody else has cut just now cuts too much.
+    flock(&file, FlockOperation::LockExclusive)?;
+    let end = file.metadata()?.len();
+    let start = data_start(&file, end)?;
+    if end - start > LOG_KEPT {
+        // There is enough without.
+        let _ = std::fs::remove_file(earlier(log));
+    }
+    if end - start <= LOG_MAX {
+        return Ok(());
+    }
+    // File systems cut whole blocks; 64 KiB are whole blocks on all of them.
+    let excess = (end - LOG_KEPT) & !0xffff;
+    if fallocate(&file, FallocateFlags::COLLAPSE_RANGE, 0, excess).is_ok() {
+        return Ok(());
+    }
+    // Not on this file system: what is cut then becomes a hole, which needs no room either.
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    match fallocate(&file, flags, 0, excess) {
+        // Nor that: then it begins anew. A bound that holds is worth more than what was said.
+        Err(Errno::OPNOTSUPP) => file.set_len(0),
+        punched => Ok(punched?),
     }
 }
 
@@ -140,8 +132,8 @@ pub(super) fn bound(log: &Path) {
 fn data_start(file: &File, end: u64) -> io::Result<u64> {
     match seek(file, SeekFrom::Data(0)) {
         Ok(start) => Ok(start),
-        Err(rustix::io::Errno::NXIO) => Ok(end),
-        Err(rustix::io::Errno::INVAL) => Ok(0),
+        Err(Errno::NXIO) => Ok(end),
+        Err(Errno::INVAL) => Ok(0),
         Err(error) => Err(error.into()),
     }
 }
@@ -205,10 +197,10 @@ mod tests {
             appended.write_all(line.as_bytes()).unwrap();
             whole.extend_from_slice(line.as_bytes());
             if number % 1000 == 0 {
-                bound(&log);
+                bound(&log).unwrap();
             }
         }
-        bound(&log);
+        bound(&log).unwrap();
         let kept = tail(&log, usize::MAX).unwrap();
         assert!(kept.len() as u64 >= LOG_KEPT && kept.len() as u64 <= LOG_MAX, "{}", kept.len());
         assert!(whole.ends_with(&kept));
@@ -220,9 +212,8 @@ mod tests {
 
     #[tokio::test]
     async fn several_follow_and_all_hear_of_the_end() {
-        let folder = tempfile::tempdir().unwrap();
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let console = Console::new(ours, Folder::new(folder.path()));
+        let console = Console::new(ours);
         let (mut one, mut two) = (console.follow().unwrap(), console.follow().unwrap());
         theirs.write_all(b"hello").await.unwrap();
         assert_eq!(one.recv().await.unwrap(), b"hello");

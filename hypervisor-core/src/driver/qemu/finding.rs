@@ -11,13 +11,13 @@ use uuid::Uuid;
 
 use super::{
     Shared, Slot,
-    arguments::{CONSOLE, CONSOLE_LOG, CONTROL},
-    console::{self, Console},
+    arguments::{CONSOLE, CONTROL},
+    console::Console,
     folder::{self, Adopted, Folder, Note},
     process::Process,
     qmp::{Client, Event},
     running::{Besides, Expected, Running},
-    watching, words,
+    starting, watching, words,
 };
 use crate::driver::{DriverError, Launch, Power};
 
@@ -49,7 +49,7 @@ pub(super) async fn find(
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             let left_behind = error.kind() == io::ErrorKind::ConnectionRefused;
-            return unreachable(slot, folder, note.as_ref(), left_behind).map(|()| None);
+            return unreachable(shared, slot, launch, folder, note.as_ref(), left_behind).map(|()| None);
         }
         Err(source) => return Err(DriverError::system("connecting to QEMU", source)),
     };
@@ -57,7 +57,7 @@ pub(super) async fn find(
         Ok(answering) => answering,
         // It ended while it was asked.
         Err(DriverError::NotRunning) => {
-            return unreachable(slot, folder, note.as_ref(), false).map(|()| None);
+            return unreachable(shared, slot, launch, folder, note.as_ref(), false).map(|()| None);
         }
         Err(error) => return Err(error),
     };
@@ -79,7 +79,9 @@ pub(super) async fn find(
 /// way, because its guest shut down, say, takes its sockets with it. One whose socket is `left_behind`
 /// was killed or broke down, unless it went with the whole host.
 fn unreachable(
+    shared: &Shared,
     slot: &Slot,
+    launch: &Launch,
     folder: Folder,
     note: Option<&Note>,
     left_behind: bool,
@@ -98,6 +100,7 @@ fn unreachable(
         return Ok(());
     };
     let pid = process.identity.pid;
+    shared.trimming.begin(launch.id, &process, &folder);
     slot.inside().stray = Some((process, folder));
     Err(DriverError::Unfit(format!(
         "its process {pid} runs, but its control socket is gone; kill the machine to go on"
@@ -116,9 +119,9 @@ pub(super) async fn answer(stream: UnixStream) -> Result<Answering, DriverError>
 }
 
 async fn console(folder: &Folder) -> Option<Console> {
-    console::bound(&folder.within(CONSOLE_LOG));
+    starting::bounded(folder);
     match folder.connect(CONSOLE).await {
-        Ok(stream) => Some(Console::new(stream, folder.clone())),
+        Ok(stream) => Some(Console::new(stream)),
         Err(error) => {
             tracing::warn!(%error, folder = %folder.path().display(), "its console cannot be reached");
             None

@@ -62,6 +62,70 @@ pub(super) struct Usage {
 /// Where programs are, if nobody says.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
+/// A program to be started.
+pub(super) struct Spawning<'a> {
+    pub(super) program: &'a Path,
+    pub(super) words: &'a [String],
+    /// The descriptors it gets, under the numbers they have here.
+    pub(super) handed: Vec<BorrowedFd<'a>>,
+    /// Its standard input.
+    pub(super) input: Stdio,
+    /// Where it works.
+    pub(super) folder: &'a Path,
+    /// Its standard error.
+    pub(super) errors: fs::File,
+}
+
+impl Spawning<'_> {
+    /// Starts it in a process group of its own and holding on to nothing of ours, so that it goes on when
+    /// we end: no descriptor but those `handed` on, and of our environment the path alone. A guest that
+    /// had our `NOTIFY_SOCKET` could speak for us to systemd, and one that held a socket passed to us
+    /// would keep it open when we are long gone.
+    #[allow(unsafe_code)]
+    pub(super) fn spawn(self) -> io::Result<Process> {
+        let mut command = Command::new(self.program);
+        command
+            .args(self.words)
+            .current_dir(self.folder)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| PATH.into()))
+            // By which a lab finds the guests that an agent of its left behind.
+            .envs(std::env::var_os("SKERRY_LAB").map(|lab| ("SKERRY_LAB", lab)))
+            .stdin(self.input)
+            .stdout(Stdio::null())
+            .stderr(self.errors)
+            .process_group(0);
+        let handed: Vec<RawFd> = self.handed.iter().map(AsRawFd::as_raw_fd).collect();
+        keep_no_descriptors()?;
+        // Without something to do in the child it needs no copy of our memory's tables, and is there sooner.
+        if !handed.is_empty() {
+            let keep = move || handed.iter().try_for_each(|fd| keep_descriptor(*fd));
+            // SAFETY: between fork and exec only async-signal-safe calls are allowed, and this makes a few
+            // system calls; it allocates nothing and takes no lock.
+            unsafe { command.pre_exec(keep) };
+        }
+        let mut child = command.spawn()?;
+        // Not collected yet, so it is there to be held, even if it has ended already.
+        match Process::hold(i32::try_from(child.id()).unwrap_or_default()) {
+            Ok(Some((mut process, _))) => {
+                process.child = Mutex::new(Some(child));
+                Ok(process)
+            }
+            lost => {
+                child.kill()?;
+                child.wait()?;
+                Err(lost.err().unwrap_or_else(|| io::ErrorKind::NotFound.into()))
+            }
+        }
+    }
+}
+
+/// An empty file for what a program complains of. It is appended to, so that it can be cut meanwhile.
+pub(super) fn begin_log(path: &Path) -> io::Result<fs::File> {
+    fs::File::create(path)?;
+    fs::File::options().append(true).open(path)
+}
+
 /// All descriptors but the standard three are closed by any exec from now on. What we open ourselves is
 /// closed then anyway; what we were given at our own start, by systemd or a shell, need not be.
 #[allow(unsafe_code)]
@@ -125,12 +189,7 @@ impl Process {
         Ok(Self::open(identity.pid)?.filter(|process| process.identity == *identity))
     }
 
-    /// Starts one in `folder`, in a process group of its own and holding on to nothing of ours, so
-    /// that it goes on when we end: no descriptor but those `handed` on, and of our environment
-    /// the path alone. A guest that
-    /// had our `NOTIFY_SOCKET` could speak for us to systemd, and one that held a socket passed to us
-    /// would keep it open when we are long gone.
-    #[allow(unsafe_code)]
+    /// Starts one in `folder` with nothing to read, see [`Spawning::spawn`].
     pub(super) fn spawn(
         program: &Path,
         words: &[String],
@@ -138,41 +197,8 @@ impl Process {
         folder: &Path,
         errors: &Path,
     ) -> io::Result<Self> {
-        let errors = fs::File::create(errors)?;
-        let mut command = Command::new(program);
-        command
-            .args(words)
-            .current_dir(folder)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| PATH.into()))
-            // By which a lab finds the guests that an agent of its left behind.
-            .envs(std::env::var_os("SKERRY_LAB").map(|lab| ("SKERRY_LAB", lab)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(errors)
-            .process_group(0);
-        let handed: Vec<RawFd> = handed.iter().map(AsRawFd::as_raw_fd).collect();
-        keep_no_descriptors()?;
-        // Without something to do in the child it needs no copy of our memory's tables, and is there sooner.
-        if !handed.is_empty() {
-            let keep = move || handed.iter().try_for_each(|fd| keep_descriptor(*fd));
-            // SAFETY: between fork and exec only async-signal-safe calls are allowed, and this makes a few
-            // system calls; it allocates nothing and takes no lock.
-            unsafe { command.pre_exec(keep) };
-        }
-        let mut child = command.spawn()?;
-        // Not collected yet, so it is there to be held, even if it has ended already.
-        match Self::hold(i32::try_from(child.id()).unwrap_or_default()) {
-            Ok(Some((mut process, _))) => {
-                process.child = Mutex::new(Some(child));
-                Ok(process)
-            }
-            lost => {
-                child.kill()?;
-                child.wait()?;
-                Err(lost.err().unwrap_or_else(|| io::ErrorKind::NotFound.into()))
-            }
-        }
+        let errors = begin_log(errors)?;
+        Spawning { program, words, handed, input: Stdio::null(), folder, errors }.spawn()
     }
 
     /// Waits until it has ended, and collects it if it is ours. Cancel-safe.

@@ -45,7 +45,7 @@ pub(super) async fn start(
     let folder = Folder::new(&launch.folder);
     folder.clear();
     folder.close_to_others()?;
-    console::bound(&folder.within(CONSOLE_LOG));
+    bounded(&folder);
 
     let kvm = shared.kvm && !shared.kvm_failed.load(Ordering::Relaxed);
     let accel = if kvm { Accel::Kvm } else { Accel::Tcg };
@@ -138,7 +138,7 @@ async fn bring_up(
         .connect(CONSOLE)
         .await
         .map_err(|source| DriverError::system("connecting to the console", source))?;
-    let console = Some(console::Console::new(console, folder.clone()));
+    let console = Some(console::Console::new(console));
     for disk in launch.definition.disks.iter().filter(|disk| disk.limits.is_some()) {
         qmp.ask("block_set_io_throttle", Some(disks::throttle(disk))).await?;
     }
@@ -158,6 +158,14 @@ async fn bring_up(
     let running = Running::new(launch, process.clone(), qmp, kvm_failed, besides);
     shared.put(slot, running, events);
     Ok(())
+}
+
+/// Of what an earlier run left too much of the log, it is cut before anything reads it.
+pub(super) fn bounded(folder: &Folder) {
+    let log = folder.within(CONSOLE_LOG);
+    if let Err(error) = console::bound(&log) {
+        tracing::warn!(%error, log = %log.display(), "the console's log could not be cut");
+    }
 }
 
 /// Connects as soon as there is something to connect to.

@@ -9,7 +9,7 @@ use std::{io, path::Path};
 
 use tokio::process::Command;
 
-use super::process::Process;
+use super::process::{Process, begin_log};
 use crate::machine::MachineId;
 
 /// Whether this process is a system service that may start others.
@@ -28,7 +28,7 @@ pub(super) async fn spawn(
     folder: &Path,
     errors: &Path,
 ) -> io::Result<Process> {
-    std::fs::File::create(errors)?;
+    begin_log(errors)?;
     let unit = format!("skerry-{what}-{id}.service");
     let started = Command::new("systemd-run").args(run_words(&unit, program, words, folder, errors)).output();
     let started = started.await?;

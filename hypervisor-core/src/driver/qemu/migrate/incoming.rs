@@ -115,7 +115,7 @@ async fn bring_up(
     let (qmp, events) = Client::greet(control).await?;
     let stream = folder.connect(CONSOLE).await;
     let stream = stream.map_err(|source| DriverError::system("connecting to the console", source))?;
-    let console = Some(console::Console::new(stream, folder.clone()));
+    let console = Some(console::Console::new(stream));
     for disk in launch.definition.disks.iter().filter(|disk| disk.limits.is_some()) {
         qmp.ask("block_set_io_throttle", Some(disks::throttle(disk))).await?;
     }
