@@ -19,6 +19,7 @@ pub(crate) mod keys;
 mod life;
 mod migrate;
 mod network;
+mod nics;
 mod numbers;
 mod release;
 mod rights;

@@ -209,7 +209,7 @@ async fn what_is_offered_fits_role_state_and_driver() {
     let looks = ["status", "stats", "graph", "alert-add", "alert-list", "alert-remove", "log", "console"];
     let screens = ["screenshot", "watch", "vnc"];
     let storage = ["disk-list", "snapshot-list", "snapshot-tree", "snapshot-schedules"];
-    assert_eq!(verbs(VERA), [&looks[..], &screens, &storage].concat());
+    assert_eq!(verbs(VERA), [&looks[..], &screens, &storage, &["nic-list"]].concat());
     let running = verbs(OTTO);
     assert!(running.contains(&"shutdown") && running.contains(&"pause") && !running.contains(&"start"));
     assert!(!running.contains(&"resume") && !running.contains(&"define"));

@@ -14,6 +14,8 @@ mod images;
 mod live;
 #[path = "crash/networks.rs"]
 mod networks;
+#[path = "crash/nics.rs"]
+mod nics;
 #[path = "crash/restarts.rs"]
 mod restarts;
 mod stage;

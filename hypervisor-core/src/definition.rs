@@ -24,7 +24,9 @@ pub use self::{
     disk::{Bus, Cache, Disk, DiskFormat, Limits, Media},
     error::DefinitionError,
     hardware::{CloudInit, Cpu, Firmware, Watchdog},
-    nic::{Forward, ForwardError, Mac, MacError, Network, Nic, NicModel, NicWordError, Protocol, say_nic},
+    nic::{
+        Forward, ForwardError, Link, Mac, MacError, Network, Nic, NicModel, NicWordError, Protocol, say_nic,
+    },
     policy::{Restart, Startup},
     rate::{Rate, RateError},
     rule::{Carried, Rule, RuleError, Way},

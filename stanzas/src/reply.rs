@@ -39,6 +39,7 @@ mod machine;
 pub mod measure;
 mod migrate;
 mod networks;
+mod nics;
 mod numbers;
 mod released;
 mod schedules;
@@ -59,6 +60,7 @@ pub use machine::{
 };
 pub use migrate::{Evacuated, EvacuatedLine, Migrated};
 pub use networks::{NetworkChanged, NetworkDetails, NetworkGuest, NetworkLine, NetworkList};
+pub use nics::{NicLine, NicList};
 pub use numbers::{DiskStats, HostStats, MachineStats, NicStats, PressureStats, Top, TopLine};
 pub use released::Released;
 pub use schedules::{ScheduleLine, Schedules};

@@ -3,8 +3,8 @@
 use std::{fs, net::TcpListener, path::Path};
 
 use hypervisor_core::{
-    definition::{Cpu, Disk, DiskFormat, Forward, Limits, Live, Network, Nic},
-    driver::{Altered, DriverError, Launch},
+    definition::{Cpu, Disk, DiskFormat, Forward, Limits, Link, Live, Network, Nic},
+    driver::{Altered, DriverError, GuestEvent, Launch, Power},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -126,6 +126,48 @@ async fn ports_are_opened_and_closed_while_it_runs() {
     assert!(TcpStream::connect(("127.0.0.1", two)).await.is_ok());
     let Altered::NextStart(why) = forward(&[two, three]).await else { panic!("it is taken") };
     assert_eq!(why, format!("tcp:127.0.0.1:{three} of the host could not be opened"));
+}
+
+/// What the guest says of the cable, in a line of its own once it is so: its kernel hears of it later.
+async fn has_carrier(story: &Story, launch: &Launch, nth: usize, carrier: u8) {
+    let line = format!(
+        "until [ \"$(cat /sys/class/net/eth0/carrier)\" = {carrier} ]; do usleep 20000; done; echo {nth}-is''-{carrier}\n"
+    );
+    story.types(launch.id, line.as_bytes()).await;
+    story.shows(launch, format!("\n{nth}-is-{carrier}").as_bytes()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_sees_its_cable_go_out_and_in_and_starts_with_it_out() {
+    let mut story = story().await;
+    let mut launch = story.bench.launch();
+    launch.definition.nics = vec![Nic { link: Link::Down, ..Nic::new(Network::default()) }];
+    launch.definition.name_all();
+    story.boot(&launch).await;
+    story.types(launch.id, b"ifconfig eth0 10.0.2.15 up\n").await;
+    has_carrier(&story, &launch, 1, 0).await;
+    launch.definition.nics[0].link = Link::Up;
+    assert_eq!(alter(&story, &launch, Live::Link(0)).await, Altered::Now);
+    has_carrier(&story, &launch, 2, 1).await;
+    launch.definition.nics[0].link = Link::Down;
+    assert_eq!(alter(&story, &launch, Live::Link(0)).await, Altered::Now);
+    has_carrier(&story, &launch, 3, 0).await;
+    // It stays out when the guest reboots, and for the next agent.
+    story.types(launch.id, b"reboot\n").await;
+    assert_eq!(story.event(launch.id).await, GuestEvent::Rebooted);
+    story.comes_up_times(&launch, 2).await;
+    story.types(launch.id, b"ifconfig eth0 10.0.2.15 up\n").await;
+    has_carrier(&story, &launch, 4, 0).await;
+    story.restart().await;
+    assert_eq!(story.power(&launch).await, Power::Running);
+    launch.definition.nics[0].link = Link::Up;
+    assert_eq!(alter(&story, &launch, Live::Link(0)).await, Altered::Now);
+    has_carrier(&story, &launch, 5, 1).await;
+    launch.definition.nics.push(Nic { name: "more".into(), ..Nic::new(Network::default()) });
+    let Altered::NextStart(why) = alter(&story, &launch, Live::Link(1)).await else {
+        panic!("it is not there")
+    };
+    assert_eq!(why, "it has the NIC only then");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -112,6 +112,7 @@ macro_rules! contract {
             numbers::of_a_new_run_begin_anew (Numbers),
             numbers::of_one_that_is_off_there_are_none (Numbers),
             alter::memory_goes_and_comes_within_what_it_was_started_with (Alter),
+            alter::a_cable_goes_out_and_in (Alter),
             alter::of_one_that_is_off_nothing_is (Alter),
             adopt::a_machine_of_others_becomes_ours (Adopt),
             adopt::a_name_unknown_is_unfit (Adopt),

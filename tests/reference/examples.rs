@@ -139,6 +139,7 @@ fn of_machines() -> Vec<Example> {
                 nic: "net1".into(),
                 from: "guest".into(),
             }],
+            links_down: vec![],
         }),
         example(Defined {
             name: "web1".into(),

@@ -1,6 +1,8 @@
 //! Examples of what the commands about networks answer.
 
-use skerry_stanzas::reply::{NetworkChanged, NetworkDetails, NetworkGuest, NetworkLine, NetworkList};
+use skerry_stanzas::reply::{
+    NetworkChanged, NetworkDetails, NetworkGuest, NetworkLine, NetworkList, NicLine, NicList,
+};
 
 use crate::examples::{Example, example};
 
@@ -17,6 +19,18 @@ pub fn of_networks() -> Vec<Example> {
                 nics: 1,
                 failed: None,
                 about: String::new(),
+            }],
+        }),
+        example(NicList {
+            name: "web1".into(),
+            nics: vec![NicLine {
+                name: "net1".into(),
+                link: "up".into(),
+                network: "network=lan".into(),
+                model: "virtio".into(),
+                mac: "52:54:00:12:34:56".into(),
+                rate: Some("100Mbit".into()),
+                addresses: vec!["10.7.0.9".into()],
             }],
         }),
         example(NetworkDetails {

@@ -114,6 +114,11 @@ impl Agent {
                 let disks = record.iter().flat_map(|record| &record.definition.disks);
                 disks.map(|disk| disk.name.clone()).collect()
             }
+            (Object::Machine, "nic-up" | "nic-down", "name") => {
+                let record = self.record_of(target);
+                let nics = record.iter().flat_map(|record| &record.definition.nics);
+                nics.map(|nic| nic.name.clone()).collect()
+            }
             (Object::Machine, "disk-delete", "name") | (Object::Machine, "disk-attach", "what") => {
                 self.detached_disks(target)
             }

@@ -85,7 +85,7 @@ impl Handle<machine::DefinitionRevert> for Agent {
 }
 
 /// Makes it so, and says what is different and from when on.
-async fn define(job: &Job, record: &Record, definition: Definition) -> Result<Defined, Refusal> {
+pub(super) async fn define(job: &Job, record: &Record, definition: Definition) -> Result<Defined, Refusal> {
     let found = differences(&record.definition, &definition);
     let name = record.name.to_string();
     let toml = definition.to_toml();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hypervisor_core::definition::Link;
 use skerry_stanzas::{
     command::machine,
     refusal::Refusal,
@@ -55,8 +56,15 @@ impl Handle<machine::Status> for Agent {
             note: record.definition.note.clone(),
             guest,
             addresses,
+            links_down: down(&record),
         })
     }
+}
+
+/// The NICs whose cables are out.
+fn down(record: &Record) -> Vec<String> {
+    let nics = record.definition.nics.iter();
+    nics.filter(|nic| nic.link == Link::Down).map(|nic| nic.name.clone()).collect()
 }
 
 impl Agent {

@@ -6,7 +6,7 @@ mod guest;
 mod storage;
 
 use hypervisor_core::{
-    definition::Definition,
+    definition::{Definition, Link},
     image::Kind,
     lifecycle::{State, Wanted},
     machine::MachineId,
@@ -107,7 +107,10 @@ async fn stays_off(agent: &Agent, id: MachineId, accepted: &Accepted) -> Result<
 
 /// What was defined of a machine that runs may not have been made so.
 async fn is_altered(agent: &Agent, id: MachineId, accepted: &Accepted) {
-    let defined = matches!(accepted.permission.as_str(), "machine.define" | "machine.definition-revert");
+    let defined = matches!(
+        accepted.permission.as_str(),
+        "machine.define" | "machine.definition-revert" | "machine.nic-up" | "machine.nic-down"
+    );
     if let Some(machine) = agent.inner.machines.get(id).filter(|_| defined) {
         catch_up(&machine.card).await;
     }
@@ -170,6 +173,8 @@ async fn found(
             let cd = accepted.args.get("cd").and_then(Value::as_str);
             seen(is_defined(&accepted.args, record) && agent.is_in(&record.definition, cd).await)
         }
+        "machine.nic-up" => seen(is_linked(&accepted.args, record, Link::Up)),
+        "machine.nic-down" => seen(is_linked(&accepted.args, record, Link::Down)),
         "machine.definition-revert" => seen(is_reverted(agent, &accepted.args, record).await?),
         "machine.delete" | "machine.release" => Found::Undone,
         "machine.export" => seen(exported(agent, accepted, record)),
@@ -272,6 +277,13 @@ fn is_defined(args: &Value, record: &Record) -> bool {
     // What was given besides the whole of it is in it by now.
     let whole = Definition::from_toml(&toml).ok();
     whole.and_then(|whole| asked_of(&whole, &asked).ok()).is_some_and(|definition| definition == *now)
+}
+
+/// Whether the link of the NIC that was meant is so.
+fn is_linked(args: &Value, record: &Record, link: Link) -> bool {
+    let name = args.get("name").and_then(Value::as_str);
+    let mut meant = record.definition.nics.iter().filter(|nic| name.is_none_or(|name| nic.name == name));
+    meant.next().is_some_and(|nic| nic.link == link)
 }
 
 async fn is_reverted(agent: &Agent, args: &Value, record: &Record) -> Result<bool, StoreError> {

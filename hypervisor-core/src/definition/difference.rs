@@ -37,6 +37,8 @@ pub enum Live {
     Limits(usize),
     /// The ports that lead to its NIC of this number.
     Forwards(usize),
+    /// Whether the cable of its NIC of this number is in.
+    Link(usize),
 }
 
 impl Effective {
@@ -94,6 +96,11 @@ pub fn differences(old: &Definition, new: &Definition) -> Vec<Difference> {
         let nth = nics.iter().position(|nic| nic.name == name);
         let live = nth.filter(|_| old.zip(new).is_some_and(forwards_alone)).map(Live::Forwards);
         differ(&format!("NIC {name}"), told(old, nic), told(new, nic), live.map_or(next, Effective::Live));
+        if let (Some(old), Some(new)) = (old, new) {
+            let live = Live::Link(nth.unwrap_or_default());
+            let (was, is) = (old.link.word().into(), new.link.word().into());
+            differ(&format!("link of NIC {name}"), was, is, Effective::Live(live));
+        }
         // These are between the NIC and its network, not in the guest's device.
         let (was, is) = (told(old, passing), told(new, passing));
         if old.is_some() && new.is_some() {
@@ -192,10 +199,11 @@ fn parts(cloud_init: &CloudInit) -> String {
     if words.is_empty() { "the names alone".into() } else { words.join(", ") }
 }
 
-/// Whether two NICs differ in the ports that are forwarded to them, and in nothing else.
+/// Whether the devices of two NICs differ in the ports that are forwarded to them, and in nothing else.
 fn forwards_alone((old, new): (&Nic, &Nic)) -> bool {
     let both = matches!((&old.network, &new.network), (Network::User { .. }, Network::User { .. }));
-    both && Nic { network: new.network.clone(), ..old.clone() } == *new
+    let Nic { network, rate, guard, link, .. } = new.clone();
+    both && Nic { network, rate, guard, link, ..old.clone() } == *new
 }
 
 fn most(most: Option<impl ToString>) -> String {
@@ -252,7 +260,7 @@ fn disk(disk: &Disk) -> String {
 }
 
 fn nic(nic: &Nic) -> String {
-    let Nic { name: _, mac, model, network, boot_order, rate: _, guard: _ } = nic;
+    let Nic { name: _, mac, model, network, boot_order, rate: _, guard: _, link: _ } = nic;
     let mut words = vec![model.word().to_owned()];
     words.extend(mac.map(|mac| mac.to_string()));
     words.extend(boot_order.map(|order| format!("boot order {order}")));

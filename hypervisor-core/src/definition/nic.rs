@@ -31,6 +31,8 @@ pub struct Nic {
     /// Whether frames with an address that is not this NIC's are dropped. Only on a network of the host's;
     /// off for guests that are routers, or run guests themselves.
     pub guard: bool,
+    /// Whether its cable is in.
+    pub link: Link,
 }
 
 /// What a NIC is connected to.
@@ -73,6 +75,7 @@ impl Nic {
             boot_order: None,
             rate: None,
             guard: true,
+            link: Link::Up,
         }
     }
 
@@ -86,6 +89,32 @@ impl Nic {
     pub fn interface(&self, id: MachineId) -> String {
         let [_, _, a, b, c, d] = Mac::made(id, &self.name).bytes();
         format!("sk{a:02x}{b:02x}{c:02x}{d:02x}")
+    }
+}
+
+/// Whether the cable of a NIC is in, as its guest sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Link {
+    /// It is: the guest has a carrier.
+    #[default]
+    Up,
+    /// It is not: nothing passes in either direction, and the guest knows.
+    Down,
+}
+
+impl Link {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Link::Up => "up",
+            Link::Down => "down",
+        }
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref)]
+    fn is_up(&self) -> bool {
+        *self == Link::Up
     }
 }
 

@@ -6,6 +6,7 @@ mod disks;
 mod guest;
 mod migrate;
 mod moving;
+mod nics;
 mod numbers;
 mod schedules;
 mod screen;
@@ -20,6 +21,7 @@ pub use self::{
     guest::{Exec, FileRead, FileWrite, Fsfreeze, Fsthaw, Password},
     migrate::{Migrate, MigrateResolve, Resolution, Storage},
     moving::{DiskMove, DiskTrim, Export},
+    nics::{NicDown, NicList, NicUp},
     numbers::{Graph, Span, Stats, Used},
     schedules::{SnapshotSchedule, SnapshotSchedules, SnapshotUnschedule},
     screen::{Key, Screenshot, Type, Vnc, Watch},

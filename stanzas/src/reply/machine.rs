@@ -98,6 +98,9 @@ reply! {
         /// The addresses it uses, as far as they are seen.
         #[serde(default)]
         addresses: Vec<GuestAddress>,
+        /// The NICs whose cables are out.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        links_down: Vec<String>,
     }
 }
 reply! {
@@ -261,6 +264,9 @@ impl Reply for MachineStatus {
             let all: Vec<String> = self.addresses.iter().map(one).collect();
             lines.push(format!("Addresses: {}", all.join(", ")));
         }
+        if !self.links_down.is_empty() {
+            lines.push(format!("Cable out: {}", self.links_down.join(" ")));
+        }
         if let Some(note) = self.note.as_ref().filter(|note| !note.is_empty()) {
             lines.push(format!("Note: {note}"));
         }
@@ -360,6 +366,7 @@ mod tests {
             note: None,
             guest: None,
             addresses: vec![],
+            links_down: vec![],
         }
     }
 

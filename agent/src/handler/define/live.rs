@@ -44,6 +44,7 @@ pub(crate) async fn catch_up(card: &Card) {
 fn all(definition: &Definition) -> Vec<Live> {
     let mut all = vec![Live::Memory, Live::Vcpus];
     all.extend((0..definition.disks.len()).map(Live::Limits));
+    all.extend((0..definition.nics.len()).map(Live::Link));
     let nics = definition.nics.iter().enumerate();
     all.extend(
         nics.filter(|(_, nic)| matches!(nic.network, Network::User { .. })).map(|(n, _)| Live::Forwards(n)),

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Forward, Mac, Network, Nic, NicModel};
+use super::{Forward, Link, Mac, Network, Nic, NicModel};
 use crate::{definition::Rate, network::NetworkName};
 
 /// Why a word does not say what to do with a NIC.
@@ -11,7 +11,7 @@ pub enum NicWordError {
     /// A part that means nothing.
     #[error(
         "{0:?} means nothing for a NIC: there are user, off, network=, address=, \
-         bridge=, forward=, rate=, guard=, mac=, model= and boot="
+         bridge=, forward=, rate=, guard=, link=, mac=, model= and boot="
     )]
     Part(String),
     /// A value that cannot be one.
@@ -36,6 +36,7 @@ struct Wish {
     address: Option<Option<Ipv4Addr>>,
     rate: Option<Option<Rate>>,
     guard: Option<bool>,
+    link: Option<Link>,
     /// All of them: those of before are no more.
     forwards: Option<Vec<Forward>>,
     mac: Option<Option<Mac>>,
@@ -80,6 +81,7 @@ impl Wish {
         nic.boot_order = self.boot_order.unwrap_or(nic.boot_order);
         nic.rate = self.rate.unwrap_or(nic.rate);
         nic.guard = self.guard.unwrap_or(nic.guard);
+        nic.link = self.link.unwrap_or(nic.link);
         Ok(())
     }
 
@@ -132,6 +134,8 @@ fn read(word: &str) -> Result<Wish, NicWordError> {
             Some(("rate", rate)) => wish.rate = Some(Some(rate.parse().map_err(|error| wrong(&error))?)),
             Some(("guard", "on")) => wish.guard = Some(true),
             Some(("guard", "off")) => wish.guard = Some(false),
+            Some(("link", "up")) => wish.link = Some(Link::Up),
+            Some(("link", "down")) => wish.link = Some(Link::Down),
             Some(("forward" | "forwards", "none")) => wish.forwards = Some(Vec::new()),
             Some(("forward" | "forwards", forward)) => {
                 let forward = forward.parse().map_err(|error| wrong(&error))?;
@@ -187,12 +191,15 @@ mod tests {
         let nics = said(&["lan,bridge=br0", "net1,off", "user,mac=52:54:00:00:00:01"]).unwrap();
         assert_eq!((nics.len(), nics[0].network.clone()), (1, Network::default()));
         assert!(said(&["mac=52:54:00:00:00:01", "mac=auto"]).unwrap()[0].mac.is_none());
+        assert_eq!(said(&["link=down"]).unwrap()[0].link, Link::Down);
+        assert_eq!(said(&["link=down", "forward=1:2", "link=up"]).unwrap()[0].link, Link::Up);
         assert_eq!(said(&["off", "user"]).unwrap()[0].name, "net1");
     }
 
     #[test]
     fn a_word_that_was_carried_out_changes_nothing_when_it_is_said_again() {
-        for word in ["forward=8080:80", "lan,bridge=br0", "net1,model=rtl8139,boot=none", "user"] {
+        for word in ["forward=8080:80", "lan,bridge=br0", "net1,model=rtl8139,boot=none", "link=down", "user"]
+        {
             assert_eq!(said(&[word]), said(&[word, if word == "user" { "net1,user" } else { word }]));
         }
     }

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Forward, Mac, Network, Nic, NicModel};
+use super::{Forward, Link, Mac, Network, Nic, NicModel};
 use crate::{definition::Rate, network::NetworkName};
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -30,6 +30,8 @@ pub(super) struct Written {
     rate: Option<Rate>,
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     guard: bool,
+    #[serde(default, skip_serializing_if = "Link::is_up")]
+    link: Link,
 }
 
 fn yes() -> bool {
@@ -45,7 +47,7 @@ impl TryFrom<Written> for Nic {
     type Error = &'static str;
 
     fn try_from(written: Written) -> Result<Self, Self::Error> {
-        let Written { name, mac, model, bridge, network, address, forwards, boot_order, rate, guard } =
+        let Written { name, mac, model, bridge, network, address, forwards, boot_order, rate, guard, link } =
             written;
         let network = match (bridge, network) {
             (Some(_), Some(_)) => return Err("a NIC is on a network, or on a bridge, not both"),
@@ -57,13 +59,13 @@ impl TryFrom<Written> for Nic {
         if !forwards.is_empty() && !matches!(network, Network::User { .. }) {
             return Err("a NIC on a bridge or a network forwards no ports: its guest has an address there");
         }
-        Ok(Self { name, mac, model, network, boot_order, rate, guard })
+        Ok(Self { name, mac, model, network, boot_order, rate, guard, link })
     }
 }
 
 impl From<Nic> for Written {
     fn from(nic: Nic) -> Self {
-        let Nic { name, mac, model, network, boot_order, rate, guard } = nic;
+        let Nic { name, mac, model, network, boot_order, rate, guard, link } = nic;
         let mut written = Self {
             name,
             mac,
@@ -75,6 +77,7 @@ impl From<Nic> for Written {
             boot_order,
             rate,
             guard,
+            link,
         };
         match network {
             Network::User { forwards } => written.forwards = forwards,

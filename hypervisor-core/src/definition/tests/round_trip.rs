@@ -70,11 +70,12 @@ fn nic() -> impl Strategy<Value = Nic> {
     }));
     let model = one_of(&[NicModel::Virtio, NicModel::E1000e, NicModel::Rtl8139]);
     let rate = option::of(one_of(&["64kbit", "100Mbit", "1Gbit"]));
-    ("[a-z][a-z0-9-]{0,15}", mac, model, network, option::of(100u32..), rate, any::<bool>()).prop_map(
-        |(name, mac, model, network, boot_order, rate, guard)| {
+    let link = one_of(&[Link::Up, Link::Down]);
+    ("[a-z][a-z0-9-]{0,15}", mac, model, network, option::of(100u32..), rate, any::<bool>(), link).prop_map(
+        |(name, mac, model, network, boot_order, rate, guard, link)| {
             let named = matches!(network, Network::Named { .. });
             let rate = rate.filter(|_| named).map(|rate| rate.parse().expect("a rate"));
-            Nic { name, mac, model, network, boot_order, rate, guard: guard || !named }
+            Nic { name, mac, model, network, boot_order, rate, guard: guard || !named, link }
         },
     )
 }

@@ -18,7 +18,7 @@ impl FakeWorld {
                 return Ok(Altered::NextStart(format!("it was started with room for {room_mib}M")));
             }
             Live::Memory => guest.memory_mib = wanted_mib,
-            Live::Vcpus | Live::Limits(_) | Live::Forwards(_) => {}
+            Live::Vcpus | Live::Limits(_) | Live::Forwards(_) | Live::Link(_) => {}
         }
         inside.keep(launch.id);
         Ok(Altered::Now)

@@ -1,5 +1,5 @@
 //! What of a machine can be changed while it runs: memory by its balloon, processors that come and go,
-//! the limits of its disks, forwarded ports.
+//! the limits of its disks, forwarded ports, the links of its NICs.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use super::{
     arguments::{disks::throttle, nics},
     disks::unfit,
     pinning,
-    qmp::QmpError,
+    qmp::{Client, QmpError},
     running::Running,
 };
 use crate::{
-    definition::{Definition, Live, Network, Nic},
+    definition::{Definition, Link, Live, Network, Nic},
     driver::{Alter, Altered, DriverError, Launch},
 };
 
@@ -53,8 +53,31 @@ impl Alter for Qemu {
                 Some(nic) => running.change_forwards(nic).await,
                 None => Ok(Altered::Now),
             },
+            Live::Link(nth) => match definition.nics.get(nth) {
+                Some(nic) => match link(&running.qmp, nic).await {
+                    Ok(()) => Ok(Altered::Now),
+                    Err(QmpError::Refused { sentence, .. }) if sentence.contains("not found") => {
+                        Ok(Altered::NextStart("it has the NIC only then".into()))
+                    }
+                    Err(error) => Err(unfit(error)),
+                },
+                None => Ok(Altered::Now),
+            },
         }
     }
+}
+
+/// Takes out the cables that are not in: QEMU begins with all of them in.
+pub(super) async fn links(qmp: &Client, definition: &Definition) -> Result<(), QmpError> {
+    for nic in definition.nics.iter().filter(|nic| nic.link == Link::Down) {
+        link(qmp, nic).await?;
+    }
+    Ok(())
+}
+
+async fn link(qmp: &Client, nic: &Nic) -> Result<(), QmpError> {
+    let words = json!({"name": format!("nic-{}", nic.name), "up": nic.link == Link::Up});
+    qmp.ask("set_link", Some(words)).await.map(drop)
 }
 
 fn mib(bytes: &Value) -> u64 {

@@ -10,7 +10,7 @@ use std::{
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
-    Shared, Slot,
+    Shared, Slot, altering,
     arguments::{self, Accel, CONSOLE, CONSOLE_LOG, CONTROL, Ready, disks},
     bridges, console, finding, firmware,
     folder::{ERRORS_LOG, Folder, Note},
@@ -147,6 +147,7 @@ async fn bring_up(
     if memory_mib < launch.definition.memory_room_mib() {
         qmp.ask("balloon", Some(serde_json::json!({"value": memory_mib << 20}))).await?;
     }
+    altering::links(&qmp, &launch.definition).await?;
     bridges::connect(launch).await?;
     if shared.in_units {
         bridges::join(launch).await?;

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::super::{
-    Shared, Slot,
+    Shared, Slot, altering,
     arguments::{
         self, Accel, CONSOLE, CONTROL, Ready,
         disks::{self, node},
@@ -120,6 +120,7 @@ async fn bring_up(
         qmp.ask("block_set_io_throttle", Some(disks::throttle(disk))).await?;
     }
     pinning::pin(&qmp, &launch.definition.cpu).await?;
+    altering::links(&qmp, &launch.definition).await?;
     bridges::connect(launch).await?;
     if shared.in_units {
         bridges::join(launch).await?;
