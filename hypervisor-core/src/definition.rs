@@ -30,7 +30,7 @@ pub use self::{
     policy::{Restart, Startup},
     rate::{Rate, RateError},
     rule::{Carried, Rule, RuleError, Way},
-    share::Share,
+    share::{Share, Via},
     size::{Size, SizeError},
 };
 
@@ -168,6 +168,11 @@ impl Definition {
     pub fn name_all(&mut self) {
         disk::name(&mut self.disks);
         nic::name(&mut self.nics);
+    }
+
+    /// Whether a process beside QEMU reads its memory, as virtiofsd does.
+    pub fn shares_memory(&self) -> bool {
+        self.shares.iter().any(|share| share.via == Via::Virtiofs)
     }
 
     /// The disk of this name.

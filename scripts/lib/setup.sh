@@ -112,6 +112,9 @@ need_qemu() {
     have qemu-system-x86_64 || packages 'to run real guests' qemu-system-x86
     have qemu-img || packages 'to make disks for guests' qemu-utils
     have swtpm || packages 'to give guests a TPM' swtpm
+    # Debian 12 has it with QEMU.
+    [ -e /usr/lib/qemu/virtiofsd ] || [ -e /usr/libexec/virtiofsd ] ||
+        packages 'to share folders with guests' virtiofsd
 }
 
 # The daemon is started by virsh, as an ordinary user's, in the bench's own folder; Debian's own is not wanted.

@@ -4,7 +4,7 @@
 use std::{fs, path::Path, process::Command};
 
 use hypervisor_core::{
-    definition::{Boot, Share},
+    definition::{Boot, Share, Via},
     driver::{DriverError, Launch, Power},
 };
 
@@ -36,8 +36,12 @@ async fn a_guest_mounts_folders_and_writes_only_where_it_may() {
         fs::create_dir(folder).unwrap();
         fs::write(folder.join("hello"), "from the host\n").unwrap();
     }
-    let share =
-        |name: &str, path: &Path, read_only| Share { name: name.into(), path: path.into(), read_only };
+    let share = |name: &str, path: &Path, read_only| Share {
+        name: name.into(),
+        path: path.into(),
+        read_only,
+        via: Via::NineP,
+    };
     launch.definition.shares = vec![share("look", &look, true), share("write", &write, false)];
     story.boot(&launch).await;
     let mount =
@@ -53,6 +57,91 @@ async fn a_guest_mounts_folders_and_writes_only_where_it_may() {
     fs::remove_dir_all(&look).unwrap();
     let Err(DriverError::Unfit(why)) = story.driver().start(&launch).await else { panic!("it started") };
     assert!(why.contains("a, look") && why.contains("No such file"), "{why}");
+}
+
+/// The processes that share this folder.
+fn sharing(folder: &Path) -> Vec<String> {
+    let folder = folder.display().to_string();
+    let of = |entry: &fs::DirEntry| {
+        let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words).replace("\\,", ",");
+        let is_it = words.split('\0').next().is_some_and(|program| program.ends_with("/virtiofsd"));
+        (is_it && words.contains(&folder)).then(|| entry.file_name().to_string_lossy().into_owned())
+    };
+    fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| of(&entry)).collect()
+}
+
+/// They end by themselves when QEMU has, in their own time.
+async fn shared_no_more(story: &Story, launch: &Launch, folder: &Path) {
+    let gone = async {
+        while !sharing(folder).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    story.happens("the end of virtiofsd", gone).await;
+    let left = fs::read_dir(&launch.folder).unwrap().flatten().map(|entry| entry.file_name());
+    let left: Vec<_> = left.filter(|name| name.to_string_lossy().starts_with("share-")).collect();
+    assert!(left.iter().all(|name| name.to_string_lossy().ends_with(".log")), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_by_virtiofs_is_read_and_written_and_its_process_goes_with_the_machine() {
+    let mut story = story().await;
+    let mut launch = story.bench.launch();
+    full(&mut launch);
+    let (look, write) = (launch.folder.with_extension("a, look"), launch.folder.with_extension("write"));
+    for folder in [&look, &write] {
+        fs::create_dir(folder).unwrap();
+        fs::write(folder.join("hello"), "from the host\n").unwrap();
+    }
+    let share = |name: &str, path: &Path, read_only| Share {
+        name: name.into(),
+        path: path.into(),
+        read_only,
+        via: Via::Virtiofs,
+    };
+    launch.definition.shares = vec![share("look", &look, true), share("write", &write, false)];
+    match story.driver().start(&launch).await {
+        Err(DriverError::Unfit(why)) if why.contains("not installed") || why.contains("is root") => {
+            eprintln!("skipped: {why}");
+            return story.is_gone(&launch).await;
+        }
+        started => started.unwrap(),
+    }
+    story.comes_up_times(&launch, 1).await;
+    let mount = b"for n in look write; do mkdir /$n; mount -t virtiofs $n /$n; done; cat /look/hello; \
+        echo no >/look/new; echo from the guest >/write/new; mknod /write/dev c 1 3; sync; echo do''ne\n";
+    story.types(launch.id, mount).await;
+    story.shows(&launch, b"\ndone").await;
+    story.shows(&launch, b"from the host").await;
+    story.shows(&launch, b"Read-only file system").await;
+    story.shows(&launch, b"mknod: /write/dev").await;
+    assert!(!look.join("new").exists() && !write.join("dev").exists());
+    assert_eq!(fs::read_to_string(write.join("new")).unwrap(), "from the guest\n");
+    // On the host it can be written to as before.
+    fs::write(look.join("other"), "by the host\n").unwrap();
+    let memory = story.driver().snapshots().unwrap().take(&launch, "before", true).await;
+    assert!(matches!(&memory, Err(DriverError::Unfit(why)) if why.contains("virtiofs")), "{memory:?}");
+
+    // It goes on for the next agent, and ends with the machine.
+    let first = sharing(&write);
+    assert!(!first.is_empty());
+    story.restart().await;
+    assert_eq!(story.power(&launch).await, Power::Running);
+    assert_eq!(sharing(&write), first);
+    story.types(launch.id, b"cat /look/other\n").await;
+    story.shows(&launch, b"by the host").await;
+    story.kill(launch.id).await;
+    shared_no_more(&story, &launch, &write).await;
+    // Also where a start ends half-way, and where there is no such folder.
+    launch.definition.disks.push(story.bench.broken().definition.disks.remove(0));
+    assert!(story.driver().start(&launch).await.is_err());
+    shared_no_more(&story, &launch, &write).await;
+    launch.definition.disks.clear();
+    fs::remove_dir_all(&look).unwrap();
+    let Err(DriverError::Unfit(why)) = story.driver().start(&launch).await else { panic!("it started") };
+    assert!(why.contains("a, look, which is no folder of this host"), "{why}");
+    shared_no_more(&story, &launch, &write).await;
 }
 
 /// The TPMs whose folder this is.

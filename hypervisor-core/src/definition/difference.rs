@@ -3,7 +3,8 @@
 use std::{fmt, path::Path};
 
 use super::{
-    Boot, CloudInit, Cpu, Definition, Disk, Limits, Media, Network, Nic, Rule, Share, Size, Startup, Watchdog,
+    Boot, CloudInit, Cpu, Definition, Disk, Limits, Media, Network, Nic, Rule, Share, Size, Startup, Via,
+    Watchdog,
 };
 
 /// One change.
@@ -85,28 +86,14 @@ pub fn differences(old: &Definition, new: &Definition) -> Vec<Difference> {
         differ("initrd", path(initrd.as_deref()), path(new_initrd.as_deref()), next);
         differ("cmdline", text(Some(cmdline)), text(Some(new_cmdline)), next);
     }
-    let (disks, nics) = (&new.disks, &new.nics);
+    let disks = &new.disks;
     for (name, old, new) in paired(&old.disks, &new.disks, |disk| &disk.name) {
         let nth = disks.iter().position(|disk| disk.name == name);
         let limits = |(old, new): (&Disk, &Disk)| Disk { limits: new.limits, ..old.clone() } == *new;
         let live = nth.filter(|_| old.zip(new).is_some_and(limits)).map(Live::Limits);
         differ(&format!("disk {name}"), told(old, disk), told(new, disk), live.map_or(next, Effective::Live));
     }
-    for (name, old, new) in paired(&old.nics, &new.nics, |nic| &nic.name) {
-        let nth = nics.iter().position(|nic| nic.name == name);
-        let live = nth.filter(|_| old.zip(new).is_some_and(forwards_alone)).map(Live::Forwards);
-        differ(&format!("NIC {name}"), told(old, nic), told(new, nic), live.map_or(next, Effective::Live));
-        if let (Some(old), Some(new)) = (old, new) {
-            let live = Live::Link(nth.unwrap_or_default());
-            let (was, is) = (old.link.word().into(), new.link.word().into());
-            differ(&format!("link of NIC {name}"), was, is, Effective::Live(live));
-        }
-        // These are between the NIC and its network, not in the guest's device.
-        let (was, is) = (told(old, passing), told(new, passing));
-        if old.is_some() && new.is_some() {
-            differ(&format!("NIC {name} carries"), was, is, Effective::Now);
-        }
-    }
+    nics(&old.nics, &new.nics, &mut differ);
     // The order of those that stay is the order in which they are tried and numbered.
     let (was, is) = orders(&old.disks, &new.disks, |disk| &disk.name);
     differ("order of the disks", was, is, next);
@@ -133,6 +120,31 @@ pub fn differences(old: &Definition, new: &Definition) -> Vec<Difference> {
     differ("kept", kept(&old.kept), kept(&new.kept), next);
     differ("note", text(old.note.as_ref()), text(new.note.as_ref()), Effective::Now);
     found
+}
+
+/// What differs between NICs of the same name.
+fn nics(old: &[Nic], new: &[Nic], differ: &mut impl FnMut(&str, String, String, Effective)) {
+    let all = new;
+    for (name, old, new) in paired(old, all, |nic| &nic.name) {
+        let nth = all.iter().position(|nic| nic.name == name);
+        let live = nth.filter(|_| old.zip(new).is_some_and(forwards_alone)).map(Live::Forwards);
+        differ(
+            &format!("NIC {name}"),
+            told(old, nic),
+            told(new, nic),
+            live.map_or(Effective::NextStart, Effective::Live),
+        );
+        if let (Some(old), Some(new)) = (old, new) {
+            let live = Live::Link(nth.unwrap_or_default());
+            let (was, is) = (old.link.word().into(), new.link.word().into());
+            differ(&format!("link of NIC {name}"), was, is, Effective::Live(live));
+        }
+        // These are between the NIC and its network, not in the guest's device.
+        let (was, is) = (told(old, passing), told(new, passing));
+        if old.is_some() && new.is_some() {
+            differ(&format!("NIC {name} carries"), was, is, Effective::Now);
+        }
+    }
 }
 
 /// Words of QEMU's that are not modelled.
@@ -238,8 +250,9 @@ fn told<T>(one: Option<&T>, words: fn(&T) -> String) -> String {
 }
 
 fn share(share: &Share) -> String {
-    let Share { name: _, path, read_only } = share;
-    format!("{} ({})", path.display(), if *read_only { "read-only" } else { "written to" })
+    let Share { name: _, path, read_only, via } = share;
+    let way = if *via == Via::default() { String::new() } else { format!("{}, ", via.word()) };
+    format!("{} ({way}{})", path.display(), if *read_only { "read-only" } else { "written to" })
 }
 
 fn disk(disk: &Disk) -> String {

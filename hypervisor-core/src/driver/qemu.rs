@@ -12,11 +12,13 @@
 //! | `uefi-vars.fd`, `uefi-secure-vars.fd` | what its UEFI remembers, for its life |
 //! | `cidata.img` | what cloud-init is told, made at each start ([`seed`]) |
 //! | `tpm/`, `tpm.sock`, `tpm.json` | what its TPM remembers; its socket and process, while it runs |
+//! | `share-NAME.sock`, `share-NAME.json` | of a folder by virtiofs: socket and process, while it runs |
 //! | `qemu.log` | what QEMU complained of in the last run, bounded like the console's |
 
 mod adopting;
 mod altering;
 mod arguments;
+mod beside;
 mod bridges;
 mod console;
 mod disks;
@@ -34,6 +36,7 @@ mod qmp;
 mod running;
 mod screen;
 mod seed;
+mod sharing;
 mod snapshots;
 mod starting;
 mod tpm;

@@ -105,10 +105,12 @@ fn policy() -> impl Strategy<Value = (Restart, Startup)> {
 }
 
 fn share() -> impl Strategy<Value = Share> {
-    ("[a-z][a-z0-9-]{0,15}", path(), any::<bool>()).prop_map(|(name, path, read_only)| Share {
+    let via = one_of(&[Via::NineP, Via::Virtiofs]);
+    ("[a-z][a-z0-9-]{0,15}", path(), any::<bool>(), via).prop_map(|(name, path, read_only, via)| Share {
         name,
         path,
         read_only,
+        via,
     })
 }
 

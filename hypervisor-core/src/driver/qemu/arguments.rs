@@ -9,9 +9,9 @@ mod uefi;
 
 use std::{os::fd::RawFd, path::Path};
 
-use super::{firmware, seed, tpm};
+use super::{firmware, seed, sharing, tpm};
 use crate::{
-    definition::{Boot, Definition, Share},
+    definition::{Boot, Definition, Share, Via},
     driver::{DriverError, Launch},
 };
 
@@ -161,7 +161,12 @@ fn trusted_platform(definition: &Definition, say: &mut impl FnMut([&str; 2])) {
 /// Folders of the host. What the guest says of owners and rights is kept beside the files: nothing it
 /// makes there is the host's root's, and none of it is a program with rights of its own.
 fn shares(definition: &Definition, say: &mut impl FnMut([&str; 2])) -> Result<(), DriverError> {
-    for Share { name, path: folder, read_only } in &definition.shares {
+    for Share { name, path: folder, read_only, via } in &definition.shares {
+        if *via == Via::Virtiofs {
+            say(["-chardev", &format!("socket,id=share-{name},path={}", sharing::socket(name))]);
+            say(["-device", &format!("vhost-user-fs-pci,chardev=share-{name},tag={name}")]);
+            continue;
+        }
         let folder = comma_doubled(path(folder)?);
         let access = if *read_only { ",readonly=on" } else { "" };
         let model = "security_model=mapped-xattr,multidevs=remap";
@@ -194,9 +199,15 @@ fn screen(say: &mut impl FnMut([&str; 2])) {
 fn memory(definition: &Definition, say: &mut impl FnMut([&str; 2])) {
     let room_mib = definition.memory_room_mib();
     say(["-m", &format!("size={room_mib}M")]);
+    let mut special = String::new();
+    if definition.shares_memory() {
+        special += ",share=on";
+    }
     if definition.hugepages {
-        let size = format!("size={room_mib}M");
-        say(["-object", &format!("memory-backend-memfd,id=memory,{size},hugetlb=on,prealloc=on")]);
+        special += ",hugetlb=on,prealloc=on";
+    }
+    if !special.is_empty() {
+        say(["-object", &format!("memory-backend-memfd,id=memory,size={room_mib}M{special}")]);
         say(["-machine", "memory-backend=memory"]);
     }
 }

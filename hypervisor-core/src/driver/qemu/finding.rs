@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::{
     Shared, Slot,
     arguments::{CONSOLE, CONTROL},
+    beside,
     console::Console,
     folder::{self, Adopted, Folder, Note},
     process::Process,
@@ -49,7 +50,9 @@ pub(super) async fn find(
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             let left_behind = error.kind() == io::ErrorKind::ConnectionRefused;
-            return unreachable(shared, slot, launch, folder, note.as_ref(), left_behind).map(|()| None);
+            return unreachable(shared, slot, launch, folder, note.as_ref(), left_behind)
+                .await
+                .map(|()| None);
         }
         Err(source) => return Err(DriverError::system("connecting to QEMU", source)),
     };
@@ -57,7 +60,7 @@ pub(super) async fn find(
         Ok(answering) => answering,
         // It ended while it was asked.
         Err(DriverError::NotRunning) => {
-            return unreachable(shared, slot, launch, folder, note.as_ref(), false).map(|()| None);
+            return unreachable(shared, slot, launch, folder, note.as_ref(), false).await.map(|()| None);
         }
         Err(error) => return Err(error),
     };
@@ -78,7 +81,7 @@ pub(super) async fn find(
 /// Nobody answers: there is none, unless its process is there nevertheless. A QEMU that ends in its own
 /// way, because its guest shut down, say, takes its sockets with it. One whose socket is `left_behind`
 /// was killed or broke down, unless it went with the whole host.
-fn unreachable(
+async fn unreachable(
     shared: &Shared,
     slot: &Slot,
     launch: &Launch,
@@ -96,6 +99,7 @@ fn unreachable(
         if ours.is_some_and(|note| note.process.is_of_this_boot()) {
             slot.inside().crashed = Some(words::vanished(None, &folder.errors()));
         }
+        beside::end(&folder).await;
         folder.clear();
         return Ok(());
     };

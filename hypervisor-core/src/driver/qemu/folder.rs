@@ -3,7 +3,10 @@
 
 use std::{
     fs, io,
-    os::{fd::AsRawFd, unix::fs::PermissionsExt},
+    os::{
+        fd::AsRawFd,
+        unix::{fs::PermissionsExt, net::UnixListener},
+    },
     path::{Path, PathBuf},
 };
 
@@ -118,15 +121,27 @@ impl Folder {
     }
 }
 
-/// Connects to a unix socket by a path of any length: a socket's address has 107 bytes, so its folder
-/// is named by a descriptor.
+/// Connects to a unix socket by a path of any length.
 pub(super) async fn connect(path: &Path) -> io::Result<UnixStream> {
+    let (_folder, short) = short(path)?;
+    UnixStream::connect(short).await
+}
+
+/// Listens on a unix socket by a path of any length.
+pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
+    let (_folder, short) = short(path)?;
+    UnixListener::bind(short)
+}
+
+/// A short path to the same, good for as long as the folder is held: a socket's address has 107 bytes, so
+/// its folder is named by a descriptor.
+fn short(path: &Path) -> io::Result<(fs::File, PathBuf)> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::NotFound.into());
     };
     let folder = fs::File::open(folder)?;
     let short = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name);
-    UnixStream::connect(short).await
+    Ok((folder, short))
 }
 
 #[cfg(test)]

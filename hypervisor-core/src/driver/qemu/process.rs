@@ -5,17 +5,23 @@
 //! restarts of the agent by its number together with the time it was started.
 
 use std::{
+    ffi::{CStr, CString},
     fs, io,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
-        unix::process::{CommandExt, ExitStatusExt},
+        unix::{
+            ffi::OsStrExt,
+            process::{CommandExt, ExitStatusExt},
+        },
     },
     path::Path,
     process::{Child, Command, Stdio},
+    ptr::null,
     sync::Mutex,
     time::Duration,
 };
 
+use nix::sched::{CloneFlags, unshare};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
@@ -74,6 +80,9 @@ pub(super) struct Spawning<'a> {
     pub(super) folder: &'a Path,
     /// Its standard error.
     pub(super) errors: fs::File,
+    /// A folder that it sees for itself alone as one in which nothing can be written, made a device, or run
+    /// with rights of its own. It takes root.
+    pub(super) read_only: Option<&'a Path>,
 }
 
 impl Spawning<'_> {
@@ -96,13 +105,18 @@ impl Spawning<'_> {
             .stderr(self.errors)
             .process_group(0);
         let handed: Vec<RawFd> = self.handed.iter().map(AsRawFd::as_raw_fd).collect();
+        let read_only =
+            self.read_only.map(|folder| CString::new(folder.as_os_str().as_bytes())).transpose()?;
         keep_no_descriptors()?;
         // Without something to do in the child it needs no copy of our memory's tables, and is there sooner.
-        if !handed.is_empty() {
-            let keep = move || handed.iter().try_for_each(|fd| keep_descriptor(*fd));
+        if !handed.is_empty() || read_only.is_some() {
+            let prepare = move || {
+                read_only.as_deref().map_or(Ok(()), see_read_only)?;
+                handed.iter().try_for_each(|fd| keep_descriptor(*fd))
+            };
             // SAFETY: between fork and exec only async-signal-safe calls are allowed, and this makes a few
             // system calls; it allocates nothing and takes no lock.
-            unsafe { command.pre_exec(keep) };
+            unsafe { command.pre_exec(prepare) };
         }
         let mut child = command.spawn()?;
         // Not collected yet, so it is there to be held, even if it has ended already.
@@ -152,6 +166,24 @@ fn keep_descriptor(fd: RawFd) -> io::Result<()> {
     }
 }
 
+/// From now on this process, and it alone, sees the folder as a read-only one. What is mounted below it is
+/// not seen.
+#[allow(unsafe_code)]
+fn see_read_only(folder: &CStr) -> io::Result<()> {
+    use nix::libc::{MS_BIND, MS_NODEV, MS_NOSUID, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT};
+    let mount = |what: &CStr, at: &CStr, flags| {
+        // SAFETY: the strings live through the call, and the type and the options may be left out.
+        match unsafe { nix::libc::mount(what.as_ptr(), at.as_ptr(), null(), flags, null()) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(c"none", c"/", MS_REC | MS_PRIVATE)?;
+    mount(folder, folder, MS_BIND)?;
+    mount(c"none", folder, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
+}
+
 /// What of `/proc/PID/stat` is looked at.
 struct Stat {
     /// `Z` for one that has ended and was not collected.
@@ -198,7 +230,8 @@ impl Process {
         errors: &Path,
     ) -> io::Result<Self> {
         let errors = begin_log(errors)?;
-        Spawning { program, words, handed, input: Stdio::null(), folder, errors }.spawn()
+        let (input, read_only) = (Stdio::null(), None);
+        Spawning { program, words, handed, input, folder, errors, read_only }.spawn()
     }
 
     /// Waits until it has ended, and collects it if it is ours. Cancel-safe.

@@ -227,6 +227,11 @@ impl Snapshots for Qemu {
     }
 
     async fn take(&self, launch: &Launch, name: &str, memory: bool) -> Result<Option<String>, DriverError> {
+        if memory && launch.definition.shares_memory() {
+            let text = "a folder is shared with it by virtiofs, whose state cannot be kept with its memory: take \
+                        the disks alone, or share it by 9p";
+            return Err(DriverError::Unfit(text.into()));
+        }
         match self.ours(launch.id)? {
             Some(running) => running.take(launch, name, memory).await,
             None if memory => Err(DriverError::NotRunning),

@@ -12,13 +12,13 @@ use tokio::{sync::oneshot, time::timeout};
 use super::{
     Shared, Slot, altering,
     arguments::{self, Accel, CONSOLE, CONSOLE_LOG, CONTROL, Ready, disks},
-    bridges, console, finding, firmware,
+    beside, bridges, console, finding, firmware,
     folder::{ERRORS_LOG, Folder, Note},
     hugepages, pinning,
     process::Process,
     qmp::Client,
     running::{Besides, Running},
-    seed, tpm, unit, words,
+    seed, sharing, tpm, unit, words,
 };
 use crate::driver::{DriverError, Launch};
 
@@ -59,11 +59,15 @@ pub(super) async fn start(
         taps: taps.iter().map(|(name, tap)| (name.clone(), tap.as_raw_fd())).collect(),
     };
     let words = arguments::arguments(launch, accel, &ready)?;
-    tpm::start(shared, launch, &folder).await?;
-    let process = match spawn(shared, launch, &words, &taps, &folder).await {
+    let spawned = async {
+        tpm::start(shared, launch, &folder).await?;
+        sharing::start(shared, launch, &folder).await?;
+        spawn(shared, launch, &words, &taps, &folder).await
+    };
+    let process = match spawned.await {
         Ok(process) => Arc::new(process),
         Err(error) => {
-            tpm::end(&folder).await;
+            beside::end(&folder).await;
             return Err(error);
         }
     };
@@ -96,7 +100,7 @@ pub(super) async fn spawn(
 ) -> Result<Process, DriverError> {
     let errors = folder.within(ERRORS_LOG);
     let spawned = if shared.in_units {
-        unit::spawn("machine", &shared.program, words, launch.id, folder.path(), &errors).await
+        unit::spawn("machine", &shared.program, words, &[], launch.id, folder.path(), &errors).await
     } else {
         Process::spawn(
             &shared.program,
@@ -197,6 +201,6 @@ pub(super) async fn undo(process: &Process, folder: &Folder) {
     if timeout(END_MAX, process.ended()).await.is_err() {
         tracing::error!(pid = process.identity.pid, "a QEMU was killed and does not end");
     }
-    tpm::end(folder).await;
+    beside::end(folder).await;
     folder.clear();
 }

@@ -1,19 +1,12 @@
 //! A machine's TPM: swtpm, a process of its own for each machine that has one.
 //!
-//! It ends when QEMU lets go of it, however that comes. What it remembers is in the folder `tpm` of the
-//! machine, and goes with the machine. The note `tpm.json` says which process it is, for the case that an
-//! agent ended between its start and QEMU's.
+//! What it remembers is in the folder `tpm` of the machine, and goes with the machine.
 
-use std::{fs, io, os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration};
+use std::{fs, io, os::unix::fs::DirBuilderExt, path::Path, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
-use super::{
-    Shared,
-    folder::Folder,
-    process::{Identity, Process},
-    unit,
-};
+use super::{Shared, beside, folder::Folder, process::Process, unit};
 use crate::driver::{DriverError, Launch};
 
 /// Its control socket, in the machine's folder.
@@ -44,25 +37,17 @@ pub(super) async fn start(shared: &Shared, launch: &Launch, folder: &Folder) -> 
             .map(String::from);
     let log = folder.within(LOG);
     let spawned = if shared.in_units {
-        unit::spawn("tpm", Path::new(PROGRAM), &words, launch.id, folder.path(), &log).await
+        unit::spawn("tpm", Path::new(PROGRAM), &words, &[], launch.id, folder.path(), &log).await
     } else {
         Process::spawn(Path::new(PROGRAM), &words, Vec::new(), folder.path(), &log)
     };
-    let process = Arc::new(spawned.map_err(|source| match source.kind() {
+    let spawned = spawned.map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => {
             DriverError::Unfit("it has a TPM, and swtpm is not installed (Debian package swtpm)".into())
         }
         _ => failed(source),
-    })?);
-    let noted = serde_json::to_vec(&process.identity).map_err(io::Error::from);
-    let noted = noted.and_then(|note| fs::write(folder.within(NOTE), note));
-    // Collected when it ends.
-    let collected = process.clone();
-    tokio::spawn(async move {
-        let _ = collected.ended().await;
-        collected.how_it_ended();
-    });
-    noted.map_err(failed)?;
+    })?;
+    let process = beside::keep(spawned, &folder.within(NOTE)).map_err(failed)?;
     let there = async {
         while !folder.within(SOCKET).exists() {
             sleep(LOOK).await;
@@ -73,9 +58,7 @@ pub(super) async fn start(shared: &Shared, launch: &Launch, folder: &Folder) -> 
             there.map_err(|_| DriverError::TimedOut { what: "the start of its TPM", limit: START_MAX })
         }
         _ = process.ended() => {
-            let said = fs::read_to_string(&log).unwrap_or_default();
-            let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-            Err(DriverError::Unfit(format!("its TPM does not start: {}", last.trim())))
+            Err(DriverError::Unfit(format!("its TPM does not start: {}", beside::complaint(&log))))
         }
     }
 }
@@ -103,17 +86,6 @@ pub(super) fn is_remembered(name: &str) -> bool {
 
 /// Ends one that is left: QEMU does not run, or not yet.
 pub(super) async fn end(folder: &Folder) {
-    let note = fs::read(folder.within(NOTE)).ok();
-    let noted: Option<Identity> = note.and_then(|note| serde_json::from_slice(&note).ok());
-    if let Some(process) = noted.and_then(|noted| Process::find(&noted).ok().flatten()) {
-        if let Err(error) = process.kill() {
-            tracing::error!(%error, pid = process.identity.pid, "a TPM cannot be ended");
-        }
-        if timeout(START_MAX, process.ended()).await.is_err() {
-            tracing::error!(pid = process.identity.pid, "a TPM was killed and does not end");
-        }
-    }
-    for name in [NOTE, SOCKET] {
-        let _ = fs::remove_file(folder.within(name));
-    }
+    beside::end_noted(&folder.within(NOTE)).await;
+    let _ = fs::remove_file(folder.within(SOCKET));
 }

@@ -171,6 +171,7 @@ fn spawn(folder: &Path) -> io::Result<(Process, pipe::Sender)> {
         input: Stdio::from(told),
         folder,
         errors: begin_log(&folder.join(LOG))?,
+        read_only: None,
     };
     Ok((process.spawn()?, pipe::Sender::from_owned_fd(OwnedFd::from(tell))?))
 }

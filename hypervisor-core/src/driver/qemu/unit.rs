@@ -19,18 +19,22 @@ pub(super) fn fits() -> bool {
         && nix::unistd::geteuid().is_root()
 }
 
-/// Starts a program for a machine in a unit of its own; `what` it is to the machine is in the unit's name.
+/// Starts a program for a machine in a unit of its own; `what` it is to the machine is in the unit's name,
+/// `properties` are further ones of the unit.
 pub(super) async fn spawn(
     what: &str,
     program: &Path,
     words: &[String],
+    properties: &[String],
     id: MachineId,
     folder: &Path,
     errors: &Path,
 ) -> io::Result<Process> {
     begin_log(errors)?;
     let unit = format!("skerry-{what}-{id}.service");
-    let started = Command::new("systemd-run").args(run_words(&unit, program, words, folder, errors)).output();
+    let started = Command::new("systemd-run")
+        .args(run_words(&unit, program, words, properties, folder, errors))
+        .output();
     let started = started.await?;
     if !started.status.success() {
         let said = String::from_utf8_lossy(&started.stderr).trim().to_owned();
@@ -45,8 +49,15 @@ pub(super) async fn spawn(
     })
 }
 
-/// What systemd-run is told. The unit goes when QEMU ends, however it ends.
-fn run_words(unit: &str, program: &Path, words: &[String], folder: &Path, errors: &Path) -> Vec<String> {
+/// What systemd-run is told. The unit goes when its process ends, however it ends.
+fn run_words(
+    unit: &str,
+    program: &Path,
+    words: &[String],
+    properties: &[String],
+    folder: &Path,
+    errors: &Path,
+) -> Vec<String> {
     let mut all: Vec<String> =
         ["--quiet", "--collect", "--no-ask-password", "--service-type=exec"].map(String::from).to_vec();
     all.push(format!("--unit={unit}"));
@@ -56,6 +67,7 @@ fn run_words(unit: &str, program: &Path, words: &[String], folder: &Path, errors
     // A machine is not to be ended as a whole group at the first signal: QEMU is asked, and it flushes.
     all.push("--property=KillMode=mixed".into());
     all.push(format!("--property=StandardError=append:{}", errors.display()));
+    all.extend(properties.iter().map(|property| format!("--property={property}")));
     all.push("--".into());
     all.push(program.display().to_string());
     // systemd would put variables into them.
@@ -74,6 +86,7 @@ mod tests {
             "skerry-machine-7.service",
             Path::new("qemu-system-x86_64"),
             &words,
+            &["ReadOnlyPaths=/srv".into()],
             Path::new("/var/lib/skerry/machines/7"),
             Path::new("/var/lib/skerry/machines/7/qemu.log"),
         );
@@ -81,7 +94,7 @@ mod tests {
             --slice=machine.slice|--description=Skerry machine skerry-machine-7.service|\
             --working-directory=/var/lib/skerry/machines/7|--property=KillMode=mixed|\
             --property=StandardError=append:/var/lib/skerry/machines/7/qemu.log|\
-            --|qemu-system-x86_64|-append|a=$$b 5%";
+            --property=ReadOnlyPaths=/srv|--|qemu-system-x86_64|-append|a=$$b 5%";
         assert_eq!(spelled.join("|"), golden);
     }
 }

@@ -8,10 +8,10 @@ use std::{
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{
-    Slot,
+    Slot, beside,
     qmp::Event,
     running::{Ending, Running, now},
-    tpm, words,
+    words,
 };
 use crate::{
     driver::{DriverEvent, GuestEvent, Power},
@@ -70,7 +70,7 @@ pub(super) async fn watch(
     if timeout(LAST_EVENTS_MAX, rest).await.is_err() {
         tracing::warn!(machine = %running.id, "QEMU's control socket outlives its process");
     }
-    tpm::end(&running.folder).await;
+    beside::end(&running.folder).await;
     end(&running, &teller, &slot);
 }
 

@@ -123,7 +123,12 @@ fn what_is_kept_of_somebody_elses_is_not_dropped_by_a_start() {
 
 #[test]
 fn a_tpm_and_shared_folders_are_spelled() {
-    let share = |name: &str, path: &str, read_only| Share { name: name.into(), path: path.into(), read_only };
+    let share = |name: &str, path: &str, read_only| Share {
+        name: name.into(),
+        path: path.into(),
+        read_only,
+        via: Via::NineP,
+    };
     let shares = vec![share("src", "/srv/a,b", true), share("out", "/srv/out", false)];
     let golden = "-chardev socket,id=tpm,path=tpm.sock|-tpmdev emulator,id=tpm,chardev=tpm|-device tpm-crb,tpmdev=tpm|\
         -fsdev local,id=share-src,path=/srv/a,,b,security_model=mapped-xattr,multidevs=remap,readonly=on|\
@@ -132,6 +137,17 @@ fn a_tpm_and_shared_folders_are_spelled() {
         -device virtio-9p-pci,fsdev=share-out,mount_tag=out|-kernel ";
     let after = after_ports(Definition { tpm: true, shares, ..kernel() });
     assert!(after.starts_with(golden), "{after}");
+}
+
+#[test]
+fn a_folder_by_virtiofs_is_a_socket_and_memory_that_its_process_reads() {
+    let share = Share { name: "src".into(), path: "/srv/a".into(), read_only: true, via: Via::Virtiofs };
+    let definition = Definition { shares: vec![share], ..kernel() };
+    let words = arguments(&launch(definition), Accel::Tcg, &Ready::default()).unwrap().join("|");
+    let memory = "-object|memory-backend-memfd,id=memory,size=256M,share=on|-machine|memory-backend=memory";
+    assert!(words.contains(memory), "{words}");
+    let device = "-chardev|socket,id=share-src,path=share-src.sock|-device|vhost-user-fs-pci,chardev=share-src,tag=src";
+    assert!(words.contains(device), "{words}");
 }
 
 #[test]
