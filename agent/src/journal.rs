@@ -10,7 +10,11 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use skerry_stanzas::{refusal::Refusal, reply::LogLine};
+use skerry_stanzas::{
+    command::{COMMANDS, Declaration},
+    refusal::Refusal,
+    reply::LogLine,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -83,6 +87,12 @@ impl Outcome {
             Self::Unknown { text } => text.clone(),
         }
     }
+}
+
+/// A permission as people say it. One that no command has any more stays as it was written.
+fn spoken(permission: &str) -> String {
+    let found = COMMANDS.iter().find(|declaration| declaration.permission() == permission);
+    found.map_or_else(|| permission.to_owned(), Declaration::spoken)
 }
 
 /// The first line that says something: what a guest wrote stands between fences (XEP-0393).
@@ -241,7 +251,7 @@ pub(crate) fn about(connection: &Connection, machine: Uuid, limit: u32) -> Resul
         lines.push(LogLine {
             at: time(&at)?,
             who: accepted.caller,
-            what: accepted.permission,
+            what: spoken(&accepted.permission),
             outcome: outcome.map(|outcome| outcome.line()).unwrap_or_default(),
         });
     }

@@ -7,6 +7,7 @@ use std::{
 
 use hypervisor_core::machine::{MachineId, MachineName};
 use skerry_stanzas::{
+    natural::Natural,
     refusal::{Reason, Refusal},
     words::nearest,
 };
@@ -15,8 +16,13 @@ use crate::machine::Machine;
 
 #[derive(Default)]
 struct Index {
-    names: BTreeMap<MachineName, MachineId>,
+    /// In the order people look for them.
+    names: BTreeMap<Natural, MachineId>,
     machines: HashMap<MachineId, Arc<Machine>>,
+}
+
+fn key(name: &MachineName) -> Natural {
+    Natural(name.to_string())
 }
 
 /// The machines of this host.
@@ -37,7 +43,7 @@ impl Machines {
     /// Adds one under its name.
     pub(crate) fn insert(&self, machine: Arc<Machine>) {
         let mut index = self.write();
-        index.names.insert(machine.record().name.clone(), machine.card.id);
+        index.names.insert(key(&machine.record().name), machine.card.id);
         index.machines.insert(machine.card.id, machine);
     }
 
@@ -51,8 +57,8 @@ impl Machines {
     /// Puts one under another name.
     pub(crate) fn rename(&self, id: MachineId, from: &MachineName, to: &MachineName) {
         let mut index = self.write();
-        index.names.remove(from);
-        index.names.insert(to.clone(), id);
+        index.names.remove(&key(from));
+        index.names.insert(key(to), id);
     }
 
     /// Takes all away, which ends their tasks; guests run on.
@@ -64,7 +70,7 @@ impl Machines {
     /// The machine of this name.
     pub(crate) fn named(&self, name: &MachineName) -> Option<Arc<Machine>> {
         let index = self.read();
-        index.names.get(name).and_then(|id| index.machines.get(id)).cloned()
+        index.names.get(&key(name)).and_then(|id| index.machines.get(id)).cloned()
     }
 
     /// The machine of this identity.
@@ -80,7 +86,7 @@ impl Machines {
 
     /// Their names.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.read().names.keys().map(ToString::to_string).collect()
+        self.read().names.keys().map(|name| name.0.clone()).collect()
     }
 
     /// The machine of this name, or a refusal that names the nearest one.

@@ -236,7 +236,7 @@ async fn a_deleted_machine_comes_back_or_makes_room() {
     stage.done(ANN, "undelete web1").await;
     assert_eq!(stage.done(OTTO, "web1: start").await, "web1 is running.");
     let log = stage.done(ANN, "web1: log").await;
-    assert!(log.contains("host.create") && log.contains("machine.delete"), "{log}");
+    assert!(log.contains("create, ann") && log.contains("delete, ann"), "{log}");
 }
 
 #[tokio::test]

@@ -22,6 +22,20 @@ async fn a_machine_is_created_started_shut_down_and_listed() {
 }
 
 #[tokio::test]
+async fn machines_are_listed_in_the_order_people_count() {
+    let stage = stage().await;
+    for name in ["web10", "web2", "db", "web1"] {
+        stage.done(ANN, &format!("create {name} linux")).await;
+    }
+    let seen = stage.agent.machines().into_iter().map(|seen| seen.name.to_string());
+    assert_eq!(seen.collect::<Vec<_>>(), ["db", "web1", "web2", "web10"]);
+    stage.done(ANN, "web2: rename web02").await;
+    let text = stage.done(ANN, "list").await;
+    let at = |name: &str| text.find(name).unwrap();
+    assert!(at("web1") < at("web02") && at("web02") < at("web10"), "{text}");
+}
+
+#[tokio::test]
 async fn every_state_is_stored_before_it_is_told_and_generations_grow_by_one() {
     let stage = stage().await;
     let mut told = stage.agent.announcements();

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, time::Duration};
 use futures::{StreamExt as _, stream};
 use minidom::Element;
 use skerry_link::Ask;
-use skerry_stanzas::{ns, safe::safe_line};
+use skerry_stanzas::{natural::natural, ns, safe::safe_line};
 use xmpp_parsers::jid::{BareJid, Jid};
 
 use crate::{
@@ -174,8 +174,10 @@ impl Fleet {
                 Knocked::Other => {}
             }
         }
-        fleet.hosts.sort_by(|a, b| (&a.name, a.jid.as_str()).cmp(&(&b.name, b.jid.as_str())));
-        fleet.away.sort();
+        fleet
+            .hosts
+            .sort_by(|a, b| natural(&a.name, &b.name).then_with(|| natural(a.jid.as_str(), b.jid.as_str())));
+        fleet.away.sort_by(|a, b| natural(a, b));
         fleet
     }
 
@@ -197,7 +199,9 @@ impl Fleet {
                 _ => self.away.push(host.jid.to_string()),
             }
         }
-        self.machines.sort_by(|a, b| (a.host.as_str(), &a.name).cmp(&(b.host.as_str(), &b.name)));
+        self.machines.sort_by(|a, b| {
+            natural(a.host.as_str(), b.host.as_str()).then_with(|| natural(&a.name, &b.name))
+        });
         self
     }
 

@@ -9,6 +9,7 @@ pub mod command;
 mod element;
 pub mod form;
 pub mod help;
+pub mod natural;
 pub mod ns;
 pub mod payload;
 pub mod refusal;

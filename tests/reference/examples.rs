@@ -162,7 +162,7 @@ fn of_machines() -> Vec<Example> {
             entries: vec![LogLine {
                 at: at.parse().unwrap(),
                 who: ann.into(),
-                what: "machine.start".into(),
+                what: "start".into(),
                 outcome: "web1 is running.".into(),
             }],
         }),

@@ -4,7 +4,10 @@ use hypervisor_core::{
     lifecycle::{Request, admit},
     machine::MachineName,
 };
-use skerry_stanzas::command::{COMMANDS, Declaration, Object, argument::Takes};
+use skerry_stanzas::{
+    command::{COMMANDS, Declaration, Object, argument::Takes},
+    natural::natural,
+};
 use xmpp_parsers::jid::BareJid;
 
 use super::Agent;
@@ -200,7 +203,7 @@ impl Agent {
     async fn trash_names(&self) -> Vec<String> {
         let trash = self.trashed().await.unwrap_or_default();
         let mut names: Vec<MachineName> = trash.into_iter().map(|one| one.stored.record.name).collect();
-        names.sort();
+        names.sort_by(|one, other| natural(one.as_str(), other.as_str()));
         names.dedup();
         names.into_iter().map(String::from).collect()
     }

@@ -8,6 +8,7 @@ use skerry_stanzas::{
         host::{self, SortKey},
         machine,
     },
+    natural::natural,
     refusal::{Reason, Refusal},
     reply::{DiskStats, HostStats, MachineStats, NicStats, PressureStats, Top, TopLine},
 };
@@ -165,7 +166,7 @@ pub(crate) fn sort(uses: &mut [MachineUse], key: SortKey) {
     let rate = |one: &MachineUse, of: fn(&Rates) -> Option<f64>| {
         one.rates.as_ref().and_then(of).map_or(-1, |rate| (rate * 10.0) as i64)
     };
-    uses.sort_by(|a, b| a.name.cmp(&b.name));
+    uses.sort_by(|a, b| natural(&a.name, &b.name));
     uses.sort_by_key(|one| {
         Reverse(match key {
             SortKey::Cpu => one.host_percent.map_or(-1, |percent| (percent * 100.0) as i64),

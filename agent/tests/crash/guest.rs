@@ -13,7 +13,7 @@ fn notes(agent: &Agent, folder: &Path) -> Vec<String> {
 fn closed(agent: &Agent, verb: &str) -> String {
     let log = look(agent, "web1: log");
     let entries = log["entries"].as_array().unwrap();
-    let entry = entries.iter().rfind(|entry| entry["what"] == format!("machine.{verb}"));
+    let entry = entries.iter().rfind(|entry| entry["what"] == verb.replacen('-', " ", 1));
     entry.map_or_else(String::new, |entry| entry["outcome"].as_str().unwrap().to_owned())
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use skerry_stanzas::{
+    natural::natural,
     payload::{HostMetrics, MachineMetrics, Metrics},
     safe::safe_line,
 };
@@ -126,7 +127,7 @@ impl Board {
                 history: host.machines.get(&use_of.name),
             }));
         }
-        rows.sort_by(|a, b| (&a.use_of.name, a.host).cmp(&(&b.use_of.name, b.host)));
+        rows.sort_by(|a, b| natural(&a.use_of.name, &b.use_of.name).then_with(|| natural(a.host, b.host)));
         if self.sort != SortKey::Name {
             rows.sort_by(|a, b| most_first(amount(self.sort, a.use_of), amount(self.sort, b.use_of)));
         }

@@ -152,7 +152,7 @@ reply! {
         at: DateTime<Utc>,
         /// Who asked.
         who: String,
-        /// What: the permission, such as machine.start.
+        /// What, as people say it: snapshot take.
         what: String,
         /// How it ended; empty while it is open.
         outcome: String,
@@ -482,15 +482,15 @@ mod tests {
         let entry = LogLine {
             at: at(0),
             who: "ann@example.org/phone".into(),
-            what: "machine.start".into(),
+            what: "snapshot take".into(),
             outcome: String::new(),
         };
         let shown = LogLine { outcome: "```\nlogin:\n```".into(), ..entry.clone() };
         let text = LogLines { entries: vec![entry, shown] }.text();
         assert_eq!(
             text,
-            "- 1970-01-01 00:00 UTC machine.start, ann@example.org: under way\n\
-             - 1970-01-01 00:00 UTC machine.start, ann@example.org: login:"
+            "- 1970-01-01 00:00 UTC snapshot take, ann@example.org: under way\n\
+             - 1970-01-01 00:00 UTC snapshot take, ann@example.org: login:"
         );
         assert!(LogLines { entries: vec![] }.text().contains("Nothing"));
         let removed = Removed { name: "web1".into(), purged_at: at(0) };
