@@ -38,6 +38,7 @@ transcripts! {
     adhoc_one_step,
     adhoc_sessions,
     adhoc_several_steps,
+    adhoc_steps,
     alerts,
     caps,
     caps_forged,

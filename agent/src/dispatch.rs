@@ -170,6 +170,18 @@ impl Agent {
         Ok(wait(running, waiting, patience, news).await)
     }
 
+    /// Looks whether a command could be carried out as far as it is said, and does nothing.
+    pub(crate) async fn look_over(&self, asked: Asked) -> Result<(), Refusal> {
+        let declaration = asked.declaration;
+        let permit = self.roles().permit(&asked.caller, declaration, &asked.target)?;
+        let _slot = self.inner.reads.take(&asked.person())?;
+        let ready = Runner::of(declaration)?.parse(&asked.argv)?;
+        let id = Uuid::now_v7();
+        let machine = self.subject(declaration, &asked.target)?;
+        let going = self.going_on(id, declaration, &asked);
+        ready.obstacle(self, &Job { permit, id, machine, progress: None, going }).await
+    }
+
     fn going_on(&self, id: Uuid, declaration: &Declaration, asked: &Asked) -> Arc<Going> {
         let machine = match &asked.target {
             Target::Machine(name) => Some(name.to_string()),

@@ -66,8 +66,8 @@ pub(crate) trait Handle<C: Command> {
     /// Does it, and answers when it is done.
     fn handle(&self, job: &Job, command: C) -> impl Future<Output = Result<C::Reply, Refusal>> + Send;
 
-    /// What stands in its way, before anybody is asked whether it is meant: what takes something away,
-    /// and cannot be done at all, is not worth a question.
+    /// What stands in its way, looked at before anything is done: what takes something away, and cannot be
+    /// done at all, is not worth a question; and a form in steps says at a step what is wrong with it.
     fn obstacle(&self, _job: &Job, _command: &C) -> impl Future<Output = Result<(), Refusal>> + Send {
         std::future::ready(Ok(()))
     }

@@ -160,7 +160,7 @@ fn is(agent: &Agent, state: &str) -> bool {
 
 #[tokio::test]
 async fn create() {
-    let died = die_everywhere(&[], "create web1 linux", |agent, folder, step| {
+    let died = die_everywhere(&[], "create web1 linux disk=1G disk=data,1G", |agent, folder, step| {
         let there = agent.machine(&name("web1")).is_some();
         assert_eq!(folders(folder, "machines"), usize::from(there), "at {step}");
         let late = ["machine-stored", "before-close", "closed"].contains(&step);

@@ -19,10 +19,10 @@ use crate::{
     },
     element::set,
     ns,
-    safe::safe_value,
+    safe::{safe_line, safe_value},
 };
 pub use result::result;
-pub use submitted::{VALUES_MAX, argv, confirmed, machine_of};
+pub use submitted::{VALUES_MAX, argv, confirmed, keep, machine_of, nothing_given};
 
 /// The field that names the machine, in forms of machine commands at their host.
 pub const MACHINE: &str = "machine";
@@ -40,11 +40,68 @@ pub fn form(
     choices: impl Fn(&str) -> Vec<String>,
     present: impl Fn(&str) -> Option<String>,
 ) -> DataForm {
-    let fields: Vec<Field> = declaration
-        .arguments()
-        .iter()
-        .map(|argument| field(argument, choices(&argument.name), present(&argument.name)))
-        .collect();
+    let (fields, instructions) = asking(declaration.arguments().iter(), choices, present);
+    envelope(DataFormType::Form, declaration.about().to_owned(), &instructions, fields)
+}
+
+/// The same for one of [`Declaration::steps`], counted from 0; all of it when there are none.
+///
+/// Each field has the same place in every step: where an earlier step had one, a hidden field stands for it.
+/// Converse.js 14 keeps what is at a place from one form to the next, and would show in it what was typed
+/// into the field that was there before.
+pub fn step(
+    declaration: &Declaration,
+    at: usize,
+    choices: impl Fn(&str) -> Vec<String>,
+    present: impl Fn(&str) -> Option<String>,
+) -> DataForm {
+    let steps = declaration.steps();
+    let Some(named) = steps.get(at) else { return form(declaration, choices, present) };
+    let arguments = declaration.arguments().iter();
+    let asked = arguments.clone().filter(|argument| argument.step.as_deref() == Some(*named));
+    let (fields, instructions) = asking(asked, choices, present);
+    let before = arguments.take_while(|argument| argument.step.as_deref() != Some(*named));
+    let held = before.map(|argument| Field::new(&format!("{}-asked", argument.name), FieldType::Hidden));
+    let fields = held.chain(fields).collect();
+    let instructions = format!("Step {} of {}: {named}. {instructions}", at + 1, steps.len());
+    envelope(DataFormType::Form, declaration.about().to_owned(), &instructions, fields)
+}
+
+/// What was given so far, and is not so already, in one line: `name web1; memory 1G`.
+pub fn summary(
+    declaration: &Declaration,
+    given: &DataForm,
+    present: impl Fn(&str) -> Option<String>,
+) -> String {
+    let mut said: Vec<String> = Vec::new();
+    for argument in declaration.arguments() {
+        let Some(field) = given.fields.iter().find(|field| field.var.as_ref() == Some(&argument.name)) else {
+            continue;
+        };
+        let Ok(words) = submitted::words(argument, field) else { continue };
+        let now = present(&argument.name);
+        for word in words {
+            let value = word.split_once('=').map_or("yes", |(_, value)| value);
+            let same = now.as_deref().is_some_and(|now| now.trim_end() == value.trim_end());
+            match &argument.takes {
+                _ if same => {}
+                Takes::Secret => said.push(format!("{} ***", argument.name)),
+                Takes::Lines => said.push(format!("{} anew", argument.name)),
+                _ => said.push(format!("{} {}", argument.name, safe_line(value, 60))),
+            }
+        }
+    }
+    said.join("; ")
+}
+
+/// The fields of these arguments, and which of them are needed.
+fn asking<'a>(
+    arguments: impl Iterator<Item = &'a Argument>,
+    choices: impl Fn(&str) -> Vec<String>,
+    present: impl Fn(&str) -> Option<String>,
+) -> (Vec<Field>, String) {
+    let fields: Vec<Field> =
+        arguments.map(|argument| field(argument, choices(&argument.name), present(&argument.name))).collect();
     // By name: not every client marks what is required.
     let needed = fields.iter().filter(|field| field.required).filter_map(|field| field.var.as_deref());
     let needed: Vec<&str> = needed.collect();
@@ -53,7 +110,7 @@ pub fn form(
         all if all.len() == fields.len() => format!("Needed: {}.", all.join(", ")),
         some => format!("Needed: {}. The rest may be left as it is.", some.join(", ")),
     };
-    envelope(DataFormType::Form, declaration.about().to_owned(), &instructions, fields)
+    (fields, instructions)
 }
 
 /// The same form with a leading field that names the machine: for nodes at a host.

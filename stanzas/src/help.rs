@@ -182,7 +182,8 @@ mod tests {
     fn usage_shows_what_may_be_left_out() {
         assert_eq!(
             usage(&Declaration::of::<host::Create>()),
-            "create NAME IMAGE [memory=SIZE] [vcpus=N] [driver=DRIVER] [--full] [--start]"
+            "create NAME IMAGE [memory=SIZE] [vcpus=N] [firmware=FIRMWARE] [driver=DRIVER] [size=SIZE] [--full] \
+             [disk=DISK] [network=NETWORK] [nic=NIC] [note=TEXT] [--start]"
         );
         assert_eq!(usage(&Declaration::of::<machine::Label>()), "label [LABEL …] [remove=LABEL]");
     }

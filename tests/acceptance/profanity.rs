@@ -74,8 +74,7 @@ async fn play(terminal: &mut Terminal, lines: &[(&str, &str)]) {
 
 async fn a_person_at_a_terminal(server: &'static str, link: &'static str) {
     let lab = Wanted::new(server, link).machines(1).up().await.unwrap();
-    let home =
-        tempfile::Builder::new().disable_cleanup(true).prefix("pfhome").tempdir_in("/tmp/conv").unwrap();
+    let home = tempfile::tempdir().unwrap();
     let on = Addresses::of(&lab);
     let mut terminal = profanity(&lab, home.path()).await;
     terminal.see("logged in successfully").await.unwrap();
@@ -114,6 +113,10 @@ async fn a_person_at_a_terminal(server: &'static str, link: &'static str) {
             (&create, "Its name (required)"),
             ("/field1 db1", "Its name (required): db1"),
             ("/field2 linux", "[linux] linux"),
+            ("/form submit", "Step 2 of 5"),
+            ("/form submit", "Step 3 of 5"),
+            ("/form submit", "Step 4 of 5"),
+            ("/form submit", "Step 5 of 5"),
             ("/form submit", "State: stopped"),
             (host, "db1 was created"),
             (&delete, "This puts web1 into the trash"),

@@ -90,7 +90,9 @@ const FORMS: &str = "
 
 Every form with something to fill in, as it is where nothing is known of the choices. What the host knows
 (images, drivers) comes as a list-single. Fields not named here are ignored; a blank one is as if it were not
-there, but for `cmdline` and `note`, where it takes the text away.
+there, but for `cmdline` and `note` of `define`, where it takes the text away. Who opens the form of `create` or
+`define` is asked for it in steps, a form each, with `next` and `prev`; every step takes any of the fields, and
+`complete`.
 ";
 
 const REPLIES: &str = "

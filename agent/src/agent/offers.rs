@@ -82,7 +82,8 @@ impl Agent {
             }
             (Object::Host, "image-pull", "name") => self.inner.images.catalogues.names(),
             (Object::Host, "image-pull", "catalogue") => self.config().catalogues.keys().cloned().collect(),
-            (Object::Host, "network-info" | "network-define" | "network-delete", "name") => {
+            (Object::Host, "create", "network")
+            | (Object::Host, "network-info" | "network-define" | "network-delete", "name") => {
                 self.network_names().await
             }
             (Object::Host, "image-import", "source") => Places::of(&self.config()).offered(),

@@ -17,7 +17,7 @@ use crate::{agent::Agent, handler::Handle};
 pub(crate) trait Ready: Send + Sync {
     /// Its arguments, for the journal.
     fn args(&self) -> serde_json::Value;
-    /// What stands in its way, before anybody is asked whether it is meant.
+    /// What stands in its way, looked at before anything is done.
     fn obstacle<'a>(&'a self, agent: &'a Agent, job: &'a Job) -> BoxFuture<'a, Result<(), Refusal>>;
     /// What exactly it will do, for the question whether it is meant.
     fn warning(&self, agent: &Agent, job: &Job) -> String;

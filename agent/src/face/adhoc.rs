@@ -1,18 +1,19 @@
 //! Ad-hoc commands (XEP-0050): the declared commands as nodes with forms.
 //!
 //! A command goes through as many of these stages as it needs: choose the machine, fill in the
-//! arguments, confirm. A form sent with the very first request is taken as it is: bots need one
-//! stanza, and two where something is destroyed.
+//! arguments (in several steps where there are many), confirm. A form sent with the very first request is
+//! taken as it is: bots need one stanza, and two where something is destroyed.
 
 mod place;
 mod stages;
+mod steps;
 
 use std::{sync::Arc, time::Duration};
 
 use hypervisor_core::machine::MachineName;
 use minidom::Element;
 use skerry_stanzas::{
-    adhoc::{Action, Actions, AdhocCommand, Condition, Note, NoteKind, Status},
+    adhoc::{Action, AdhocCommand, Condition, Note, NoteKind, Status},
     form,
     refusal::{Reason, Refusal},
     reply::UNDER_WAY,
@@ -93,7 +94,7 @@ impl Face {
                 let target = target.clone();
                 self.run(inquiry, session, target, Vec::new(), key).await
             }
-            Some(_) => self.show_form(session, None).await,
+            Some(_) => self.show_form(session, 0, None).await,
         }
     }
 
@@ -157,11 +158,22 @@ impl Face {
                 Action::Execute | Action::Next | Action::Complete => Ok((**answer).clone()),
             };
         }
+        if action != Action::Cancel
+            && !self.agent.permits(&inquiry.from.to_bare(), session.place.declaration())
+        {
+            // Taken away since: the agent itself says so.
+            let target = session.target.clone().unwrap_or(Target::Host);
+            let key = key_of(&session);
+            return self.run(inquiry, session, target, Vec::new(), key).await;
+        }
         match action {
             Action::Cancel => Ok(self.cancel(inquiry, &session)),
-            Action::Prev => self.back(inquiry, session).await,
-            // Clients differ in which of these they send for "go on"; each means that here.
-            Action::Execute | Action::Next | Action::Complete => self.on(inquiry, session, form).await,
+            Action::Prev => self.back(inquiry, session, form.as_ref()).await,
+            Action::Next if !steps::actions(&session).next => Err(Condition::BadAction.into()),
+            // Execute is whatever comes next; and who completes too early is led on to what is missing.
+            Action::Execute | Action::Next | Action::Complete => {
+                self.on(inquiry, session, action, form).await
+            }
         }
     }
 
@@ -177,15 +189,20 @@ impl Face {
         }
     }
 
-    async fn back(&self, inquiry: &Inquiry, mut session: Session) -> Step {
-        let has_arguments = !session.place.declaration().arguments().is_empty();
+    async fn back(&self, inquiry: &Inquiry, mut session: Session, form: Option<&DataForm>) -> Step {
+        let declaration = session.place.declaration();
+        let has_arguments = !declaration.arguments().is_empty();
         match &session.stage {
             Stage::Confirm(_) if has_arguments => {
                 self.decline(inquiry, &session);
                 session.tries += 1;
-                self.show_form(session, None).await
+                self.show_form(session, steps::last(declaration), None).await
             }
-            Stage::Confirm(_) | Stage::Fill if session.place.target().is_none() => {
+            Stage::Fill(at @ 1..) => {
+                let at = *at;
+                self.step_back(session, at, form).await
+            }
+            Stage::Confirm(_) | Stage::Fill(_) if session.place.target().is_none() => {
                 self.decline(inquiry, &session);
                 session.tries += 1;
                 session.target = None;
@@ -195,21 +212,23 @@ impl Face {
         }
     }
 
-    async fn on(&self, inquiry: &Inquiry, mut session: Session, form: Option<DataForm>) -> Step {
+    async fn on(
+        &self,
+        inquiry: &Inquiry,
+        mut session: Session,
+        action: Action,
+        form: Option<DataForm>,
+    ) -> Step {
         let Some(form) = form else { return Err(Condition::BadPayload.into()) };
         match (&session.stage, session.target.clone()) {
             (Stage::Confirm(code), Some(target)) => {
                 let code = code.clone();
                 self.confirmed(inquiry, session, target, &code, &form).await
             }
-            (Stage::Fill, Some(target)) => match form::argv(session.place.declaration(), &form) {
-                Ok(argv) => {
-                    session.filled = Some(form);
-                    let key = key_of(&session);
-                    self.run(inquiry, session, target, argv, key).await
-                }
-                Err(refusal) => self.show_form(session, Some(&refusal)).await,
-            },
+            (Stage::Fill(at), Some(target)) => {
+                let at = *at;
+                self.filled(inquiry, session, target, (at, action), &form).await
+            }
             _ => match self.chosen(&form) {
                 Ok(target) => {
                     session.target = Some(target.clone());
@@ -218,7 +237,7 @@ impl Face {
                             let key = key_of(&session);
                             self.run(inquiry, session, target, Vec::new(), key).await
                         }
-                        false => self.show_form(session, None).await,
+                        false => self.show_form(session, 0, None).await,
                     }
                 }
                 Err(refusal) => self.show_choice(session, Some(&refusal)),
@@ -256,15 +275,7 @@ impl Face {
         argv: Vec<String>,
         key: String,
     ) -> Step {
-        let asked = Asked {
-            caller: inquiry.from.clone(),
-            target,
-            declaration: session.place.declaration(),
-            argv,
-            door: Door::Adhoc,
-            key: Some(key),
-            patience: PATIENCE,
-        };
+        let asked = asked(inquiry, &session, target, argv, Some(key));
         let answer = self.agent.ask(asked, None).await;
         self.answered(session, answer).await
     }
@@ -273,13 +284,17 @@ impl Face {
         match answer {
             Answer::Done { text, json } => Ok(self.over(session, NoteKind::Info, text, Some(json))),
             Answer::Confirm(question) => self.show_confirmation(session, &question),
+            // A person who filled in a form can mend it; a bot that sent all at once gets a last word.
+            Answer::Refused(refusal) if Self::mends(&session, &refusal) => {
+                let at = match &session.stage {
+                    Stage::Fill(at) => *at,
+                    _ => 0,
+                };
+                self.mend(session, at, &refusal).await
+            }
             Answer::Refused(refusal) if refusal.reason == Reason::NotAllowed => {
                 self.sessions.end(&session.id);
                 Err(refusal.into())
-            }
-            // A person who filled in a form can mend it; a bot that sent all at once gets a last word.
-            Answer::Refused(refusal) if refusal.reason == Reason::BadRequest && session.filled.is_some() => {
-                self.show_form(session, Some(&refusal)).await
             }
             Answer::Refused(refusal) => {
                 Ok(failed(&session, &refusal)).inspect(|last| self.keep_last(session, last))
@@ -326,6 +341,25 @@ fn key_of(session: &Session) -> String {
     format!("{} {}", session.id, session.tries)
 }
 
+/// What is asked of the agent.
+fn asked(
+    inquiry: &Inquiry,
+    session: &Session,
+    target: Target,
+    argv: Vec<String>,
+    key: Option<String>,
+) -> Asked {
+    Asked {
+        caller: inquiry.from.clone(),
+        target,
+        declaration: session.place.declaration(),
+        argv,
+        door: Door::Adhoc,
+        key,
+        patience: PATIENCE,
+    }
+}
+
 /// An answer within a session, still without content.
 fn answer(session: &Session) -> AdhocCommand {
     AdhocCommand {
@@ -346,10 +380,10 @@ fn failed(session: &Session, refusal: &Refusal) -> AdhocCommand {
 }
 
 /// Another stage, with what may be done in it.
-fn stage(session: &Session, actions: Actions, form: DataForm, refusal: Option<&Refusal>) -> AdhocCommand {
+fn stage(session: &Session, form: DataForm, refusal: Option<&Refusal>) -> AdhocCommand {
     AdhocCommand {
         status: Some(Status::Executing),
-        actions: Some(actions),
+        actions: Some(steps::actions(session)),
         note: refusal.map(|refusal| Note { kind: NoteKind::Error, text: refusal.sentence() }),
         form: Some(form),
         ..answer(session)

@@ -28,8 +28,8 @@ pub(crate) const EVERYBODY_MAX: usize = 4096;
 pub(crate) enum Stage {
     /// The machine is to be chosen.
     Choose,
-    /// The arguments are to be filled in.
-    Fill,
+    /// The arguments are to be filled in: those of this step, counted from 0.
+    Fill(usize),
     /// It is to be confirmed, under this code.
     Confirm(String),
     /// It is over, and this was the answer.
@@ -49,7 +49,7 @@ pub(crate) struct Session {
     pub(crate) target: Option<Target>,
     /// How far it is.
     pub(crate) stage: Stage,
-    /// What was filled in last.
+    /// What was given so far, in all steps.
     pub(crate) filled: Option<DataForm>,
     /// How often it was tried: a corrected form is another request.
     pub(crate) tries: u32,

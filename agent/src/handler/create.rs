@@ -1,12 +1,13 @@
 //! Create: a machine from an image, in phases, each with its undo.
 
 mod origin;
+mod plan;
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use hypervisor_core::{
-    definition::{Definition, Disk, DiskFormat, Network, Nic},
-    driver::{Driver, DriverError},
+    definition::DiskFormat,
+    driver::{Driver, DriverError, disk},
     lifecycle::{Exit, State},
     machine::{MachineId, MachineName},
 };
@@ -16,8 +17,8 @@ use skerry_stanzas::{
     reply::Changed,
 };
 
-use self::origin::Origin;
-use super::{Handle, define::memory_mib};
+use self::plan::{First, Plan};
+use super::Handle;
 use crate::{
     agent::{Agent, Inner},
     crash,
@@ -27,30 +28,25 @@ use crate::{
     store::{StoreError, machines as rows},
 };
 
-/// The overlay's name in a machine's folder.
-const OVERLAY: &str = "disk.qcow2";
-
 impl Handle<host::Create> for Agent {
     async fn handle(&self, job: &Job, command: host::Create) -> Result<Changed, Refusal> {
-        let name = super::name(&command.name, "name")?;
-        self.free(&name, "name").await?;
-        let driver = self.inner.drivers.choose(command.driver.as_deref())?;
         // Until it stands on its image, no image goes.
         let held = self.inner.images.hold().await;
-        let origin = self.origin(&command.image, command.full).await?;
-        let memory_mib = memory_mib(&command.memory)?;
         let id = MachineId(job.id);
-        let definition = define(&origin, memory_mib, command.vcpus, &self.inner.folders.machine(id));
-        super::define::checked(&definition)?;
-        job.say(format!("{name} is being made."));
-        let planned = Planned { agent: self, id, name, definition, driver };
-        let machine = planned.house().await?.furnish(job, &origin).await?.welcome(&job.by()).await?;
+        let plan = self.to_create(id, &command).await?;
+        job.say(format!("{} is being made.", plan.name));
+        let planned = Planned { agent: self, id, plan };
+        let machine = planned.house().await?.furnish(job).await?.welcome(&job.by()).await?;
         drop(held);
         if command.start {
             return self.start_new(job, &machine).await;
         }
         let record = machine.record();
         Ok(self.changed(&record, format!("{} was created; \"start {0}\" starts it.", record.name)))
+    }
+
+    async fn obstacle(&self, _job: &Job, command: &host::Create) -> Result<(), Refusal> {
+        self.to_create(MachineId::fresh(), command).await.map(drop)
     }
 }
 
@@ -77,9 +73,7 @@ impl Agent {
 struct Planned<'a> {
     agent: &'a Agent,
     id: MachineId,
-    name: MachineName,
-    definition: Definition,
-    driver: Arc<dyn Driver>,
+    plan: Plan,
 }
 
 /// With its folder.
@@ -93,7 +87,7 @@ impl<'a> Planned<'a> {
         let folder = self.agent.inner.folders.machine(self.id);
         let made = tokio::fs::create_dir(&folder).await;
         crash::point("folder-made");
-        made.map_err(|error| made_nothing(&self.name, error))?;
+        made.map_err(|error| made_nothing(&self.plan.name, error))?;
         Ok(Housed(self))
     }
 
@@ -104,12 +98,10 @@ impl<'a> Planned<'a> {
 }
 
 impl<'a> Housed<'a> {
-    /// A disk of its own, so that the image stays as it is.
-    async fn furnish(self, job: &Job, origin: &Origin) -> Result<Furnished<'a>, Refusal> {
+    /// Disks of its own, so that the image stays as it is.
+    async fn furnish(self, job: &Job) -> Result<Furnished<'a>, Refusal> {
         let Self(planned) = self;
-        if let Some(disk) = planned.definition.disks.first()
-            && let Err(refusal) = origin.make_disk(job, &planned.name, &disk.path).await
-        {
+        if let Err(refusal) = planned.plan.make_disks(job).await {
             planned.unmake().await;
             return Err(refusal);
         }
@@ -118,27 +110,49 @@ impl<'a> Housed<'a> {
     }
 }
 
+impl Plan {
+    async fn make_disks(&self, job: &Job) -> Result<(), Refusal> {
+        if let Some(First { path, grown }) = &self.first {
+            self.origin.make_disk(job, &self.name, path).await?;
+            if let Some(bytes) = *grown {
+                let grown = disk::grow(path, DiskFormat::Qcow2, bytes).await;
+                grown.map_err(|error| no_disk(&self.name, error))?;
+            }
+        }
+        for (path, bytes) in &self.empty {
+            if let Some(folder) = path.parent() {
+                let made = tokio::fs::create_dir_all(folder).await;
+                made.map_err(|error| made_nothing(&self.name, error))?;
+            }
+            let Some(disks) = self.driver.disks() else { continue };
+            let made = disks.create(path, DiskFormat::Qcow2, *bytes).await;
+            made.map_err(|error| super::storage::said(&self.name, error))?;
+        }
+        Ok(())
+    }
+}
+
 impl Furnished<'_> {
     /// Stores it and tells of it: from now on it is there.
     async fn welcome(self, by: &str) -> Result<Arc<Machine>, Refusal> {
         let Self(planned) = &self;
-        let agent = planned.agent;
-        let (definition, state) = (planned.definition.clone(), State::Stopped(Exit::Never));
-        let driver = planned.driver.name();
-        let record = Record::new(planned.id, planned.name.clone(), definition, driver, state, by.into());
+        let Planned { agent, id, plan } = planned;
+        let (definition, state) = (plan.definition.clone(), State::Stopped(Exit::Never));
+        let driver = plan.driver.name();
+        let record = Record::new(*id, plan.name.clone(), definition, driver, state, by.into());
         let change = Change {
             what: "machine.created",
             sentence: format!("{} was created.", record.name),
             by: Some(by.into()),
         };
-        let machine = agent.welcome(record, Arc::clone(&planned.driver), change).await;
+        let machine = agent.welcome(record, Arc::clone(&plan.driver), change).await;
         crash::point("machine-stored");
         match machine {
             Ok(machine) => Ok(machine),
             Err(error) => {
                 planned.unmake().await;
                 Err(match error {
-                    StoreError::Taken => task::taken(planned.name.as_str()).field("name"),
+                    StoreError::Taken => task::taken(plan.name.as_str()).field("name"),
                     error => error.into(),
                 })
             }
@@ -169,16 +183,6 @@ impl Agent {
 /// Takes away what a create left that the agent's end interrupted.
 pub(crate) async fn unbuild(inner: &Inner, id: MachineId) -> bool {
     inner.folders.unmake(id).await
-}
-
-fn define(origin: &Origin, memory_mib: u64, vcpus: u32, folder: &Path) -> Definition {
-    let overlay = || Disk::new(folder.join(OVERLAY), DiskFormat::Qcow2);
-    let disks = origin.disk.iter().map(|_| overlay()).collect();
-    let nics = vec![Nic::new(Network::default())];
-    let mut definition =
-        Definition { disks, nics, ..Definition::new(vcpus, memory_mib, origin.boot.clone()) };
-    definition.name_all();
-    definition
 }
 
 fn no_disk(name: &MachineName, error: DriverError) -> Refusal {

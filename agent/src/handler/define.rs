@@ -25,7 +25,7 @@ use crate::{
     agent::Agent,
     crash,
     dispatch::Job,
-    machine::{Edit, Record},
+    machine::{Edit, Machine, Record},
     store::definitions,
 };
 
@@ -33,19 +33,37 @@ impl Handle<machine::Define> for Agent {
     async fn handle(&self, job: &Job, command: machine::Define) -> Result<Defined, Refusal> {
         let machine = job.machine()?;
         let record = machine.record();
-        let mut definition = asked(&record.definition, &command)?;
+        // Until it is stored what CD is in it, no image goes.
+        let held = self.inner.images.hold().await;
+        let definition = self.wanted(machine, &record, &command).await?;
+        let defined = define(job, &record, definition).await;
+        drop(held);
+        defined
+    }
+
+    async fn obstacle(&self, job: &Job, command: &machine::Define) -> Result<(), Refusal> {
+        let machine = job.machine()?;
+        self.wanted(machine, &machine.record(), command).await.map(drop)
+    }
+}
+
+impl Agent {
+    /// What it is to be made of, looked at.
+    async fn wanted(
+        &self,
+        machine: &Machine,
+        record: &Record,
+        command: &machine::Define,
+    ) -> Result<Definition, Refusal> {
+        let mut definition = asked(&record.definition, command)?;
         checked(&definition)?;
         files::check(&self.config(), &machine.card.folder, &record.definition, &definition).await?;
         self.check_nics(record.id, &definition).await?;
-        // Until it is stored what CD is in it, no image goes.
-        let held = self.inner.images.hold().await;
         if let Some(cd) = &command.cd {
             self.insert_cd(&mut definition, cd).await?;
             checked(&definition)?;
         }
-        let defined = define(job, &record, definition).await;
-        drop(held);
-        defined
+        Ok(definition)
     }
 }
 

@@ -94,6 +94,17 @@ pub async fn overlay(image: &Path, path: &Path) -> Result<(), DriverError> {
     made.map(drop)
 }
 
+/// Makes a disk larger, whose file nothing has open. What is at its end then is empty.
+///
+/// # Errors
+/// [`DriverError::Unfit`] with what is wrong, or that it would become smaller.
+pub async fn grow(path: &Path, format: DiskFormat, size_bytes: u64) -> Result<(), DriverError> {
+    let path = absolute(path)?;
+    let size = size_bytes.to_string();
+    let words = ["resize".as_ref(), "-q".as_ref(), "-f".as_ref(), word(format).as_ref(), path.as_os_str()];
+    img(&[&words[..], &[size.as_ref()]].concat()).await.map(drop)
+}
+
 /// What the file is.
 ///
 /// # Errors
@@ -162,6 +173,9 @@ mod tests {
         assert_eq!((described.size_bytes, described.format.as_str()), (SIZE, "qcow2"));
         assert!(described.used_bytes < 1 << 20);
         assert_eq!(described.image.as_deref(), image.to_str());
+        grow(&copy, DiskFormat::Qcow2, 2 * SIZE).await.unwrap();
+        assert_eq!(describe(&copy).await.unwrap().size_bytes, 2 * SIZE);
+        assert!(grow(&copy, DiskFormat::Qcow2, SIZE).await.is_err());
         // And a copy of the copy.
         let again = folder.path().join("again.qcow2");
         overlay(&copy, &again).await.unwrap();

@@ -61,6 +61,8 @@ pub struct Argument {
     pub may_be_empty: bool,
     /// Its value when it is not given.
     pub default: Option<String>,
+    /// The step of a form that asks for it, when one form would be too long: clap's heading for it.
+    pub step: Option<String>,
 }
 
 impl Argument {
@@ -81,6 +83,13 @@ impl Declaration {
     /// Its arguments, in the order they are declared.
     pub fn arguments(&self) -> &[Argument] {
         &self.reflection().arguments
+    }
+
+    /// The steps in which a form asks for them, in this order; none when it asks for all at once.
+    pub fn steps(&self) -> Vec<&str> {
+        let mut steps: Vec<&str> = self.arguments().iter().filter_map(|one| one.step.as_deref()).collect();
+        steps.dedup();
+        steps
     }
 
     /// What it does, in one line.
@@ -122,6 +131,7 @@ fn argument(arg: &clap::Arg) -> Argument {
             .then(|| arg.get_default_values().first())
             .flatten()
             .map(|value| value.to_string_lossy().into_owned()),
+        step: arg.get_help_heading().map(str::to_owned),
         name,
     }
 }

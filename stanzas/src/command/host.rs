@@ -1,6 +1,7 @@
 //! The commands of a host.
 
 mod alerts;
+mod create;
 mod evacuate;
 mod images;
 mod jobs;
@@ -9,6 +10,7 @@ mod numbers;
 
 pub use self::{
     alerts::{AlertAdd, AlertList, AlertRemove, Quiet},
+    create::{Create, Firmware},
     evacuate::Evacuate,
     images::{
         ImageDelete, ImageExport, ImageImport, ImageList, ImagePublish, ImagePull, ImageRename, ImageShare,
@@ -33,40 +35,6 @@ declare! {
     "list" Host Read Viewer -> MachineList,
     ALIASES = &["ls", "machines", "ps"],
     EXAMPLES = &[("list", "all machines"), ("list state=running label=web", "some of them")],
-}
-
-declare! {
-    /// Create a machine
-    Create {
-        /// Its name
-        #[arg(long, value_name = "NAME")]
-        pub name: String,
-        /// The image it starts from (see: image list)
-        #[arg(long, value_name = "IMAGE")]
-        pub image: String,
-        /// Memory, such as 512M or 2G
-        #[arg(long, value_name = "SIZE", default_value = "512M")]
-        pub memory: String,
-        /// Number of virtual processors
-        #[arg(long, value_name = "N", default_value = "1")]
-        pub vcpus: u32,
-        /// The driver that runs it; chosen by the host when not given (see: drivers)
-        #[arg(long, value_name = "DRIVER")]
-        pub driver: Option<String>,
-        /// Copy the image whole, instead of keeping only what differs from it
-        #[arg(long)]
-        pub full: bool,
-        /// Start it at once
-        #[arg(long)]
-        pub start: bool,
-    }
-    "create" Host Change Admin -> Changed,
-    POSITIONAL = &["name", "image"],
-    ALIASES = &["new"],
-    EXAMPLES = &[
-        ("create web1 linux", "a machine from the image linux"),
-        ("create web1 image=linux memory=1G vcpus=2 --start", "and more exactly"),
-    ],
 }
 
 declare! {

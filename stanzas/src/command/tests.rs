@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use clap::ArgAction;
 use proptest::prelude::*;
+use xmpp_parsers::data_forms::FieldType;
 
 use super::{
     argument::{Argument, Takes},
@@ -89,6 +90,31 @@ fn every_argument_is_long_described_and_not_from_the_environment() {
                 "{name}: the form has that field"
             );
         }
+    }
+}
+
+#[test]
+fn a_form_in_steps_asks_for_all_of_it_once() {
+    let stepping: Vec<_> = COMMANDS.iter().filter(|declaration| !declaration.steps().is_empty()).collect();
+    let named: Vec<String> = stepping.iter().map(|declaration| declaration.permission()).collect();
+    assert_eq!(named, ["machine.define", "host.create"]);
+    for declaration in stepping {
+        let steps = declaration.steps();
+        let unlike: BTreeSet<&str> = steps.iter().copied().collect();
+        assert_eq!(unlike.len(), steps.len(), "{declaration:?}: a step comes back");
+        assert!(declaration.arguments().iter().all(|argument| argument.step.is_some()), "{declaration:?}");
+        let arguments: Vec<&str> = declaration.arguments().iter().map(|one| one.name.as_str()).collect();
+        let mut asked = Vec::new();
+        for at in 0..steps.len() {
+            let fields = form::step(declaration, at, |_| vec![], |_| None).fields;
+            let places = fields.iter().filter(|field| field.var.as_deref() != Some("FORM_TYPE")).enumerate();
+            for (place, field) in places.filter(|(_, field)| field.type_ != FieldType::Hidden) {
+                let var = field.var.clone().unwrap();
+                assert_eq!(arguments[place], var, "{declaration:?}: a place that was another field's");
+                asked.push(var);
+            }
+        }
+        assert_eq!(asked, arguments, "{declaration:?}");
     }
 }
 

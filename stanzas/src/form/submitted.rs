@@ -1,6 +1,6 @@
 //! A submitted form as `--name=value` words.
 
-use xmpp_parsers::data_forms::{DataForm, DataFormType, Field};
+use xmpp_parsers::data_forms::{DataForm, DataFormType, Field, FieldType};
 
 use super::{CONFIRM, MACHINE, NOT_CHOSEN};
 use crate::{
@@ -36,21 +36,55 @@ pub fn argv(declaration: &Declaration, form: &DataForm) -> Result<Vec<String>, R
             return Err(Refusal::new(Reason::BadRequest, format!("{var} is in the form twice.")).field(var));
         }
         seen.push(var);
-        if field.values.as_slice() == [NOT_CHOSEN] {
-            continue;
-        }
-        if argument.takes == Takes::Lines {
-            let lines = field.values.join("\n");
-            if !lines.trim().is_empty() {
-                words.extend(canonical(argument, &lines)?);
-            }
-            continue;
-        }
-        for value in values(argument, field)? {
-            words.extend(canonical(argument, value)?);
-        }
+        words.extend(self::words(argument, field)?);
     }
     Ok(words)
+}
+
+/// What is filled into one field, as words.
+pub(super) fn words(argument: &Argument, field: &Field) -> Result<Vec<String>, Refusal> {
+    if field.values.as_slice() == [NOT_CHOSEN] {
+        return Ok(Vec::new());
+    }
+    if argument.takes == Takes::Lines {
+        let lines = field.values.join("\n");
+        return match lines.trim().is_empty() {
+            true => Ok(Vec::new()),
+            false => Ok(canonical(argument, &lines)?.into_iter().collect()),
+        };
+    }
+    let mut words = Vec::new();
+    for value in values(argument, field)? {
+        words.extend(canonical(argument, value)?);
+    }
+    Ok(words)
+}
+
+/// A submitted form with nothing in it.
+pub fn nothing_given() -> DataForm {
+    DataForm::new(DataFormType::Submit, ns::COMMAND, Vec::new())
+}
+
+/// Puts what a step says to what was given before: the last word on each argument counts. What cannot be a
+/// value is left out, and so is all of a form that is none of ours or too large; [`argv`] says why.
+pub fn keep(declaration: &Declaration, kept: &mut DataForm, form: &DataForm) {
+    if check(form).is_err() {
+        return;
+    }
+    for argument in declaration.arguments() {
+        let Some(given) = find(form, &argument.name).filter(|field| words(argument, field).is_ok()) else {
+            continue;
+        };
+        let known = kept.fields.iter_mut().find(|field| field.var.as_ref() == Some(&argument.name));
+        match known {
+            Some(field) => field.values.clone_from(&given.values),
+            None => {
+                let mut field = Field::new(&argument.name, FieldType::TextSingle);
+                field.values.clone_from(&given.values);
+                kept.fields.push(field);
+            }
+        }
+    }
 }
 
 /// The machine a submitted form names.

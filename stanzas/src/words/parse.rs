@@ -129,7 +129,8 @@ mod tests {
             &[],
             Some("name"),
             "create needs name and image. Write create NAME IMAGE \
-             [memory=SIZE] [vcpus=N] [driver=DRIVER] [--full] [--start].",
+             [memory=SIZE] [vcpus=N] [firmware=FIRMWARE] [driver=DRIVER] [size=SIZE] [--full] \
+             [disk=DISK] [network=NETWORK] [nic=NIC] [note=TEXT] [--start].",
         );
         refused::<host::Create>(
             &["--name=a", "--image=b", "--vcpus=two"],

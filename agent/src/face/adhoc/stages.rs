@@ -2,15 +2,10 @@
 
 use std::collections::HashMap;
 
-use skerry_stanzas::{
-    adhoc::{Action, Actions, AdhocCommand},
-    command::Effect,
-    form,
-    refusal::Refusal,
-};
+use skerry_stanzas::{adhoc::AdhocCommand, form, refusal::Refusal, safe::safe_value};
 use xmpp_parsers::data_forms::{DataForm, FieldType};
 
-use super::{Step, stage};
+use super::{Step, stage, steps};
 use crate::{
     asked::{Confirmation, Target},
     face::{
@@ -19,11 +14,6 @@ use crate::{
         stanza::Fault,
     },
 };
-
-/// A stage that is followed by another.
-const fn more(prev: bool) -> Actions {
-    Actions { default: Action::Next, prev, next: true, complete: false }
-}
 
 impl Face {
     fn kept(&self, session: Session, answer: AdhocCommand) -> Step {
@@ -37,45 +27,54 @@ impl Face {
     pub(super) fn show_choice(&self, mut session: Session, refusal: Option<&Refusal>) -> Step {
         session.stage = Stage::Choose;
         let declaration = session.place.declaration();
-        let last = declaration.arguments().is_empty() && declaration.effect != Effect::Destroy;
         let mut blank = form::form(declaration, |_| Vec::new(), |_| None);
         blank.fields.retain(|field| field.type_ == FieldType::Hidden);
         let names = self.agent.machines().into_iter().map(|seen| seen.name.to_string()).collect();
         let mut form = form::with_machine(blank, names);
         form.instructions = Some("Choose the machine.".to_owned());
-        let actions = if last { Actions::last(false) } else { more(false) };
-        let answer = stage(&session, actions, form, refusal);
+        let answer = stage(&session, form, refusal);
         self.kept(session, answer)
     }
 
-    /// Asks for the arguments, showing the values they have now, or those that were just tried.
-    pub(super) async fn show_form(&self, mut session: Session, refusal: Option<&Refusal>) -> Step {
-        session.stage = Stage::Fill;
+    /// Asks for the arguments of a step, showing the values they have now, or those that were given. The last
+    /// of several steps says what was given in all.
+    pub(super) async fn show_form(&self, mut session: Session, at: usize, refusal: Option<&Refusal>) -> Step {
+        session.stage = Stage::Fill(at);
         session.tries += u32::from(refusal.is_some());
         let declaration = session.place.declaration();
         let target = session.target.clone().unwrap_or(Target::Host);
         let (mut choices, mut present) = (HashMap::new(), HashMap::new());
+        let step = declaration.steps().get(at).copied();
         for argument in declaration.arguments() {
-            let offered = self.agent.choices(declaration, &argument.name, &target).await;
-            choices.insert(argument.name.as_str(), offered);
+            if argument.step.as_deref() == step {
+                let offered = self.agent.choices(declaration, &argument.name, &target).await;
+                choices.insert(argument.name.as_str(), offered);
+            }
             if let Some(value) = self.agent.present(declaration, &argument.name, &target).await {
                 present.insert(argument.name.as_str(), value);
             }
         }
-        let mut form = form::form(
+        let mut form = form::step(
             declaration,
+            at,
             |name| choices.get(name).cloned().unwrap_or_default(),
             |name| present.get(name).cloned(),
         );
         if let Some(filled) = &session.filled {
             refill(&mut form, filled);
+            if at > 0 && at == steps::last(declaration) {
+                let said = form::summary(declaration, filled, |name| present.get(name).cloned());
+                let said = if said.is_empty() { "nothing".to_owned() } else { said };
+                let instructions = form.instructions.get_or_insert_default();
+                instructions.push_str(&format!(" Given so far: {said}."));
+            }
         }
-        let prev = session.place.target().is_none();
-        let actions = match declaration.effect {
-            Effect::Destroy => more(prev),
-            Effect::Read | Effect::Change => Actions::last(prev),
-        };
-        let answer = stage(&session, actions, form, refusal);
+        if let Some(refusal) = refusal {
+            // Converse.js and Profanity show no note of a stage that waits for somebody.
+            let instructions = form.instructions.get_or_insert_default();
+            *instructions = safe_value(&format!("{} {instructions}", refusal.sentence()));
+        }
+        let answer = stage(&session, form, refusal);
         self.kept(session, answer)
     }
 
@@ -84,9 +83,8 @@ impl Face {
         session.stage = Stage::Confirm(question.code.clone());
         let declaration = session.place.declaration();
         let sentence = format!("{} Can be confirmed for {}.", question.sentence, question.time_left());
-        let prev = session.filled.is_some() || session.place.target().is_none();
         let form = form::confirm(declaration.about(), &sentence);
-        let answer = stage(&session, Actions::last(prev), form, None);
+        let answer = stage(&session, form, None);
         self.kept(session, answer)
     }
 }

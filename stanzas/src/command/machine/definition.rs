@@ -5,46 +5,52 @@ use crate::{
     reply::{Defined, DefinitionHistory},
 };
 
+/// The steps in which a form asks for it.
+const HARDWARE: &str = "Processors and memory";
+const START: &str = "How it starts";
+const NETWORKS: &str = "Networks";
+const WHAT: &str = "What it is";
+
 declare! {
     /// Show the definition, or change it
     Define {
         /// Memory, such as 512M or 2G
-        #[arg(long, value_name = "SIZE")]
+        #[arg(long, value_name = "SIZE", help_heading = HARDWARE)]
         pub memory: Option<String>,
         /// To how much memory can be raised while the machine runs
-        #[arg(id = "memory-max", long, value_name = "SIZE")]
+        #[arg(id = "memory-max", long, value_name = "SIZE", help_heading = HARDWARE)]
         pub memory_max: Option<String>,
         /// Number of virtual processors
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", help_heading = HARDWARE)]
         pub vcpus: Option<u32>,
         /// To how many processors that can be raised while the machine runs
-        #[arg(id = "vcpus-max", long, value_name = "N")]
+        #[arg(id = "vcpus-max", long, value_name = "N", help_heading = HARDWARE)]
         pub vcpus_max: Option<u32>,
         /// Kernel command line, for a machine that boots a kernel directly
-        #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+        #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = START)]
         #[arg(num_args = 0..=1, default_missing_value = "")]
         pub cmdline: Option<String>,
-        /// A note for people; empty takes it away
-        #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-        #[arg(num_args = 0..=1, default_missing_value = "")]
-        pub note: Option<String>,
         /// Whether it is started again when it ends by itself
-        #[arg(long, value_name = "WHEN")]
+        #[arg(long, value_name = "WHEN", help_heading = START)]
         pub restart: Option<Restart>,
         /// Its turn when the host starts, such as 1; last is after all turns
-        #[arg(long, value_name = "TURN")]
+        #[arg(long, value_name = "TURN", help_heading = START)]
         pub order: Option<String>,
         /// How long those of the next turn wait after it, such as 30s
-        #[arg(long, value_name = "TIME")]
+        #[arg(long, value_name = "TIME", help_heading = START)]
         pub delay: Option<String>,
         /// The CD in it, an image of this host (see: image list); none takes it out
-        #[arg(long, value_name = "IMAGE")]
+        #[arg(long, value_name = "IMAGE", help_heading = START)]
         pub cd: Option<String>,
         /// A NIC, such as forward=8080:80 or network=lan; NAME,off takes it away
-        #[arg(long, value_name = "NIC", num_args = 1..)]
+        #[arg(long, value_name = "NIC", num_args = 1.., help_heading = NETWORKS)]
         pub nic: Vec<String>,
+        /// A note for people; empty takes it away
+        #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = WHAT)]
+        #[arg(num_args = 0..=1, default_missing_value = "")]
+        pub note: Option<String>,
         /// The whole definition, as it is shown
-        #[arg(long, value_name = "TOML", allow_hyphen_values = true)]
+        #[arg(long, value_name = "TOML", allow_hyphen_values = true, help_heading = WHAT)]
         pub toml: Option<Lines>,
     }
     "define" Machine Change Admin -> Defined,
