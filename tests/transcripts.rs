@@ -1,8 +1,10 @@
 //! Every protocol transcript of tests/transcripts/, each as a test of its own.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
-use skerry_tests::transcript::play;
+use skerry_stanzas::command::COMMANDS;
+use skerry_tests::transcript::{asked, play};
 
 macro_rules! transcripts {
     ($($name:ident),* $(,)?) => {
@@ -31,6 +33,27 @@ macro_rules! transcripts {
     };
 }
 
+/// What no transcript asks for, and why. Not longer than it has to be.
+const ELSEWHERE: &[(&str, &str)] = &[];
+
+#[test]
+fn every_command_is_in_a_transcript() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts");
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        found.extend(asked(&entry.unwrap().path()).unwrap());
+    }
+    for declaration in COMMANDS {
+        let permission = declaration.permission();
+        let excused = ELSEWHERE.iter().any(|(name, _)| *name == permission);
+        assert_ne!(
+            found.contains(&permission),
+            excused,
+            "{permission} is in no transcript, or is and need not be"
+        );
+    }
+}
+
 transcripts! {
     adhoc_bot,
     adhoc_confirm,
@@ -56,14 +79,21 @@ transcripts! {
     chat_stranger,
     chat_watch,
     console,
+    definition,
+    disks,
     disco,
     farewell,
     guest_agent,
     guest_exec,
+    host,
     hostile,
+    images,
     machine_life,
     metrics,
+    metrics_slow,
+    migrate,
     names,
+    networks,
     notify,
     numbers,
     presence_by_role,

@@ -9,6 +9,9 @@
 //! Link: component                              or: single
 //! Person: ann ann@example.org/phone admin      a name, a full address, and a role or "none"
 //! Machine: web1 running                        made by the first admin; "running" starts it
+//! Disk: debian.raw                             a disk that can be imported
+//! Foreign: oldbox                              a machine that somebody else started
+//! Peer: kvm2 kvm2.example.org                  a host that machines may move to: one of the people plays it
 //! Clock: runs                                  left out: it stands still
 //! ---
 //! ann sends:
@@ -19,6 +22,7 @@
 //!
 //! ann receives nothing
 //! later: 600s
+//! driver takes: 30s
 //! roles: ann none
 //! link: down
 //! link: up
@@ -36,8 +40,9 @@
 //! * Time stands still but for `later`, so that a slow machine changes nothing; with `Clock: runs` it goes on
 //!   by itself as well.
 //! * `receives nothing` holds when all that was sent before was answered without a stanza for this person.
-//! * `later` moves the clock. `roles` writes the configuration anew and reads it again.
+//! * `later` moves the clock. `driver takes` makes the driver take so long for whatever it is asked. `roles` writes the configuration anew and reads it again.
 
+mod asked;
 mod matching;
 mod script;
 mod world;
@@ -47,6 +52,7 @@ use std::{collections::HashMap, path::Path, time::Duration};
 use anyhow::{Context, bail};
 use minidom::Element;
 
+pub use self::asked::asked;
 use self::{
     matching::Bound,
     script::{Line, Script},
@@ -118,6 +124,10 @@ async fn step(world: &mut World, line: &Line, bound: &mut Bound, still: bool) ->
             tokio::time::pause();
             tokio::time::advance(*time).await;
             tokio::time::resume();
+            Ok(())
+        }
+        Line::DriverTakes(time) => {
+            world.driver_takes(*time);
             Ok(())
         }
         Line::Roles(person, role) => world.set_role(person, role).await,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 /// A person of a transcript.
+#[derive(Clone)]
 pub(super) struct Person {
     pub(super) name: String,
     pub(super) jid: String,
@@ -12,17 +13,19 @@ pub(super) struct Person {
 }
 
 /// One step.
+#[derive(Clone)]
 pub(super) enum Line {
     Sends(String, String),
     Receives(String, String),
     ReceivesNothing(String),
     Later(Duration),
+    DriverTakes(Duration),
     Roles(String, String),
     Link(String),
 }
 
 /// A whole transcript.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Script {
     pub(super) component: bool,
     /// Time passes by itself, and not only where it says so.
@@ -30,6 +33,12 @@ pub(super) struct Script {
     pub(super) people: Vec<Person>,
     /// Name, and whether it runs.
     pub(super) machines: Vec<(String, bool)>,
+    /// Raw disks of 1 MiB that can be imported.
+    pub(super) disks: Vec<String>,
+    /// A machine that somebody else started.
+    pub(super) foreign: Option<String>,
+    /// A host that machines may move to, by its name; its address is that of a person of the transcript.
+    pub(super) peer: Option<(String, String)>,
     /// Each with the number of its first line.
     pub(super) lines: Vec<(usize, Line)>,
 }
@@ -72,6 +81,9 @@ impl Script {
                 let (name, jid, role) = ((*name).into(), (*jid).into(), (*role).into());
                 self.people.push(Person { name, jid, role });
             }
+            ("Disk", [name]) => self.disks.push((*name).to_owned()),
+            ("Foreign", [name]) => self.foreign = Some((*name).to_owned()),
+            ("Peer", [name, jid]) => self.peer = Some(((*name).to_owned(), (*jid).to_owned())),
             ("Machine", [name @ .., "running"]) => self.machines.push((name.join(" "), true)),
             ("Machine", name @ [_, ..]) => self.machines.push((name.join(" "), false)),
             _ => bail!("no such heading"),
@@ -92,10 +104,8 @@ fn command(line: &str, block: String) -> anyhow::Result<Line> {
     }
     let (key, value) = line.split_once(": ").with_context(|| format!("no such line: {line}"))?;
     match key {
-        "later" => {
-            let seconds = value.trim_end_matches('s').parse().context("later: SECONDSs")?;
-            Ok(Line::Later(Duration::from_secs(seconds)))
-        }
+        "later" => Ok(Line::Later(seconds(value)?)),
+        "driver takes" => Ok(Line::DriverTakes(seconds(value)?)),
         "roles" => {
             let (person, role) = value.split_once(' ').context("roles: PERSON ROLE")?;
             Ok(Line::Roles(person.into(), role.into()))
@@ -103,4 +113,9 @@ fn command(line: &str, block: String) -> anyhow::Result<Line> {
         "link" => Ok(Line::Link(value.into())),
         _ => bail!("no such line: {line}"),
     }
+}
+
+fn seconds(text: &str) -> anyhow::Result<Duration> {
+    let seconds = text.strip_suffix('s').context("a time is written as 10s")?;
+    Ok(Duration::from_secs(seconds.parse().context("a time is written as 10s")?))
 }

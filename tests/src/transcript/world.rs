@@ -8,7 +8,10 @@ use std::{
 
 use anyhow::{Context, ensure};
 use async_trait::async_trait;
-use hypervisor_core::driver::fake::Fake;
+use hypervisor_core::{
+    definition::{Boot, Definition},
+    driver::fake::{Fake, Faults},
+};
 use minidom::{
     Element,
     rxml::{Namespace, NcName},
@@ -72,9 +75,10 @@ fn set(element: &mut Element, name: &str, value: &str) {
 pub(super) struct World {
     people: Vec<Person>,
     own: Jid,
-    component: bool,
+    script: Script,
     config: std::path::PathBuf,
     agent: Agent,
+    driver: Faults,
     face: Arc<Face>,
     stage: Arc<Stage>,
     events: mpsc::Sender<LinkEvent>,
@@ -98,8 +102,19 @@ impl World {
             .iter()
             .map(|one| Person { name: one.name.clone(), jid: one.jid.clone(), role: one.role.clone() })
             .collect();
-        std::fs::write(&config, toml(folder.path(), script.component, &people))?;
-        let agent = Agent::open(Config::load(&config)?, vec![Arc::new(Fake::new())]).await?;
+        std::fs::write(&config, toml(folder.path(), script, &people))?;
+        let imports = folder.path().join("state/import");
+        std::fs::create_dir_all(&imports)?;
+        for disk in &script.disks {
+            std::fs::File::create(imports.join(disk))?.set_len(1 << 20)?;
+        }
+        let fake = Fake::new();
+        let driver = fake.faults();
+        if let Some(name) = &script.foreign {
+            let boot = Boot::Kernel { kernel: "/boot/vmlinuz".into(), initrd: None, cmdline: String::new() };
+            driver.foreign(name, Definition::new(1, 64, boot));
+        }
+        let agent = Agent::open(Config::load(&config)?, vec![Arc::new(fake)]).await?;
         let (sent, outbox) = mpsc::unbounded_channel();
         let stage = Arc::new(Stage { sent, asked: Mutex::default() });
         if let Some(admin) = people.iter().find(|person| person.role == "admin") {
@@ -121,9 +136,10 @@ impl World {
         let mut world = Self {
             people,
             own,
-            component: script.component,
+            script: script.clone(),
             config,
             agent,
+            driver,
             face,
             stage,
             events,
@@ -216,12 +232,16 @@ impl World {
         let one = self.people.iter_mut().find(|one| one.name == person);
         one.with_context(|| format!("there is no {person}"))?.role = role.to_owned();
         let folder = self.config.parent().context("a file is in a folder")?;
-        std::fs::write(&self.config, toml(folder, self.component, &self.people))?;
+        std::fs::write(&self.config, toml(folder, &self.script, &self.people))?;
         self.agent.reload(Config::load(&self.config)?)?;
         let face = Arc::clone(&self.face);
         // It may ask the server something, which the transcript answers.
         tokio::spawn(async move { face.apply_roles().await });
         Ok(())
+    }
+
+    pub(super) fn driver_takes(&self, time: Duration) {
+        self.driver.slow(time);
     }
 
     pub(super) async fn link(&mut self, what: &str) -> anyhow::Result<()> {
@@ -241,9 +261,9 @@ impl World {
     }
 }
 
-fn toml(folder: &std::path::Path, component: bool, people: &[Person]) -> String {
+fn toml(folder: &std::path::Path, script: &Script, people: &[Person]) -> String {
     let folder = folder.display();
-    let link = match component {
+    let link = match script.component {
         true => "kind = \"component\"\njid = \"kvm1.example.org\"",
         false => "kind = \"single\"\njid = \"kvm1@example.org\"",
     };
@@ -254,9 +274,13 @@ fn toml(folder: &std::path::Path, component: bool, people: &[Person]) -> String 
             .collect();
         format!("{role} = [{}]", people.join(", "))
     };
+    let peers = script.peer.iter().map(|(name, jid)| {
+        format!("[peers]\n{name} = \"{jid}\"\n[migration]\nlisten = \"127.0.0.1\"\nports = \"20000-40000\"\n")
+    });
+    let peers: String = peers.collect();
     format!(
         "name = \"kvm1\"\nstate = \"{folder}/state\"\n[link]\n{link}\nserver = \"127.0.0.1:1\"\n\
-         secret_file = \"{folder}/secret\"\n[roles]\n{}\n{}\n{}\n[drivers]\nenabled = [\"fake\"]\n\
+         secret_file = \"{folder}/secret\"\n[roles]\n{}\n{}\n{}\n{peers}[files]\nallow = [\"/usr/share\"]\n[drivers]\nenabled = [\"fake\"]\n\
          [images.linux]\nkernel = \"{folder}/vmlinuz\"\nabout = \"a small Linux\"\n",
         role("admin"),
         role("operator"),
