@@ -41,7 +41,7 @@ as_root() {
 
 # packages WHY PACKAGE…: installs Debian packages.
 packages() {
-    local why=$1 first_servers=no
+    local why=$1 unwanted= service
     shift
     if [ "$(id -u)" != 0 ] && ! command -v sudo >/dev/null; then
         fail "missing, $why: $*. You are not root and there is no sudo: ask an administrator for
@@ -50,7 +50,8 @@ packages() {
     command -v apt-get >/dev/null || fail "missing, $why: $*. This is no Debian machine: install them your way"
     say "installing, $why: $*"
     [ "$(id -u)" = 0 ] || sudo -v || fail 'sudo did not let you'
-    command -v prosody >/dev/null || command -v erl >/dev/null || first_servers=yes
+    have prosody || have erl || unwanted='prosody ejabberd epmd.socket epmd.service'
+    have prometheus || unwanted+=' prometheus'
     no_services_meanwhile
     if ! step "apt-get install $*" install_packages "$@"; then
         step 'apt-get update' as_root apt-get -qq update || fail 'apt-get update did not work'
@@ -59,9 +60,10 @@ packages() {
     services_as_before
     # The packages' own services are not wanted: labs start servers of their own. Machines that had a
     # server before keep it as it was.
-    if [ $first_servers = yes ] && command -v systemctl >/dev/null; then
-        as_root systemctl disable --quiet prosody ejabberd epmd.socket epmd.service >/dev/null 2>&1 || true
-    fi
+    have systemctl || return 0
+    for service in $unwanted; do
+        as_root systemctl disable --quiet "$service" >/dev/null 2>&1 || true
+    done
 }
 install_packages() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 \

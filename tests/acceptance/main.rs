@@ -23,6 +23,7 @@ mod networks;
 mod not_let_in;
 mod profanity;
 mod quiesce;
+mod prometheus;
 mod races;
 mod real_guests;
 mod roles;
