@@ -2,13 +2,20 @@
 #[path = "../../tests/stage/mod.rs"]
 mod stage;
 
+use std::time::Duration;
+
 use skerry_stanzas::refusal::Reason;
 use stage::{ANN, OTTO, event, reason, stage};
 
 use crate::{
     agent::Agent,
     handler::{disks::files, empty_trash},
-    store::{StoreError, schema},
+    numbers::history::{Quantity, Remembering, Sample},
+    store::{
+        StoreError,
+        samples::{self, Ring, Samples},
+        schema,
+    },
 };
 
 /// Lets the store have so many more pages than it has.
@@ -45,6 +52,57 @@ async fn a_full_disk_refuses_clearly_and_leaves_nothing_half_done() {
     stage.done(OTTO, "list").await;
     room(&stage.agent, 1000).await;
     stage.done(OTTO, "web1: start").await;
+}
+
+#[tokio::test]
+async fn what_there_is_no_room_to_remember_holds_nothing_up() {
+    let stage = stage().await;
+    stage.done(ANN, "create web1 linux --start").await;
+    let agent = &stage.agent;
+    let mut remembering = Remembering::default();
+    let (now, kept) = (chrono::Utc::now(), Sample::mean(&[Sample::default()]));
+    // As of so many machines that it needs pages of its own.
+    let samples: Samples = (0..2000).map(|n| (format!("machine {n}"), kept.clone())).collect();
+    let remembered = async || {
+        let look = move |connection: &rusqlite::Connection| {
+            samples::of(connection, Ring::Minutes, "machine 7", &[Quantity::Cpu], now.timestamp())
+        };
+        agent.inner.store.run(look).await.unwrap().len()
+    };
+    room(agent, 0).await;
+    for _ in 0..2 {
+        remembering.write(agent, now, samples.clone()).await;
+        assert!(remembering.complained, "it was written, though there is no room");
+    }
+    assert_eq!(remembered().await, 0, "nothing of it is there");
+    // What needs no room goes on: looking at what is used, as people do and as the history itself does.
+    for line in ["list", "web1: status", "stats", "web1: stats", "top"] {
+        stage.done(OTTO, line).await;
+    }
+    remembering.minute(agent).await;
+    assert_eq!(stage.state("web1"), "running");
+    // And when there is room again, it is remembered again.
+    room(agent, 1000).await;
+    remembering.write(agent, now, samples).await;
+    assert_eq!((remembering.complained, remembered().await), (false, 1));
+}
+
+#[tokio::test]
+async fn two_who_look_at_once_see_what_was_used_since_the_look_before() {
+    let stage = stage().await;
+    stage.done(ANN, "create web1 linux --start").await;
+    stage.faults().slow(Duration::from_millis(100));
+    tokio::time::pause();
+    let agent = &stage.agent;
+    let machines = agent.measurable();
+    agent.uses_lately(&machines, Duration::ZERO).await;
+    tokio::time::advance(Duration::from_secs(10)).await;
+    let look = || agent.uses_lately(&machines, Duration::from_secs(1));
+    let ((host, one), (_, other)) = tokio::join!(look(), look());
+    assert!(host.unwrap().rates.unwrap().over >= Duration::from_secs(10));
+    for uses in [one, other] {
+        assert!(uses[0].rates.as_ref().unwrap().over >= Duration::from_secs(10), "{uses:?}");
+    }
 }
 
 #[tokio::test]

@@ -109,7 +109,7 @@ pub(crate) struct Remembering {
     host: Option<Arc<Look<HostReading>>>,
     machines: HashMap<MachineId, Arc<Look<Reading>>>,
     /// It was said that it cannot be written down.
-    complained: bool,
+    pub(crate) complained: bool,
 }
 
 impl Remembering {

@@ -42,6 +42,9 @@ pub(crate) struct Meter {
     meter: HostMeter,
     host: Mutex<Option<Looks<HostReading>>>,
     machines: Mutex<HashMap<MachineId, Looks<Reading>>>,
+    /// Held while somebody looks, at machines and at the host: whoever comes meanwhile takes what that
+    /// shows. Two looks at one moment would leave no time between them in which anything was used.
+    looking: [tokio::sync::Mutex<()>; 2],
 }
 
 /// What a machine uses.
@@ -91,6 +94,7 @@ impl Meter {
 
     /// Looks at those of these machines that were not looked at for so long.
     pub(crate) async fn look(&self, machines: &[Arc<Machine>], age: Duration) {
+        let _looking = self.looking[0].lock().await;
         let due: Vec<Arc<Machine>> = {
             let seen = held(&self.machines);
             machines.iter().filter(|one| Self::is_older(seen.get(&one.card.id), age)).cloned().collect()
@@ -111,6 +115,7 @@ impl Meter {
 
     /// Looks at the host, if it was not looked at for so long.
     pub(crate) async fn look_at_host(&self, age: Duration) {
+        let _looking = self.looking[1].lock().await;
         if !Self::is_older(held(&self.host).as_ref(), age) {
             return;
         }
