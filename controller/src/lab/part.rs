@@ -106,13 +106,13 @@ pub(super) fn runs(pid: i32, lab: &str) -> bool {
 /// far while others of it are not.
 fn is_ending(pid: i32) -> bool {
     let environment = std::fs::read(format!("/proc/{pid}/environ"));
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let mut threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let ends = |thread: std::fs::DirEntry| {
         let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
         let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
         !matches!(state, None | Some('Z' | 'X'))
     };
-    environment.is_ok_and(|environment| environment.is_empty()) && threads.map(ends).any(|ends| ends)
+    environment.is_ok_and(|environment| environment.is_empty()) && threads.any(ends)
 }
 
 /// Every process of the lab.
