@@ -107,12 +107,7 @@ impl Agent {
                 self.inner.going.all().iter().map(|going| going.code.clone()).collect()
             }
             (Object::Host, "may", "machine") | (_, _, "machine") => self.inner.machines.names(),
-            (Object::Host, "may", "what") => {
-                let mut verbs: Vec<String> = COMMANDS.iter().map(|d| d.verb.to_owned()).collect();
-                verbs.sort();
-                verbs.dedup();
-                verbs
-            }
+            (Object::Host, "may", "what") => verbs(),
             (Object::Machine, "disk-detach" | "disk-resize" | "disk-move", "name") => {
                 let record = self.record_of(target);
                 let disks = record.iter().flat_map(|record| &record.definition.disks);
@@ -232,6 +227,14 @@ fn sensible(machine: &Machine, declaration: &Declaration) -> bool {
     };
     let spared = record.protected && matches!(request, Request::Kill | Request::Reset | Request::Delete);
     handler::can(machine, declaration) && !spared && admit(&record.state, &request).accepted()
+}
+
+/// Every verb there is, of hosts and machines.
+fn verbs() -> Vec<String> {
+    let mut verbs: Vec<String> = COMMANDS.iter().map(|declaration| declaration.verb.to_owned()).collect();
+    verbs.sort();
+    verbs.dedup();
+    verbs
 }
 
 /// The words an argument takes, when it takes no others.
