@@ -94,6 +94,7 @@ transcripts! {
     migrate,
     names,
     networks,
+    nics,
     notify,
     numbers,
     presence_by_role,

@@ -245,7 +245,7 @@ mod tests {
         assert!(!two.folder.join("uefi-vars.fd").exists());
         // When it has said enough here, that is let go.
         fs::write(&log, vec![b'x'; 600 << 10]).unwrap();
-        console::bound(&log);
+        console::bound(&log).unwrap();
         assert!(!two.folder.join(console::EARLIER).exists());
     }
 }
