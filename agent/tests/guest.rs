@@ -51,7 +51,7 @@ async fn a_password_arrives_and_is_kept_nowhere() {
     stage::done(formed(&stage, "web1: password root", &["--password=$6$x$y", "--hashed"]).await);
     assert_eq!(stage.world.password(id, "root").as_deref(), Some("#$6$x$y"));
     let log = stage.done(ANN, "web1: log").await;
-    assert!(log.contains("machine.password") && !log.contains(secret), "{log}");
+    assert!(log.contains("password, ann@example.org") && !log.contains(secret), "{log}");
     assert!(!holds(&written(&stage), secret), "no journal, no note, no event");
     let events = format!("{:?}", stage.agent.events_after(0, 1000).await);
     assert!(!events.contains(secret));

@@ -6,7 +6,7 @@
 
 use std::{path::Path, process::Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -17,6 +17,9 @@ use crate::client::PATIENCE;
 
 /// Wide enough for no sentence of ours to be broken.
 const SIZE: (&str, &str) = ("200", "50");
+
+/// Said when there is nothing to see any more.
+const ENDED: &str = "the program in the terminal has ended";
 
 /// A terminal with a program in it.
 #[derive(Debug)]
@@ -96,7 +99,10 @@ impl Terminal {
         loop {
             let line = self.next().await?;
             if line.starts_with("%error ") {
-                bail!("tmux says: {}", lines.join(" "));
+                let said = lines.join(" ");
+                // Its pane is gone, and tmux has not said so yet.
+                ensure!(said != "no current target", ENDED);
+                bail!("tmux says: {said}");
             }
             if line.starts_with("%end ") {
                 return Ok(lines);
@@ -107,7 +113,7 @@ impl Terminal {
 
     async fn next(&mut self) -> Result<String> {
         let line = self.output.next_line().await?;
-        line.filter(|line| !line.starts_with("%exit")).context("the program in the terminal has ended")
+        line.filter(|line| !line.starts_with("%exit")).context(ENDED)
     }
 }
 

@@ -34,7 +34,7 @@ async fn an_entry_is_open_until_it_is_closed_and_the_log_shows_both() {
     store.run(move |connection| accept(connection, entry, &start(None, machine))).await.unwrap();
     assert_eq!(store.run(open).await.unwrap()[0].entry, entry);
     let line = store.run(move |connection| about(connection, machine, 10)).await.unwrap();
-    assert_eq!((line[0].what.as_str(), line[0].outcome.as_str()), ("machine.start", ""));
+    assert_eq!((line[0].what.as_str(), line[0].outcome.as_str()), ("start", ""));
     store.run(move |connection| close(connection, entry, &done())).await.unwrap();
     assert!(store.run(open).await.unwrap().is_empty());
     let line = store.run(move |connection| about(connection, machine, 10)).await.unwrap();
