@@ -192,7 +192,7 @@ impl Face {
         let person = from.to_bare();
         match presence.attr("type") {
             Some("subscribe") => self.asked_to_subscribe(&target, &person).await,
-            Some("probe") => self.probed(&target, &person).await,
+            Some("probe") => self.probed(&target, &from).await,
             Some("unsubscribe") if !self.addresses().is_component() => {
                 self.say(self.subscription(&target, &person, "unsubscribe")).await;
             }
@@ -250,15 +250,17 @@ impl Face {
         self.say(refusal.child(tag("status", ns::CLIENT).text(why))).await;
     }
 
-    /// A server asks on behalf of somebody who thinks they see us (RFC 6121 §4.3.2).
-    async fn probed(&self, target: &Target, person: &BareJid) {
+    /// A server asks on behalf of somebody who thinks they see us (RFC 6121 §4.3.2). The answer goes to the
+    /// very client it asks for: to ejabberd that one is not there yet for what is sent to the person.
+    async fn probed(&self, target: &Target, from: &Jid) {
         if !self.addresses().is_component() {
             return;
         }
+        let person = &from.to_bare();
         let entity = self.entity(target).filter(|entity| self.contacts().of(*entity, person).theirs);
         let presence = entity.filter(|_| self.agent.knows(person, target)).and_then(|e| self.presence_of(e));
         match presence {
-            Some(presence) => self.say(presence.attr("to", person.as_str())).await,
+            Some(presence) => self.say(presence.attr("to", from.as_str())).await,
             None => self.say(self.subscription(target, person, "unsubscribed")).await,
         }
     }
