@@ -113,8 +113,10 @@ impl Client {
         let roster = self.ask("get", None, Element::bare("query", xep::ROSTER)).await?;
         let mut items = roster.children().flat_map(Element::children);
         let item = items.find(|item| item.attr("jid") == Some(bare.as_str()));
-        // Who sees us already does not ask.
-        let mut asked = item.is_some_and(|item| matches!(item.attr("subscription"), Some("from" | "both")));
+        let subscription = item.and_then(|item| item.attr("subscription")).unwrap_or("none");
+        // Who sees us already does not ask; whom we see already does not say that we may.
+        let mut asked = matches!(subscription, "from" | "both");
+        let mut allowed = matches!(subscription, "to" | "both");
         self.presence("subscribe", bare.as_str()).await?;
         let is = |stanza: &Element, kind: &str| {
             stanza.name() == "presence" && shown(stanza) == kind && from(stanza, bare.as_str())
@@ -122,12 +124,14 @@ impl Client {
         let here = |stanza: &Element| {
             stanza.name() == "presence" && stanza.attr("type").is_none() && from(stanza, bare.as_str())
         };
-        // Which of both comes first is theirs to decide.
+        // Which comes first is theirs to decide. Who introduces itself is seen before the server knows of us.
         let mut seen = None;
-        while seen.is_none() || !asked {
-            let next = self.expect(whom, |it| here(it) || is(it, "subscribe") || is(it, "unsubscribed"));
+        while seen.is_none() || !asked || !allowed {
+            let words = ["subscribe", "subscribed", "unsubscribed"];
+            let next = self.expect(whom, |it| here(it) || words.iter().any(|word| is(it, word)));
             let next = next.await?;
             match shown(&next).as_str() {
+                "subscribed" => allowed = true,
                 "unsubscribed" => bail!("{whom} does not want us"),
                 "subscribe" => {
                     asked = true;

@@ -251,7 +251,7 @@ impl Face {
     }
 
     /// A server asks on behalf of somebody who thinks they see us (RFC 6121 §4.3.2). The answer goes to the
-    /// very client it asks for: to ejabberd that one is not there yet for what is sent to the person.
+    /// very client it asks for: the person's others have it.
     async fn probed(&self, target: &Target, from: &Jid) {
         if !self.addresses().is_component() {
             return;
