@@ -92,6 +92,7 @@ async fn the_server_dies(server: &'static str, link: &'static str) {
     let operator = lab.client("operator").await.unwrap();
     let web1 = Reach::of(&lab, 0);
     web1.command(&operator, "start").await;
+    lab.is_written_down(&operator).await.unwrap();
     drop(operator);
 
     lab.crash("server").await.unwrap();

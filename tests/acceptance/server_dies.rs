@@ -1,12 +1,12 @@
 //! kill -9 of the server: when it is back, everything is as it was, and nobody had to do anything.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use minidom::Element;
 use skerry_stanzas::ns;
 use skerry_tests::{
     client::{Client, PATIENCE, shown},
-    lab::{Lab, Wanted},
+    lab::Wanted,
     requests::{events, from},
     vitals::until,
 };
@@ -47,35 +47,6 @@ async fn happened(client: &Client, host: &str, what: &str) {
     }
 }
 
-/// Waits until the server has written down all that it was told so far: ejabberd is seconds late, and what
-/// a server forgot is not an agent's to know.
-async fn is_written_down(lab: &Lab, client: &Client) {
-    // Where contacts are written, so that all before it is written too.
-    let mark = uuid::Uuid::new_v4().simple().to_string();
-    let contact = format!("<query xmlns='{}'><item jid='{mark}@skerry.test'/></query>", xep::ROSTER);
-    client.ask("set", None, contact.parse().unwrap()).await.unwrap();
-    let folder = lab.dir().join("server");
-    // ejabberd's log of transactions is behind its tables, and is replayed over them after a crash: an old
-    // row of a short log undoes the new one of a table.
-    let log = folder.join("db/LATEST.LOG");
-    let written = || if log.exists() { has(&log, mark.as_bytes()) } else { holds(&folder, mark.as_bytes()) };
-    until("the mark", written).await.unwrap();
-}
-
-/// Whether a file somewhere in this folder has these bytes.
-fn holds(folder: &Path, bytes: &[u8]) -> bool {
-    std::fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| match entry.file_type() {
-        Ok(kind) if kind.is_dir() => holds(&entry.path(), bytes),
-        Ok(kind) if kind.is_file() => has(&entry.path(), bytes),
-        _ => false,
-    })
-}
-
-/// Whether a file has these bytes.
-fn has(file: &Path, bytes: &[u8]) -> bool {
-    std::fs::read(file).is_ok_and(|all| all.windows(bytes.len()).any(|window| window == bytes))
-}
-
 async fn all_is_right_again(server: &'static str, link: &'static str) {
     let mut lab = Wanted::new(server, link).up().await.unwrap();
     let component = link == "component";
@@ -97,7 +68,7 @@ async fn all_is_right_again(server: &'static str, link: &'static str) {
         ann.befriend(&machine).await.unwrap();
     }
 
-    is_written_down(&lab, &ann).await;
+    lab.is_written_down(&ann).await.unwrap();
 
     // It begins to start, the server dies, and it runs before the server is back.
     ann.say(&host, "web1 start").await.unwrap();

@@ -9,3 +9,4 @@ pub mod requests;
 pub mod terminal;
 pub mod transcript;
 pub mod vitals;
+pub mod written;
