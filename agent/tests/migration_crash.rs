@@ -8,6 +8,7 @@ mod pair;
 mod stage;
 
 use std::{
+    os::unix::process::ExitStatusExt,
     path::Path,
     process::Stdio,
     sync::{
@@ -17,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::signal::Signal;
 use pair::{Host, lives, until};
 use skerry_agent::{
     agent::Agent,
@@ -34,6 +36,8 @@ const NAME: &str = "SKERRY_TEST_NAME";
 const LINE: &str = "SKERRY_TEST_LINE";
 /// What the one that dies prints when it can be reached.
 const LISTENS: &str = "it listens";
+/// How long one that says its last word may take to die after it.
+const LAST_WORD: Duration = Duration::from_millis(300);
 const MOVE: &str = "web1: migrate kvm2";
 
 async fn ask(agent: &Agent, line: &str) -> Answer {
@@ -127,10 +131,16 @@ async fn dies(dying_one: &str, step: &str, started: bool) -> bool {
         }
     };
     let died = tokio::time::timeout(Duration::from_secs(60), ends).await.expect("it dies, or the move ends");
-    // One that was only asked to listen goes on doing so.
-    if died.is_none() {
-        child.kill().await.unwrap();
-    }
+    // One that was only asked to listen goes on doing so; or its last word ended the move before its death
+    // was seen.
+    let died = match died {
+        Some(died) => died,
+        None => {
+            let _ = tokio::time::timeout(LAST_WORD, child.wait()).await;
+            child.kill().await.unwrap();
+            child.wait().await.unwrap().signal() == Some(Signal::SIGABRT as i32)
+        }
+    };
     let back = Host::open(place.path(), dying_one).await;
     let (one, two) = if source_dies { (&back, &alive) } else { (&alive, &back) };
     let state = if started { "running" } else { "stopped" };
@@ -157,7 +167,7 @@ async fn dies(dying_one: &str, step: &str, started: bool) -> bool {
     for host in [alive, back] {
         host.close().await;
     }
-    died == Some(true)
+    died
 }
 
 /// Dies at each step; answers those it passed.

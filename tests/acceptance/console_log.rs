@@ -47,7 +47,7 @@ async fn is_bounded_while_no_agent_runs_and_has_the_last_words() {
     assert!(longest > 512 << 10, "it wrote too little to try anything: {longest}");
 
     lab.start("kvm1").await.unwrap();
-    assert_eq!(guest.state().await, "stopped");
+    guest.becomes("stopped").await;
     let said = guest.says("console", &["--lines=500"]).await;
     assert!(said.contains("its last words") && said.contains("line 29999 of many"), "{said}");
     lab.down().await.unwrap();

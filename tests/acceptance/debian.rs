@@ -174,7 +174,7 @@ async fn a_debian_is_imported_boots_and_knows_who_it_is() {
     guest.exec(&["sh", "-c", "echo later >>/root/mark; sync; echo 3 >/proc/sys/vm/drop_caches"]).await;
     assert_eq!(guest.exec(&["cat", "/root/mark"]).await, "after\nlater");
     guest.ask("shutdown", &[]).await;
-    assert_eq!(guest.state().await, "stopped");
+    debian.until("machine/web1/status", |it| it["state"] == "stopped").await;
 
     let copy = debian.guest("web2");
     copy.boot().await;

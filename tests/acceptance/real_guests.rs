@@ -37,6 +37,15 @@ impl Guest {
         self.ask("status", &[]).await.json.unwrap()["state"].as_str().unwrap().to_owned()
     }
 
+    /// Waits until it is in a state: an answer comes after a while also when the guest takes longer.
+    pub async fn becomes(&self, state: &str) {
+        let deadline = tokio::time::Instant::now() + skerry_tests::client::PATIENCE;
+        while self.state().await != state {
+            assert!(tokio::time::Instant::now() < deadline, "it does not become {state}");
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+
     /// Reads the console until the guest has said that its shell can be used. In between an empty line
     /// is typed, which the host answers when the guest has been quiet for a moment.
     pub async fn booted(&self) {
@@ -70,7 +79,7 @@ async fn a_real_guest_boots_answers_and_shuts_down() {
     let (lab, guest) = running_guest().await;
     assert!(guest.says("send", &["--line=uname -a"]).await.contains("Linux guest"));
     guest.ask("shutdown", &[]).await;
-    assert_eq!(guest.state().await, "stopped");
+    guest.becomes("stopped").await;
     lab.down().await.unwrap();
     assert_eq!(lab.processes(), Vec::<i32>::new());
 }
@@ -81,7 +90,7 @@ async fn a_shutdown_before_the_guest_listens_is_heard_when_it_does() {
     let guest = Guest::of(&lab, "operator").await;
     guest.ask("start", &[]).await;
     guest.ask("shutdown", &[]).await;
-    assert_eq!(guest.state().await, "stopped");
+    guest.becomes("stopped").await;
     lab.down().await.unwrap();
 }
 
@@ -94,7 +103,7 @@ async fn a_real_guest_lives_under_an_account_on_ejabberd() {
     guest.booted().await;
     assert!(guest.says("send", &["--line=uname -a"]).await.contains("Linux guest"));
     guest.ask("shutdown", &[]).await;
-    assert_eq!(guest.state().await, "stopped");
+    guest.becomes("stopped").await;
     guest.ask("start", &[]).await;
     assert_eq!(guest.says("kill", &[]).await, "web1 is stopped: its power was cut.");
     assert!(guest.says("delete", &[]).await.starts_with("web1 is in the trash"));

@@ -51,7 +51,7 @@ async fn a_real_guest_finds_its_disk_as_it_was_when_it_goes_back() {
 
     writes(&guest, "third").await;
     guest.ask("shutdown", &[]).await;
-    assert_eq!(guest.state().await, "stopped");
+    guest.becomes("stopped").await;
     done(&guest, "snapshot-take", &["--name=resting"], "is taken").await;
     guest.ask("start", &[]).await;
     holds(&guest, "third").await;

@@ -105,14 +105,18 @@ pub(super) fn runs(pid: i32, lab: &str) -> bool {
 /// locks are still held then. One that only has not been waited for holds nothing; its first thread may be so
 /// far while others of it are not.
 fn is_ending(pid: i32) -> bool {
-    let environment = std::fs::read(format!("/proc/{pid}/environ"));
+    // Newer kernels say of such a one that there is no such process.
+    let environment_is_gone = match std::fs::read(format!("/proc/{pid}/environ")) {
+        Ok(environment) => environment.is_empty(),
+        Err(error) => error.raw_os_error() == Some(Errno::ESRCH as i32),
+    };
     let mut threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let ends = |thread: std::fs::DirEntry| {
         let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
         let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
         !matches!(state, None | Some('Z' | 'X'))
     };
-    environment.is_ok_and(|environment| environment.is_empty()) && threads.any(ends)
+    environment_is_gone && threads.any(ends)
 }
 
 /// Every process of the lab.
