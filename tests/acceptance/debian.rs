@@ -94,10 +94,6 @@ impl Guest<'_> {
         self.ask(verb, argv).await.note.unwrap().text
     }
 
-    pub async fn state(&self) -> String {
-        self.ask("status", &[]).await.json.unwrap()["state"].as_str().unwrap().to_owned()
-    }
-
     /// Starts it, and waits until cloud-init is through and the guest agent listens.
     pub async fn boot(&self) {
         self.ask("start", &[]).await;
