@@ -83,6 +83,7 @@ transcripts! {
     disks,
     disco,
     farewell,
+    firewall,
     guest_agent,
     guest_exec,
     host,

@@ -10,6 +10,7 @@ mod delete;
 pub(crate) mod disks;
 mod edit;
 mod evacuate;
+mod firewall;
 mod graph;
 pub(crate) mod guest;
 mod host;
@@ -46,6 +47,7 @@ pub(crate) use self::{
     console::said as console_error,
     create::unbuild,
     define::{allowed_files, asked as asked_of, cd::NONE as NO_CD, live::catch_up},
+    firewall::{ALL as ALL_RULES, is_so as rules_are_so},
     host::{disk_free_mib, host_memory_mib},
     image::{is_image_name, tidy_exports},
     migrate::moved,

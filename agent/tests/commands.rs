@@ -55,6 +55,13 @@ async fn a_refusal_comes_before_any_argument_is_read() {
     assert_eq!(reason(stage.agent.ask(nonsense, None).await), Reason::BadRequest);
 }
 
+/// Puts web1 on a network, with a rule.
+async fn ruled(stage: &Stage) {
+    for line in ["network create lan", "web1: define nic=network=lan", "web1: firewall deny in"] {
+        stage.done(ANN, line).await;
+    }
+}
+
 /// Makes what an example speaks of. Says whether it can run on such a stage.
 async fn prepared(stage: &Stage, declaration: &Declaration, example: &str) -> bool {
     match (declaration.verb, declaration.object) {
@@ -76,9 +83,8 @@ async fn prepared(stage: &Stage, declaration: &Declaration, example: &str) -> bo
         ("network-info" | "network-define" | "network-delete", _) => {
             stage.done(ANN, "network create lan").await;
         }
-        ("define", _) if example.contains("network=lan") => {
-            stage.done(ANN, "network create lan").await;
-        }
+        ("define", _) if example.contains("network=lan") => drop(stage.done(ANN, "network create lan").await),
+        ("firewall-allow" | "firewall-deny" | "firewall-remove", _) => ruled(stage).await,
         ("file-read", _) => {
             stage.done(ANN, "web1: file write /etc/hostname web1").await;
             stage.done(ANN, "web1: file write /var/log/syslog quiet").await;
@@ -209,7 +215,7 @@ async fn what_is_offered_fits_role_state_and_driver() {
     let looks = ["status", "stats", "graph", "alert-add", "alert-list", "alert-remove", "log", "console"];
     let screens = ["screenshot", "watch", "vnc"];
     let storage = ["disk-list", "snapshot-list", "snapshot-tree", "snapshot-schedules"];
-    assert_eq!(verbs(VERA), [&looks[..], &screens, &storage, &["nic-list"]].concat());
+    assert_eq!(verbs(VERA), [&looks[..], &screens, &storage, &["nic-list", "firewall-list"]].concat());
     let running = verbs(OTTO);
     assert!(running.contains(&"shutdown") && running.contains(&"pause") && !running.contains(&"start"));
     assert!(!running.contains(&"resume") && !running.contains(&"define"));

@@ -6,6 +6,8 @@
 
 #[path = "crash/alerts.rs"]
 mod alerts;
+#[path = "crash/firewall.rs"]
+mod firewall;
 #[path = "crash/guest.rs"]
 mod guest;
 #[path = "crash/images.rs"]

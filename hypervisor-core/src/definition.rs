@@ -4,6 +4,7 @@ mod check;
 mod difference;
 mod disk;
 mod error;
+pub mod firewall;
 mod hardware;
 mod nic;
 mod policy;

@@ -199,6 +199,7 @@ macro_rules! each_command {
             machine::SnapshotTake, machine::SnapshotList, machine::SnapshotTree, machine::SnapshotRevert,
             machine::SnapshotDelete, machine::SnapshotSchedule, machine::SnapshotSchedules,
             machine::SnapshotUnschedule, machine::NicList, machine::NicUp, machine::NicDown,
+            machine::FirewallList, machine::FirewallAllow, machine::FirewallDeny, machine::FirewallRemove,
             machine::Clone, machine::Migrate, machine::MigrateResolve,
             machine::Export, machine::Release, machine::Delete,
             host::List, host::Create, host::Status, host::Stats, host::Top, host::Graph, host::AlertAdd,

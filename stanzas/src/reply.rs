@@ -31,6 +31,7 @@ macro_rules! reply {
 }
 
 mod alerts;
+mod firewall;
 mod guest;
 mod host;
 mod images;
@@ -48,6 +49,7 @@ mod storage;
 mod trimmed;
 
 pub use alerts::{AlertChanged, AlertLine, AlertList, QuietHours};
+pub use firewall::{FirewallChanged, FirewallList};
 pub use guest::{Executed, FileWritten, Frozen, GuestAddress, GuestFacts, GuestFile, PasswordSet, Thawed};
 pub use host::{DriverLine, DriverList, HostStatus, TrashLine, TrashList, Uptime, Verdict, Version, Whoami};
 pub use images::{

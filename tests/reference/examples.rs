@@ -18,7 +18,10 @@ use skerry_stanzas::{
     },
 };
 
-use crate::{networks::of_networks, numbers::of_numbers};
+use crate::{
+    networks::{of_firewalls, of_networks},
+    numbers::of_numbers,
+};
 
 /// A reply on both its faces.
 pub struct Example {
@@ -70,6 +73,7 @@ pub fn replies() -> Vec<Example> {
         of_jobs(),
         of_moves(),
         of_networks(),
+        of_firewalls(),
         of_numbers(),
     ];
     let all: Vec<Example> = all.into_iter().flatten().collect();

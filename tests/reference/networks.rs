@@ -1,10 +1,28 @@
 //! Examples of what the commands about networks answer.
 
 use skerry_stanzas::reply::{
-    NetworkChanged, NetworkDetails, NetworkGuest, NetworkLine, NetworkList, NicLine, NicList,
+    FirewallChanged, FirewallList, NetworkChanged, NetworkDetails, NetworkGuest, NetworkLine, NetworkList,
+    NicLine, NicList,
 };
 
 use crate::examples::{Example, example};
+
+pub fn of_firewalls() -> Vec<Example> {
+    vec![
+        example(FirewallList {
+            name: "web1".into(),
+            rules: vec!["allow in tcp 443 from 10.0.0.0/8".into(), "deny in".into()],
+            otherwise: "passes".into(),
+            outside: vec![],
+        }),
+        example(FirewallChanged {
+            name: "web1".into(),
+            sentence: "web1: \"allow in tcp 443 from 10.0.0.0/8\" is rule 1 of 2 now. In effect now.".into(),
+            rules: vec!["allow in tcp 443 from 10.0.0.0/8".into(), "deny in".into()],
+            notes: vec![],
+        }),
+    ]
+}
 
 pub fn of_networks() -> Vec<Example> {
     vec![

@@ -113,11 +113,8 @@ impl Agent {
                 let disks = record.iter().flat_map(|record| &record.definition.disks);
                 disks.map(|disk| disk.name.clone()).collect()
             }
-            (Object::Machine, "nic-up" | "nic-down", "name") => {
-                let record = self.record_of(target);
-                let nics = record.iter().flat_map(|record| &record.definition.nics);
-                nics.map(|nic| nic.name.clone()).collect()
-            }
+            (Object::Machine, "nic-up" | "nic-down", "name") => self.nics(target),
+            (Object::Machine, "firewall-remove", "rule") => self.rules(target),
             (Object::Machine, "disk-delete", "name") | (Object::Machine, "disk-attach", "what") => {
                 self.detached_disks(target)
             }
@@ -181,6 +178,19 @@ impl Agent {
     fn card_of(&self, target: &Target) -> Option<std::sync::Arc<Card>> {
         let Target::Machine(name) = target else { return None };
         self.inner.machines.named(name).map(|machine| std::sync::Arc::clone(&machine.card))
+    }
+
+    fn nics(&self, target: &Target) -> Vec<String> {
+        let record = self.record_of(target);
+        let nics = record.iter().flat_map(|record| &record.definition.nics);
+        nics.map(|nic| nic.name.clone()).collect()
+    }
+
+    /// The rules that can be taken away, in their words.
+    fn rules(&self, target: &Target) -> Vec<String> {
+        let record = self.record_of(target);
+        let rules = record.iter().flat_map(|record| &record.definition.firewall);
+        rules.map(ToString::to_string).chain([handler::ALL_RULES.to_owned()]).collect()
     }
 
     fn detached_disks(&self, target: &Target) -> Vec<String> {

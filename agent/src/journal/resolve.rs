@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::{Accepted, Open, Outcome};
 use crate::{
     agent::Agent,
-    handler::{asked_of, catch_up, network_is_so as is_so, unadopt, unbuild},
+    handler::{asked_of, catch_up, network_is_so as is_so, rules_are_so, unadopt, unbuild},
     images::Places,
     machine::{Record, publisher::Change, restarts::Restarts, wording},
     store::{StoreError, definitions, events::Happening},
@@ -155,6 +155,9 @@ async fn found(
             _ => Found::Unknown,
         });
     };
+    if let Some(so) = rules_are_so(&accepted.permission, &accepted.args, record) {
+        return Ok(seen(so));
+    }
     let state = &record.state;
     Ok(match accepted.permission.as_str() {
         "machine.start" => seen(matches!(state, State::Running | State::Paused)),

@@ -3,6 +3,7 @@
 mod alerts;
 mod definition;
 mod disks;
+mod firewall;
 mod guest;
 mod migrate;
 mod moving;
@@ -18,6 +19,7 @@ pub use self::{
     alerts::{AlertAdd, AlertList, AlertRemove},
     definition::{Define, DefinitionList, DefinitionRevert, Restart},
     disks::{Bus, Clone, DiskAttach, DiskCreate, DiskDelete, DiskDetach, DiskList, DiskResize, Format},
+    firewall::{Carried, FirewallAllow, FirewallDeny, FirewallList, FirewallRemove, Way},
     guest::{Exec, FileRead, FileWrite, Fsfreeze, Fsthaw, Password},
     migrate::{Migrate, MigrateResolve, Resolution, Storage},
     moving::{DiskMove, DiskTrim, Export},
