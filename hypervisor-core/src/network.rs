@@ -8,7 +8,7 @@
 //!
 //! | what | how it is known to be ours |
 //! |---|---|
-//! | bridges `sk-NAME`, VLANs `sv-NAME` | names and kinds; a bridge also by its MAC, made of the name |
+//! | bridges `sk-NAME`, VLANs `sv-NAME` | names, kinds, and their MAC, made of the name |
 //! | interfaces `skXXXXXXXX` at the host's end of NICs | live and die with their QEMU |
 //! | tables `inet skerry` and `bridge skerry` | their name ([`nft`]) |
 //! | dnsmasq processes | the configuration on their command line lies in our folder ([`dnsmasq`]) |
@@ -25,6 +25,7 @@ pub mod ip;
 mod make;
 mod name;
 pub mod nft;
+mod ours;
 pub mod service;
 mod tap;
 mod wanted;

@@ -18,9 +18,10 @@ use tokio::sync::Mutex;
 use super::{
     Host, Interface, Network, NetworkError, NetworkName, Plug, Wanted, dnsmasq, forwarding, found,
     ip::{self, Link, ip},
-    nft, tap,
+    nft,
+    ours::{self, is_our_bridge, is_our_vlan, mac_of_vlan},
+    tap,
 };
-use crate::definition::Mac;
 
 /// Held by whoever makes networks: it is the network namespace's own, and gone with the process.
 const KEEPER: &str = "skerry-networks";
@@ -156,15 +157,8 @@ impl Maker {
                 connect(&plug.interface, network).await?;
             }
         }
-        let bridges: BTreeSet<String> = wanted.networks.iter().map(Network::bridge).collect();
-        let vlans: BTreeSet<String> =
-            wanted.networks.iter().filter_map(|network| Some(network.vlan_device()?.0)).collect();
-        for link in links {
-            let gone = is_our_bridge(link) && !bridges.contains(&link.name)
-                || is_our_vlan(link) && !vlans.contains(&link.name);
-            if gone {
-                delete(&link.name).await?;
-            }
+        for gone in ours::unwanted(wanted, links) {
+            delete(gone).await?;
         }
         Ok(failed)
     }
@@ -374,7 +368,10 @@ async fn vlan_device(
     }
     if found.filter(right).is_none() {
         let number = vlan.to_string();
-        let made = ip(&["link", "add", "link", uplink, "name", device, "type", "vlan", "id", &number]).await;
+        let mac = mac_of_vlan(device).to_string();
+        let words =
+            ["link", "add", "link", uplink, "name", device, "address", &mac, "type", "vlan", "id", &number];
+        let made = ip(&words).await;
         made.map_err(|error| match error {
             NetworkError::Unfit(why) if ip::is_missing(&why) => {
                 NetworkError::Unfit(format!("there is no interface {uplink} on this host"))
@@ -421,16 +418,6 @@ async fn connect(interface: &Interface, network: &Network) -> Result<(), Network
         ip::run("bridge", &["vlan", "add", "dev", name, "vid", &vlan, "pvid", "untagged"], "").await?;
     }
     ip(&["link", "set", "dev", name, "up"]).await
-}
-
-/// A bridge that we made: nobody else would give it this MAC with this name.
-fn is_our_bridge(link: &Link) -> bool {
-    let mac = link.name.strip_prefix("sk-").map(|name| Mac::of_network(name).to_string());
-    link.is("bridge") && mac.is_some() && link.address == mac
-}
-
-fn is_our_vlan(link: &Link) -> bool {
-    link.is("vlan") && link.name.starts_with("sv-")
 }
 
 /// Takes an interface away; fine if it is gone.
