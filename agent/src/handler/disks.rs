@@ -196,22 +196,29 @@ impl Handle<machine::DiskDetach> for Agent {
     }
 }
 
+/// The disk of this name that was detached, and so may be deleted.
+fn find_detached(held: &Held, name: &str) -> Result<files::Detached, Refusal> {
+    if held.record.definition.disk(name).is_some() {
+        let text = format!("{} has its disk {name} attached.", held.name());
+        return Err(Refusal::new(Reason::Conflict, text)
+            .field("name")
+            .hint(format!("\"disk detach {name}\" first.")));
+    }
+    let detached = files::detached(&held.card.folder, &held.record.definition);
+    detached.into_iter().find(|one| one.name == name).ok_or_else(|| {
+        let text = format!("{} has no detached disk {name:?}.", held.name());
+        Refusal::new(Reason::NotFound, text).field("name").hint("\"disk list\" shows what it has.")
+    })
+}
+
 impl Handle<machine::DiskDelete> for Agent {
+    async fn obstacle(&self, job: &Job, command: &machine::DiskDelete) -> Result<(), Refusal> {
+        find_detached(&Held::by(job)?, &command.name).map(drop)
+    }
+
     async fn handle(&self, job: &Job, command: machine::DiskDelete) -> Result<Changed, Refusal> {
         let held = Held::by(job)?;
-        if held.record.definition.disk(&command.name).is_some() {
-            let text = format!("{} has its disk {} attached.", held.name(), command.name);
-            return Err(Refusal::new(Reason::Conflict, text)
-                .field("name")
-                .hint(format!("\"disk detach {}\" first.", command.name)));
-        }
-        let detached = files::detached(&held.card.folder, &held.record.definition);
-        let Some(one) = detached.into_iter().find(|one| one.name == command.name) else {
-            let text = format!("{} has no detached disk {:?}.", held.name(), command.name);
-            return Err(Refusal::new(Reason::NotFound, text)
-                .field("name")
-                .hint("\"disk list\" shows what it has."));
-        };
+        let one = find_detached(&held, &command.name)?;
         tokio::fs::remove_file(&one.path).await.map_err(|error| no_file(held.name(), &error))?;
         crash::point("disk-removed");
         let sentence = format!("The disk {} of {} is deleted.", one.name, held.name());

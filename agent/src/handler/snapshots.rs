@@ -164,16 +164,26 @@ async fn find(held: &Held, name: &str) -> Result<SnapshotSeen, Refusal> {
     })
 }
 
+/// The snapshot to go back to, as far as that can be done now.
+async fn to_revert_to(held: &Held, name: &str) -> Result<SnapshotSeen, Refusal> {
+    let seen = find(held, name).await?;
+    if held.runs() && seen.memory_bytes.is_none() {
+        let text = format!("{} runs, and the snapshot {name} has no memory to go on from.", held.name());
+        return Err(Refusal::new(Reason::Conflict, text)
+            .hint("Shut it down first, or kill it: its work since then is to be lost anyway."));
+    }
+    Ok(seen)
+}
+
 impl Handle<SnapshotRevert> for Agent {
+    async fn obstacle(&self, job: &Job, command: &SnapshotRevert) -> Result<(), Refusal> {
+        to_revert_to(&Held::by(job)?, &command.name).await.map(drop)
+    }
+
     async fn handle(&self, job: &Job, command: SnapshotRevert) -> Result<Changed, Refusal> {
         let held = Held::by(job)?;
         let name = command.name;
-        let seen = find(&held, &name).await?;
-        if held.runs() && seen.memory_bytes.is_none() {
-            let text = format!("{} runs, and the snapshot {name} has no memory to go on from.", held.name());
-            return Err(Refusal::new(Reason::Conflict, text)
-                .hint("Shut it down first, or kill it: its work since then is to be lost anyway."));
-        }
+        let seen = to_revert_to(&held, &name).await?;
         let mut notes = Notes::read(&held.card.folder);
         let layout = notes.snapshots.get(&name).and_then(|note| note.layout.clone());
         notes.reverting = Some(name.clone());
@@ -224,6 +234,10 @@ impl Handle<SnapshotRevert> for Agent {
 }
 
 impl Handle<SnapshotDelete> for Agent {
+    async fn obstacle(&self, job: &Job, command: &SnapshotDelete) -> Result<(), Refusal> {
+        find(&Held::by(job)?, &command.name).await.map(drop)
+    }
+
     async fn handle(&self, job: &Job, command: SnapshotDelete) -> Result<Changed, Refusal> {
         let held = Held::by(job)?;
         let name = command.name;
