@@ -14,7 +14,11 @@
 
 mod keys;
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -155,8 +159,9 @@ pub trait Migrate: Send + Sync {
     async fn settled(&self, launch: &Launch) -> Result<(), DriverError>;
 
     /// Destination: it runs on from here if it ran there, as `runs` says; else it stays paused, or off. Where
-    /// it has ended meanwhile nothing is done.
-    async fn go_on(&self, launch: &Launch, runs: bool) -> Result<(), DriverError>;
+    /// it has ended meanwhile nothing is done. Answers since when it is so: what is cleared away after that
+    /// keeps the guest from nothing, and is no part of its standstill.
+    async fn go_on(&self, launch: &Launch, runs: bool) -> Result<Instant, DriverError>;
 
     /// Destination: nothing is left of it, its disks' files included, and never runs again.
     async fn discard(&self, launch: &Launch, copied: &[PathBuf]) -> Result<(), DriverError>;

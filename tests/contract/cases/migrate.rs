@@ -1,6 +1,6 @@
 //! Moving machines, from one driver to another on the same host.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use hypervisor_core::{
     definition::{Disk, DiskFormat},
@@ -119,7 +119,9 @@ pub async fn one_that_runs_goes_on_there_and_stands_still_in_between(story: &mut
     assert_eq!(ends.power_there().await, Power::Paused, "it waits to be let run");
     // Whoever comes after a crash finds it so, on both sides, and goes on.
     for _ in 0..2 {
-        story.goes_well("go on", ends.there().go_on(&ends.destination, true)).await;
+        let asked = Instant::now();
+        let since = story.goes_well("go on", ends.there().go_on(&ends.destination, true)).await;
+        assert!(asked <= since && since <= Instant::now(), "its standstill ends within this");
         assert_eq!(ends.power_there().await, Power::Running);
     }
     for _ in 0..2 {

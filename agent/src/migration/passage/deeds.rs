@@ -6,7 +6,7 @@ use hypervisor_core::{
     driver::{DriverError, migrate::Sent},
     handover::{Deed, Input, Pass},
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
 
 use super::{super::SENT, Passage, TICK};
 use crate::crash;
@@ -47,8 +47,8 @@ impl Passage {
             }
             Deed::Continue(_) => {
                 self.stop_work().await;
-                self.migrate()?.go_on(&launch, runs).await?;
-                self.ran_since = Some(Instant::now());
+                let since = self.migrate()?.go_on(&launch, runs).await?;
+                self.ran_since = Some(since.into());
             }
         }
         Ok(())

@@ -6,7 +6,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -231,11 +231,12 @@ impl Migrate for Fake {
         self.received(launch).await
     }
 
-    async fn go_on(&self, launch: &Launch, _runs: bool) -> Result<(), DriverError> {
+    async fn go_on(&self, launch: &Launch, _runs: bool) -> Result<Instant, DriverError> {
         self.slowly().await;
-        held(&self.world.0.inside).arrivals.remove(&launch.id);
         self.world.run_on(launch.id);
-        Ok(())
+        let since = Instant::now();
+        held(&self.world.0.inside).arrivals.remove(&launch.id);
+        Ok(since)
     }
 
     async fn discard(&self, launch: &Launch, copied: &[PathBuf]) -> Result<(), DriverError> {

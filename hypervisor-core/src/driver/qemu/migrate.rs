@@ -12,7 +12,7 @@ mod luggage;
 mod outgoing;
 mod resting;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -200,18 +200,20 @@ impl Migrate for Qemu {
         resting::settled(&self.shared, launch).await
     }
 
-    async fn go_on(&self, launch: &Launch, runs: bool) -> Result<(), DriverError> {
+    async fn go_on(&self, launch: &Launch, runs: bool) -> Result<Instant, DriverError> {
         let Some(running) = self.found(launch).await? else {
             resting::forget(&self.shared, launch.id);
             keys::remove(&Folder::new(&launch.folder));
-            return Ok(());
+            return Ok(Instant::now());
         };
         if runs {
             running.hold(false).await?;
         }
+        // From here on the guest stands still for nobody.
+        let since = Instant::now();
         running.drop_keys().await;
         resting::take_log(&self.shared, launch);
-        Ok(())
+        Ok(since)
     }
 
     async fn discard(&self, launch: &Launch, copied: &[PathBuf]) -> Result<(), DriverError> {
