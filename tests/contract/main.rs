@@ -96,6 +96,7 @@ macro_rules! contract {
             screen::stays_when_the_guest_is_held_still (Screen),
             screen::of_one_that_is_off_is_dark (Screen),
             screen::keys_reach_the_guest (Screen),
+            screen::no_key_stays_down_when_whoever_pressed_it_is_gone (Screen),
             view::shows_the_very_pixels (Screen),
             view::what_is_typed_there_reaches_the_guest (Screen),
             view::ends_with_the_machine (Screen),

@@ -283,6 +283,7 @@ impl Screen for Fake {
 
     async fn press(&self, id: MachineId, chords: &[Chord]) -> Result<(), DriverError> {
         self.slowly().await;
+        self.world.takes_keys(id)?;
         self.world.console_type(id, &screen::bytes(chords))
     }
 

@@ -454,7 +454,7 @@ impl Screen for Qemu {
     }
 
     async fn press(&self, id: MachineId, chords: &[Chord]) -> Result<(), DriverError> {
-        screen::press(self.running(id)?, chords).await
+        screen::press(&*self.running(id)?, chords).await
     }
 
     async fn view(&self, id: MachineId) -> Result<Box<dyn Viewing>, DriverError> {

@@ -77,6 +77,11 @@ pub trait Viewing: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Viewing for T {}
 
+/// Why keys are not pressed while a guest is paused.
+pub(crate) fn held_still() -> DriverError {
+    DriverError::Unfit("its guest is paused, and takes no keys: resume it first".into())
+}
+
 /// The screen of a machine, and its keyboard.
 #[async_trait]
 pub trait Screen: Send + Sync {
@@ -85,8 +90,8 @@ pub trait Screen: Send + Sync {
     async fn picture(&self, id: MachineId) -> Result<Picture, DriverError>;
 
     /// Presses and releases these keys, one chord after another, as fast as a guest is sure to take
-    /// them; done when the last is released. Dropped half way it leaves no key held down, and the
-    /// rest is not pressed.
+    /// them; done when the last is released. Dropped half way, or killed with all its process, it leaves
+    /// no key held down, and the rest is not pressed. [`DriverError::Unfit`] for a guest that is paused.
     async fn press(&self, id: MachineId, chords: &[Chord]) -> Result<(), DriverError>;
 
     /// A new viewer: one of several, none of whom is in the others' way. It ends with the machine.

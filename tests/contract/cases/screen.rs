@@ -1,6 +1,11 @@
 //! The screen and the keyboard.
 
-use hypervisor_core::driver::screen::{Picture, keys};
+use std::time::Duration;
+
+use hypervisor_core::driver::{
+    DriverError,
+    screen::{Picture, keys},
+};
 
 use crate::story::{Story, not_running};
 
@@ -25,6 +30,9 @@ pub async fn stays_when_the_guest_is_held_still(story: &mut Story) {
     let held = picture(story, launch.id).await;
     assert!(!held.is_blank());
     assert_eq!(picture(story, launch.id).await, held);
+    let pressed = driver.screen().unwrap().press(launch.id, &keys::written("x").unwrap()).await;
+    let Err(DriverError::Unfit(why)) = pressed else { panic!("{pressed:?}") };
+    assert_eq!(why, "its guest is paused, and takes no keys: resume it first");
 }
 
 pub async fn of_one_that_is_off_is_dark(story: &mut Story) {
@@ -40,6 +48,28 @@ pub async fn keys_reach_the_guest(story: &mut Story) {
     let driver = story.driver();
     // Small and capital letters, digits, and what takes shift.
     let typed = "Skerry #1: {by} hand? \"Yes!\"";
+    let chords = keys::written(&story.bench.at_the_keyboard(typed)).unwrap();
+    story.goes_well("press", driver.screen().unwrap().press(launch.id, &chords)).await;
+    story.shows(&launch, typed.as_bytes()).await;
+}
+
+pub async fn no_key_stays_down_when_whoever_pressed_it_is_gone(story: &mut Story) {
+    let launch = story.listening().await;
+    // Whoever presses shift ends a little later, wherever it is then: at last before it could let go.
+    for after in (0..8).rev() {
+        let (driver, id) = (story.driver(), launch.id);
+        let pressing = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            runtime.block_on(async {
+                let shift = [keys::chord("shift").unwrap()];
+                let pressed = driver.screen().unwrap().press(id, &shift);
+                let _ = tokio::time::timeout(Duration::from_millis(after * 5), pressed).await;
+            });
+        });
+        tokio::task::spawn_blocking(|| pressing.join().unwrap()).await.unwrap();
+    }
+    let driver = story.driver();
+    let typed = "small";
     let chords = keys::written(&story.bench.at_the_keyboard(typed)).unwrap();
     story.goes_well("press", driver.screen().unwrap().press(launch.id, &chords)).await;
     story.shows(&launch, typed.as_bytes()).await;

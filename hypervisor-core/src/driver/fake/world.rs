@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     definition::Definition,
-    driver::{DriverError, DriverEvent, Foreign, GuestEvent, Launch, Observed, Plea, Power},
+    driver::{DriverError, DriverEvent, Foreign, GuestEvent, Launch, Observed, Plea, Power, screen},
     lifecycle::Cause,
     machine::MachineId,
 };
@@ -296,6 +296,12 @@ impl FakeWorld {
             inside.write(id, bytes);
         }
         on
+    }
+
+    /// Refuses keys for a guest that is paused.
+    pub(super) fn takes_keys(&self, id: MachineId) -> Result<(), DriverError> {
+        let mut inside = held(&self.0.inside);
+        if inside.on(id)?.life == Life::Running { Ok(()) } else { Err(screen::held_still()) }
     }
 
     /// Echoes what is typed, and obeys it; a paused guest does neither.

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::{arguments::SCREEN, qmp::QmpError, running::Running};
 use crate::driver::{
     DriverError,
-    screen::{PIXELS_MAX, Picture, Viewing, keys::Chord},
+    screen::{PIXELS_MAX, Picture, Viewing, held_still, keys::Chord},
 };
 
 /// Where QEMU puts the picture, in the machine's folder, for a moment.
@@ -79,18 +79,20 @@ fn parse(file: &[u8]) -> Option<Picture> {
     Picture::new(width, height, rest.to_vec())
 }
 
-/// Presses the keys, by a task that goes on until none is held down, whoever waits for it.
-pub(super) async fn press(running: Arc<Running>, chords: &[Chord]) -> Result<(), DriverError> {
+/// Presses the keys. It is QEMU that lets go of them when their time is over: none stays down, whoever waits
+/// for it or is killed meanwhile.
+pub(super) async fn press(running: &Running, chords: &[Chord]) -> Result<(), DriverError> {
     for chord in chords {
-        let (running, chord) = (running.clone(), chord.clone());
-        let pressed = tokio::spawn(async move {
-            let down = send(&running, &chord, true).await;
-            sleep(HELD).await;
-            let up = send(&running, &chord, false).await;
-            sleep(HELD).await;
-            down.and(up)
-        });
-        pressed.await.map_err(|error| DriverError::system("pressing a key", error))??;
+        // `send-key` does not say that a guest which stands still got nothing. This does, of no keys at all.
+        let nothing = json!({ "events": [] });
+        running.qmp.ask("input-send-event", Some(nothing)).await.map_err(still)?;
+        let key = |name: &str| json!({"type": "qcode", "data": name});
+        let keys: Vec<Value> = chord.keys().iter().map(|one| key(one.name())).collect();
+        // One after the other down, and up again: each takes as long.
+        let turns = u32::try_from(keys.len() * 2).unwrap_or(u32::MAX);
+        let words = json!({ "keys": keys, "hold-time": HELD.as_millis() });
+        running.qmp.ask("send-key", Some(words)).await?;
+        sleep(HELD.saturating_mul(turns)).await;
     }
     Ok(())
 }
@@ -111,17 +113,14 @@ fn no_screen() -> DriverError {
     DriverError::Unfit("it has no screen".into())
 }
 
-async fn send(running: &Running, chord: &Chord, down: bool) -> Result<(), DriverError> {
-    let event = |name: &str| -> Value {
-        json!({"type": "key", "data": {"down": down, "key": {"type": "qcode", "data": name}}})
-    };
-    let keys = chord.keys().iter().map(|key| event(key.name()));
-    let events: Vec<Value> = if down { keys.collect() } else { keys.rev().collect() };
-    running.qmp.ask("input-send-event", Some(json!({ "events": events }))).await.map_err(refused)?;
-    Ok(())
+fn still(error: QmpError) -> DriverError {
+    match error {
+        QmpError::Refused { .. } => held_still(),
+        error => error.into(),
+    }
 }
 
-/// What QEMU refuses here is a machine that has no screen or no keyboard.
+/// What QEMU refuses here is a machine that has no screen.
 fn refused(error: QmpError) -> DriverError {
     match error {
         QmpError::Refused { .. } => no_screen(),
