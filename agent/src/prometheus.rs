@@ -4,6 +4,7 @@
 //!
 //! Few are answered at a time, and none for long: whoever reads slowly is dropped.
 
+mod classic;
 mod page;
 
 use std::{
@@ -19,7 +20,7 @@ use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Bytes, Incoming},
-    header::{CONTENT_TYPE, HOST},
+    header::{ACCEPT, CONTENT_TYPE, HOST},
     server::conn::http1,
     service::service_fn,
 };
@@ -40,7 +41,7 @@ const EACH_MAX: Duration = Duration::from_secs(10);
 const REQUEST_BYTES_MAX: usize = 16 << 10;
 /// How long is waited after the system let nobody in.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The format (OpenMetrics 1.0).
+/// The format (OpenMetrics 1.0) for those who ask for it.
 const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Where it is answered.
@@ -164,13 +165,24 @@ async fn page(agent: &Agent, request: &Request<Incoming>) -> Response<Full<Bytes
     }
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/metrics") => {
-            let mut response = Response::new(Full::new(Bytes::from(agent.prometheus_page().await)));
-            response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(FORMAT));
+            let page = agent.prometheus_page().await;
+            let (format, page) = match takes_openmetrics(request) {
+                true => (FORMAT, page),
+                false => (classic::FORMAT, classic::classic(&page)),
+            };
+            let mut response = Response::new(Full::new(Bytes::from(page)));
+            response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(format));
             response
         }
         (&Method::GET, _) => said(StatusCode::NOT_FOUND, "The numbers are at /metrics.\n"),
         _ => said(StatusCode::METHOD_NOT_ALLOWED, "Only GET is answered.\n"),
     }
+}
+
+/// Whether whoever asks says that they read OpenMetrics, as Prometheus does.
+fn takes_openmetrics(request: &Request<Incoming>) -> bool {
+    let mut accepted = request.headers().get_all(ACCEPT).iter().filter_map(|header| header.to_str().ok());
+    accepted.any(|header| header.contains("application/openmetrics-text"))
 }
 
 /// Whether a `Host` header names this host by what it is.

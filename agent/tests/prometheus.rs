@@ -17,7 +17,8 @@ async fn asked(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin, request: &
     answer
 }
 
-const GET: &str = "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+const GET: &str = "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/openmetrics-text; version=1.0.0, \
+    text/plain;q=0.5\r\n\r\n";
 
 /// A small parser of the text format: what a line is, and that each family is described before its numbers.
 fn families(page: &str) -> Vec<String> {
@@ -59,6 +60,11 @@ async fn numbers_are_read_on_loopback_and_nothing_else_is() {
     assert!(page.contains("skerry_machine_resident_bytes{machine=\"web1\"} 536870912.0\n"), "{page}");
     assert!(page.contains("skerry_commands_total{command=\"host.create\",outcome=\"done\"} 2.0\n"), "{page}");
     assert!(!page.contains("machine=\"web2\""), "one that is off uses nothing");
+    // Who does not say that they read that is given the older format.
+    let answer = ask("GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: */*\r\n\r\n").await;
+    let (head, page) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("text/plain; version=0.0.4"), "{head}");
+    assert!(page.contains("# TYPE skerry_commands_total counter\n") && !page.contains("# EOF"), "{page}");
     assert!(ask("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.starts_with("HTTP/1.1 404"));
     assert!(ask("POST /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await.starts_with("HTTP/1.1 405"));
     assert!(ask("GET /metrics HTTP/1.1\r\nHost: evil.example.org\r\n\r\n").await.starts_with("HTTP/1.1 403"));

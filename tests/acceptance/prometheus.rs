@@ -157,8 +157,9 @@ async fn prometheus_itself_takes_every_number_of_it() {
         "536870912"
     );
     // Nothing of the page was left out, and it knows what each is.
-    let lines = skerry_page(address).await;
-    assert_eq!(value(own, "scrape_samples_scraped").await, lines.to_string());
+    let page = skerry_page(address).await;
+    let samples = page.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(value(own, "scrape_samples_scraped").await, samples.to_string());
     let about = api(own, "targets/metadata?metric=skerry_commands").await.unwrap();
     assert_eq!(about["data"][0]["type"], "counter", "{about}");
     server.kill().await.unwrap();
@@ -166,12 +167,31 @@ async fn prometheus_itself_takes_every_number_of_it() {
     agent.close().await;
 }
 
-/// The samples of the page.
-async fn skerry_page(address: SocketAddr) -> usize {
+#[tokio::test(flavor = "multi_thread")]
+async fn its_own_checker_finds_nothing_to_say_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (agent, address, serving) = numbers(folder.path()).await;
+    let page = skerry_page(address).await;
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).kill_on_drop(true);
+    promtool.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut checking = promtool
+        .spawn()
+        .expect("promtool of Debian's prometheus is not here: scripts/test acceptance installs it");
+    checking.stdin.take().unwrap().write_all(page.as_bytes()).await.unwrap();
+    let checked = checking.wait_with_output().await.unwrap();
+    let said = [checked.stdout, checked.stderr].concat();
+    assert_eq!(String::from_utf8_lossy(&said), "", "of\n{page}");
+    assert!(checked.status.success());
+    serving.abort();
+    agent.close().await;
+}
+
+/// The page, in the format it has for who asks for none.
+async fn skerry_page(address: SocketAddr) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
     let mut page = String::new();
     stream.read_to_string(&mut page).await.unwrap();
-    let body = page.split_once("\r\n\r\n").unwrap().1;
-    body.lines().filter(|line| !line.starts_with('#')).count()
+    page.split_once("\r\n\r\n").unwrap().1.to_owned()
 }
