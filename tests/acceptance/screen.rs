@@ -103,6 +103,31 @@ async fn a_screen_is_seen_by_a_component_of_prosody() {
 }
 
 #[tokio::test]
+async fn a_screen_that_was_cleared_is_said_to_be_blank() {
+    let guest = Guest::booted("prosody", "component").await;
+    assert!(!guest.says("screenshot", &[]).await.contains("is blank"));
+    // Neither a cursor is left, nor anything else.
+    guest.says("send", &["--line=printf '\\033[?25l\\033[2J\\033[H' >/dev/tty1"]).await;
+    let mut said = guest.says("screenshot", &[]).await;
+    while !said.contains("is blank: nothing was drawn on it yet") {
+        guest.says("send", &["--line="]).await;
+        said = guest.says("screenshot", &[]).await;
+    }
+    assert!(said.contains("cid:sha1+"), "its picture is there all the same: {said}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("blank.png");
+    let done =
+        guest.lab.skerry("viewer", &["screenshot", "web1", "--out", file.to_str().unwrap()]).await.unwrap();
+    assert!(done.status.success(), "{done:?}");
+    assert!(std::fs::read(&file).unwrap().starts_with(b"\x89PNG\r\n\x1a\n"));
+    guest.says("type", &["--text=echo awake"]).await;
+    while guest.says("screenshot", &[]).await.contains("is blank") {
+        guest.says("send", &["--line="]).await;
+    }
+    guest.lab.down().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_screen_is_seen_by_an_account_on_ejabberd() {
     a_screen_is_seen_and_typed_at("ejabberd", "single").await;
 }

@@ -194,6 +194,7 @@ fn of_screens() -> Vec<Example> {
             width: 720,
             height: 400,
             bytes: 6840,
+            blank: false,
         }),
         example(Executed {
             name: "web1".into(),

@@ -82,11 +82,13 @@ impl Agent {
         title: Option<String>,
         inline: bool,
     ) -> Result<ScreenPicture, Refusal> {
+        // Most clients show an address as the picture alone, and this one has to be told in words.
+        let blank = picture.is_blank();
         let (whole, small) = tokio::task::spawn_blocking(move || pictures::pngs(picture))
             .await
             .map_err(|error| reference::internal("The picture could not be made", &error))?;
         let kept = &self.inner.pictures;
-        let url = match inline {
+        let url = match inline || blank {
             true => None,
             false => kept.upload(of, &whole, &small, &format!("{name}.png")).await,
         };
@@ -100,6 +102,7 @@ impl Agent {
             width: shown.width,
             height: shown.height,
             bytes: shown.file.len() as u64,
+            blank,
         };
         kept.keep(of, small, url);
         Ok(answer)

@@ -23,6 +23,9 @@ reply! {
         height: u32,
         /// The size of the file.
         bytes: u64,
+        /// Whether nothing is to be seen on it: all of one colour. Then it is not uploaded.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        blank: bool,
     }
 }
 reply! {
@@ -64,6 +67,11 @@ impl ScreenPicture {
     pub fn caption(&self) -> String {
         match &self.title {
             Some(title) => title.clone(),
+            None if self.blank => format!(
+                "The screen of {}, {} × {}, is blank: nothing was drawn on it yet, or its guest has switched it off (a \
+                 key may wake it)",
+                self.name, self.width, self.height
+            ),
             None => format!("The screen of {}, {} × {}", self.name, self.width, self.height),
         }
     }
@@ -73,6 +81,7 @@ impl Reply for ScreenPicture {
     fn text(&self) -> String {
         match (&self.url, &self.cid) {
             (Some(url), _) => format!("{}: {url}", self.caption()),
+            (None, Some(cid)) if self.blank => format!("{}. cid:{cid}", self.caption()),
             (None, Some(cid)) => format!("{}: cid:{cid}", self.caption()),
             (None, None) => format!("{}.", self.caption()),
         }
@@ -113,6 +122,7 @@ mod tests {
             width: 720,
             height: 400,
             bytes: 4711,
+            blank: false,
         }
     }
 
@@ -121,6 +131,12 @@ mod tests {
         assert_eq!(picture().text(), "The screen of web1, 720 × 400: cid:sha1+aa@bob.xmpp.org");
         let uploaded = ScreenPicture { url: Some("https://example.org/1.png".into()), ..picture() };
         assert_eq!(uploaded.text(), "The screen of web1, 720 × 400: https://example.org/1.png");
+        let blank = ScreenPicture { blank: true, ..picture() };
+        assert_eq!(
+            blank.text(),
+            "The screen of web1, 720 × 400, is blank: nothing was drawn on it yet, or its guest has switched it off (a \
+             key may wake it). cid:sha1+aa@bob.xmpp.org"
+        );
         let graph = ScreenPicture { title: Some("web1: processors, the last hour".into()), ..uploaded };
         assert_eq!(graph.text(), "web1: processors, the last hour: https://example.org/1.png");
     }

@@ -286,7 +286,11 @@ impl FakeWorld {
 
     /// What the screen shows of the console, while the guest is on.
     pub(super) fn console_shown(&self, id: MachineId) -> Result<Vec<u8>, DriverError> {
-        Ok(held(&self.0.inside).on(id)?.tail(super::screen::CELLS).to_vec())
+        let mut inside = held(&self.0.inside);
+        let console = inside.on(id)?.tail(super::screen::CELLS);
+        // A form feed clears the screen, as on a terminal.
+        let cleared = console.iter().rposition(|byte| *byte == 0x0c).map_or(0, |at| at + 1);
+        Ok(console[cleared..].to_vec())
     }
 
     pub(super) fn console_write(&self, id: MachineId, bytes: &[u8]) -> bool {
