@@ -134,6 +134,12 @@ impl Client {
         }
     }
 
+    /// Takes what came unasked so far, and forgets it. Who takes nothing for long is told nothing more by its
+    /// link, and hears no answers either.
+    pub fn forget(&mut self) {
+        while self.events.try_recv().is_ok() {}
+    }
+
     /// Waits until somebody says something we wait for.
     ///
     /// # Errors
