@@ -35,6 +35,8 @@ pub fn configuration(network: &Network, plugs: &[&Plug], folder: &Path) -> Optio
     say(&format!("interface={}", network.bridge()));
     say("except-interface=lo");
     say("bind-dynamic");
+    // Its usual one is one for all of the host: another of ours, or the host's own, may be writing it.
+    say("pid-file=");
     // The host's names are the host's.
     say("no-hosts");
     if definition.dns {
