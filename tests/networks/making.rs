@@ -237,6 +237,28 @@ fn a_network_that_cannot_be_keeps_no_other_from_being() {
 }
 
 #[test]
+fn the_host_is_nobody_on_a_vlan_that_it_leads_its_guests_to() {
+    inside(async {
+        let _world = world();
+        let making = Making::new();
+        let definition = NetworkDefinition {
+            uplink: Some("up0".into()),
+            vlan: Some(20),
+            ..NetworkDefinition::new(Mode::Bridge)
+        };
+        let office = Network { name: "office".parse().unwrap(), definition };
+        let made = making.maker.make(wanted(&[&office], &[])).await.unwrap();
+        // Where the kernel knows none, the bridge is there all the same.
+        let why = made.failed.first().map_or("", |(_, why)| why.as_str());
+        assert!(why.is_empty() || why.contains("has no VLANs"), "{why}");
+        let bridge = ip("-details address show dev sk-office");
+        assert!(bridge.contains(",UP") && !bridge.contains("inet"), "{bridge}");
+        assert_eq!(run("cat /proc/sys/net/ipv6/conf/sk-office/disable_ipv6").unwrap().trim(), "1");
+        making.leaves_nothing().await;
+    });
+}
+
+#[test]
 fn only_one_makes_networks_and_others_are_told_so() {
     inside(async {
         let (one, other) = (Making::new(), Making::new());

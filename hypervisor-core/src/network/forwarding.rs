@@ -150,6 +150,12 @@ fn is_on(family: &str, interface: &str, switch: &str) -> bool {
     fs::read_to_string(path).is_ok_and(|value| value.trim() != "0")
 }
 
+/// The host is nobody on a VLAN that it only leads its guests to: it takes no address there, and no word of a
+/// router.
+pub(super) fn speak_no_ipv6(interface: &str) -> Result<(), NetworkError> {
+    set("ipv6", interface, "disable_ipv6", true)
+}
+
 /// Fine if the interface is gone, or knows no such switch.
 fn set(family: &str, interface: &str, switch: &str, on: bool) -> Result<(), NetworkError> {
     let path = format!("/proc/sys/net/{family}/conf/{interface}/{switch}");

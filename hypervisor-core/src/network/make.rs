@@ -16,7 +16,7 @@ use std::{
 use tokio::sync::Mutex;
 
 use super::{
-    Host, Interface, Network, NetworkError, NetworkName, Plug, Wanted, dnsmasq, forwarding, found,
+    Host, Interface, Mode, Network, NetworkError, NetworkName, Plug, Wanted, dnsmasq, forwarding, found,
     ip::{self, Link, ip},
     nft,
     ours::{self, is_our_bridge, is_our_vlan, mac_of_vlan},
@@ -318,6 +318,9 @@ async fn bridge(network: &Network, links: &[Link]) -> Result<(), NetworkError> {
             ip(&[&["address", "replace", &address, "dev", &name], nodad].concat()).await?;
         }
     }
+    if definition.mode == Mode::Bridge {
+        forwarding::speak_no_ipv6(&name)?;
+    }
     if !found.is_some_and(Link::is_up) {
         ip(&["link", "set", "dev", &name, "up"]).await?;
     }
@@ -385,7 +388,9 @@ async fn vlan_device(
         })?;
     }
     if !found.filter(right).is_some_and(|link| link.master.as_deref() == Some(bridge) && link.is_up()) {
-        ip(&["link", "set", "dev", device, "addrgenmode", "none", "master", bridge, "up"]).await?;
+        forwarding::speak_no_ipv6(device)?;
+        ip(&["link", "set", "dev", device, "addrgenmode", "none", "master", bridge]).await?;
+        ip(&["link", "set", "dev", device, "up"]).await?;
     }
     Ok(())
 }
