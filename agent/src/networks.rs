@@ -57,6 +57,8 @@ struct Inner {
     hand: Hand,
     /// One at a time, so that an earlier wish never comes after a later one.
     turn: tokio::sync::Mutex<()>,
+    /// Rules of machines are changed one after the other: each change begins with what the one before left.
+    ruling: tokio::sync::Mutex<()>,
     /// What was wanted last, and what came of it.
     last: Mutex<(Wanted, Made)>,
 }
@@ -81,6 +83,7 @@ impl Networks {
             changed: Notify::new(),
             hand,
             turn: tokio::sync::Mutex::default(),
+            ruling: tokio::sync::Mutex::default(),
             last: Mutex::default(),
         }))
     }
@@ -88,6 +91,11 @@ impl Networks {
     /// All of them, by name.
     pub(crate) async fn all(&self) -> Result<Vec<Stored>, StoreError> {
         self.0.store.run(rows::all).await
+    }
+
+    /// The turn of who changes a machine's rules, as long as it is held.
+    pub(crate) async fn ruling(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.ruling.lock().await
     }
 
     /// What was wanted last, and what came of it.

@@ -119,3 +119,13 @@ async fn a_form_offers_the_rules_there_are() {
     let answer = stage.ask(ANN, "web1: firewall remove rule=\"allow in tcp 80\"").await;
     assert!(matches!(answer, Answer::Done { .. }), "{answer:?}");
 }
+
+#[tokio::test]
+async fn rules_said_at_once_are_all_there_afterwards() {
+    let stage = connected().await;
+    let lines: Vec<String> = (1..=5).map(|port| format!("web1: firewall allow tcp {port}")).collect();
+    let said = futures::future::join_all(lines.iter().map(|line| stage.done(ANN, line))).await;
+    assert_eq!(said.len(), 5);
+    let list = stage.done(VERA, "web1: firewall list").await;
+    assert_eq!(list.matches("allow in tcp").count(), 5, "{list}");
+}

@@ -64,7 +64,7 @@ async fn a_strangers_file_is_attached_with_care_and_never_touched() {
     let said = stage.done(ANN, "web1: disk detach disk1").await;
     assert!(said.contains("stays as it is"), "{said}");
     assert!(at("theirs.qcow2").exists());
-    let missing = stage.yes(ANN, "web1: disk delete disk1").await;
+    let missing = stage.ask(ANN, "web1: disk delete disk1").await;
     assert!(matches!(missing, Answer::Refused(_)), "{missing:?}");
     fs::copy(at("theirs.qcow2"), at("odd")).unwrap();
     std::os::unix::fs::symlink(own(&stage, "web1").join("disks/data.qcow2"), at("link.qcow2")).unwrap();
@@ -146,7 +146,7 @@ async fn a_machine_that_runs_goes_back_only_to_what_fits() {
     stage.done(ANN, "web1: start").await;
     stage.done(ANN, "web1: snapshot take disks").await;
     stage.done(ANN, "web1: snapshot take all --memory").await;
-    let no = stage::refused(stage.yes(ANN, "web1: snapshot revert disks").await);
+    let no = stage.refused(ANN, "web1: snapshot revert disks").await;
     assert!(no.text.contains("no memory to go on from"), "{no:?}");
     done(stage.yes(ANN, "web1: snapshot revert all").await);
     assert_eq!(stage.state("web1"), "running");

@@ -58,6 +58,7 @@ impl Handle<FirewallDeny> for Agent {
 
 impl Handle<FirewallRemove> for Agent {
     async fn handle(&self, job: &Job, command: FirewallRemove) -> Result<FirewallChanged, Refusal> {
+        let _turn = self.inner.networks.ruling().await;
         let record = job.machine()?.record();
         let mut definition = record.definition.clone();
         let rules = &mut definition.firewall;
@@ -86,6 +87,7 @@ impl Agent {
             let text = "The first rule is number 1.";
             return Err(Refusal::new(Reason::BadRequest, text).field("at"));
         }
+        let _turn = self.inner.networks.ruling().await;
         let record = job.machine()?.record();
         let mut definition = record.definition.clone();
         let at = at.map(|at| usize::try_from(at - 1).unwrap_or(usize::MAX));
