@@ -18,6 +18,8 @@ mod numbers;
 mod permissions;
 #[path = "reference/protocol.rs"]
 mod protocol;
+#[path = "reference/rights.rs"]
+mod rights;
 #[path = "reference/xml.rs"]
 mod xml;
 

@@ -3,6 +3,7 @@
 mod keeping;
 mod offers;
 mod opening;
+mod rights;
 mod startup;
 
 use std::{
@@ -20,7 +21,7 @@ use tokio::{
     sync::{broadcast, mpsc},
     task::AbortHandle,
 };
-use xmpp_parsers::jid::Jid;
+use xmpp_parsers::jid::{BareJid, Jid};
 
 pub use self::opening::OpenError;
 use crate::{
@@ -43,7 +44,7 @@ use crate::{
     networks::Networks,
     numbers::{Tally, meter::Meter},
     pictures::{Pictures, Uploads},
-    roles::Roles,
+    rights::Rights,
     store::{Store, Subscriptions, events},
     viewer::Tickets,
 };
@@ -60,7 +61,11 @@ pub struct Agent {
 /// What all clones share.
 pub(crate) struct Inner {
     config: RwLock<Arc<Config>>,
-    roles: RwLock<Arc<Roles>>,
+    rights: RwLock<Arc<Rights>>,
+    /// Held while a rule is changed, here and in the store.
+    pub(crate) ruling: tokio::sync::Mutex<()>,
+    /// A rule changed: when the next one ends may have, too.
+    pub(crate) ruled: Arc<tokio::sync::Notify>,
     addresses: Addresses,
     pub(crate) drivers: Drivers,
     pub(crate) folders: Folders,
@@ -169,6 +174,8 @@ pub enum Announcement {
     },
     /// Something happened: the next entry of the host's event log.
     Event(Event),
+    /// Who may do what has changed.
+    Rights,
 }
 
 /// One entry of the host's event log: carries the whole new state. `sequence` has no gaps.
@@ -234,6 +241,11 @@ impl Agent {
         self.inner.machines.all().iter().map(|machine| machine.record().seen()).collect()
     }
 
+    /// The machines this person may see, by name.
+    pub fn machines_for(&self, person: &BareJid) -> Vec<Seen> {
+        self.seen_by(person).iter().map(|machine| machine.record().seen()).collect()
+    }
+
     /// How many machines there are, and how many of them run. Asked for with every change of any of
     /// them, so nothing is copied.
     pub fn tally(&self) -> (usize, usize) {
@@ -270,11 +282,6 @@ impl Agent {
     /// The configuration now in force.
     pub fn config(&self) -> Arc<Config> {
         self.inner.config()
-    }
-
-    /// The rules now in force.
-    pub(crate) fn roles(&self) -> Arc<Roles> {
-        Arc::clone(&self.inner.roles.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Who sees whose presence and who listens to which node, kept in the store.
@@ -326,7 +333,7 @@ impl Agent {
             migration: new.migration,
             ..Config::clone(&old)
         };
-        *self.inner.roles.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(roles);
+        self.rule(|rights| rights.roles = roles);
         *self.inner.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
         tracing::info!("the configuration was read again");
         Ok(waits)

@@ -255,7 +255,12 @@ impl Agent {
     fn may_be_told(&self, alert: &Alert) -> bool {
         let object = if alert.machine.is_some() { Object::Machine } else { Object::Host };
         let look = COMMANDS.iter().find(|known| known.object == object && known.verb == "stats");
-        look.is_some_and(|declaration| self.permits(&alert.person, declaration))
+        let target = match alert.machine.map(|id| self.inner.machines.get(id)) {
+            None => Target::Host,
+            Some(Some(machine)) => Target::Machine(machine.record().name.clone()),
+            Some(None) => return false,
+        };
+        look.is_some_and(|declaration| self.allows(&alert.person, declaration, &target))
     }
 
     fn whose(&self, machine: Option<&Arc<Machine>>) -> String {

@@ -25,7 +25,7 @@ use xmpp_parsers::jid::{BareJid, Jid};
 pub use self::catalogues::CatalogueSection;
 pub use self::moving::MigrationSection;
 pub use self::numbers::{MetricsSection, PrometheusListen, PrometheusSection};
-use crate::roles::Roles;
+use crate::rights::Roles;
 
 /// The resource asked for on a `single` link.
 pub const RESOURCE: &str = "skerry";

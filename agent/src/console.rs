@@ -80,7 +80,7 @@ impl Agent {
     /// No right to it, no such machine, no console, not running, or too much open already.
     pub async fn console(&self, caller: &Jid, target: &Target, door: Door) -> Result<ConsoleStream, Refusal> {
         let (looking, typing) = (declaration("console")?, declaration("send")?);
-        let permit = self.roles().permit(caller, looking, target)?;
+        let permit = self.permit(caller, looking, target)?;
         let Target::Machine(name) = target else {
             return Err(Refusal::new(Reason::BadRequest, "Which machine? A host has no console."));
         };
@@ -89,7 +89,7 @@ impl Agent {
         if !handler::can(&machine, looking) {
             return Err(none());
         }
-        let may_type = self.roles().permit(caller, typing, target).ok();
+        let may_type = self.permit(caller, typing, target).ok();
         let slots = if may_type.is_some() { &self.inner.jobs } else { &self.inner.reads };
         let slot = slots.take(&permit.person())?;
         let console = machine.card.driver.console().ok_or_else(none)?;
@@ -183,7 +183,7 @@ impl Keys {
     /// No longer.
     pub fn may_look(&self) -> Result<(), Refusal> {
         let Typist { agent, caller, target, .. } = &*self.0;
-        agent.roles().permit(caller, declaration("console")?, target).map(drop)
+        agent.permit(caller, declaration("console")?, target).map(drop)
     }
 
     /// Types.
@@ -192,7 +192,7 @@ impl Keys {
     /// No right to it, or no longer; the machine runs no longer, or its console does not take it.
     pub async fn send(&self, bytes: &[u8]) -> Result<(), Refusal> {
         let Typist { agent, caller, target, machine, number } = &*self.0;
-        agent.roles().permit(caller, declaration("send")?, target)?;
+        agent.permit(caller, declaration("send")?, target)?;
         agent.inner.keyboards.take(machine, *number, caller)?;
         let console = machine.card.driver.console();
         let console = console.ok_or_else(|| Refusal::new(Reason::NotSupported, "It has no console."))?;

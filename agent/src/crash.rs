@@ -77,6 +77,8 @@ pub const STEPS: &[&str] = &[
     "alert-stored",
     "alert-turned",
     "alert-told",
+    "grant-stored",
+    "role-stored",
     "before-close",
     "closed",
 ];

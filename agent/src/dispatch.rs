@@ -43,7 +43,7 @@ use crate::{
         task, wording,
     },
     reference,
-    roles::Permit,
+    rights::Permit,
 };
 
 /// How long a command that says how far it is may take before who asked is told so.
@@ -123,7 +123,7 @@ impl Agent {
         confirmed: bool,
     ) -> Result<Answer, Refusal> {
         let declaration = asked.declaration;
-        let permit = self.roles().permit(&asked.caller, declaration, &asked.target)?;
+        let permit = self.permit(&asked.caller, declaration, &asked.target)?;
         let ready = Runner::of(declaration)?.parse(&asked.argv)?;
         let patience = asked.patience;
         let id = Uuid::now_v7();
@@ -173,7 +173,7 @@ impl Agent {
     /// Looks whether a command could be carried out as far as it is said, and does nothing.
     pub(crate) async fn look_over(&self, asked: Asked) -> Result<(), Refusal> {
         let declaration = asked.declaration;
-        let permit = self.roles().permit(&asked.caller, declaration, &asked.target)?;
+        let permit = self.permit(&asked.caller, declaration, &asked.target)?;
         let _slot = self.inner.reads.take(&asked.person())?;
         let ready = Runner::of(declaration)?.parse(&asked.argv)?;
         let id = Uuid::now_v7();

@@ -1,7 +1,7 @@
 //! The daemon on every host: the host and its machines become XMPP contacts.
 //!
 //! The way of one request (docs/design/0001): stanza → [`skerry_link`] → router → a front door (ad-hoc
-//! or chat) → [`asked::Asked`] → roles (a permit, or a refusal before anything is parsed) → dispatch
+//! or chat) → [`asked::Asked`] → rights (a permit, or a refusal before anything is parsed) → dispatch
 //! (parse, confirm, journal) → handler → machine task → driver → publisher → announce → answer
 //! through the same door. Nothing flows back.
 
@@ -32,6 +32,6 @@ pub mod numbers;
 pub mod pictures;
 pub mod prometheus;
 mod reference;
-pub mod roles;
+pub mod rights;
 pub mod store;
 pub mod viewer;

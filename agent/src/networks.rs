@@ -336,7 +336,7 @@ pub(crate) async fn keep(networks: Networks, publisher: Weak<Publisher>) {
                 Ok(Announcement::Machine { .. } | Announcement::Gone { .. }) | Err(RecvError::Lagged(_)) => {
                     networks.has_changed().await
                 }
-                Ok(Announcement::Event(_)) => false,
+                Ok(Announcement::Event(_) | Announcement::Rights) => false,
                 Err(RecvError::Closed) => return,
             },
         };

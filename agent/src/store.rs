@@ -9,6 +9,7 @@
 pub(crate) mod alerts;
 pub(crate) mod definitions;
 pub(crate) mod events;
+pub(crate) mod grants;
 pub(crate) mod images;
 pub(crate) mod machines;
 pub(crate) mod networks;

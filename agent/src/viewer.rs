@@ -129,9 +129,8 @@ impl Agent {
         if *at != Target::Host && *at != target {
             return Err(Refusal::new(Reason::BadRequest, "That ticket is for another machine."));
         }
-        let permit = self.roles().permit(caller, looking, &target)?;
-        let may_type =
-            if ticket.view_only { None } else { self.roles().permit(caller, typing, &target).ok() };
+        let permit = self.permit(caller, looking, &target)?;
+        let may_type = if ticket.view_only { None } else { self.permit(caller, typing, &target).ok() };
         let slots = if may_type.is_some() { &self.inner.jobs } else { &self.inner.reads };
         let slot = slots.take(&permit.person())?;
         let stream = handler::screen_of(&machine)?
@@ -202,7 +201,7 @@ impl Looker {
     /// No longer.
     pub fn may_look(&self) -> Result<(), Refusal> {
         let Looking { agent, caller, target, .. } = &*self.0;
-        agent.roles().permit(caller, declarations()?.0, target).map(drop)
+        agent.permit(caller, declarations()?.0, target).map(drop)
     }
 
     /// Says what a viewer says, but for what it may not.
@@ -212,7 +211,7 @@ impl Looker {
     pub async fn say(&self, bytes: &[u8]) -> Result<(), Refusal> {
         self.may_look()?;
         let Looking { agent, caller, target, view_only, machine, to } = &*self.0;
-        let may_type = !view_only && agent.roles().permit(caller, declarations()?.1, target).is_ok();
+        let may_type = !view_only && agent.permit(caller, declarations()?.1, target).is_ok();
         let mut to = to.lock().await;
         let (filter, writer) = &mut *to;
         let passed = filter

@@ -128,9 +128,24 @@ async fn prepared(stage: &Stage, declaration: &Declaration, example: &str) -> bo
             done(stage.yes(ANN, "web1: kill").await);
             done(stage.yes(ANN, "web1: delete").await);
         }
-        _ => {}
+        _ => for_rights(stage, declaration, example).await,
     }
     true
+}
+
+/// The same for commands about rights.
+async fn for_rights(stage: &Stage, declaration: &Declaration, example: &str) {
+    match declaration.verb {
+        "grant" if example.contains("web2") => drop(stage.done(ANN, "create web2 linux").await),
+        "deny" => drop(stage.done(ANN, "create db1 linux").await),
+        "revoke" => {
+            for right in ["start", "shutdown", "kill"] {
+                stage.done(ANN, &format!("grant {right} to otto@example.org")).await;
+            }
+        }
+        "role-delete" => drop(stage.done(ANN, "role define night start").await),
+        _ => {}
+    }
 }
 
 #[tokio::test]

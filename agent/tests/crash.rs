@@ -20,6 +20,8 @@ mod networks;
 mod nics;
 #[path = "crash/restarts.rs"]
 mod restarts;
+#[path = "crash/rights.rs"]
+mod rights;
 mod stage;
 
 use std::{path::Path, process::Command, sync::Arc};

@@ -93,6 +93,11 @@ pub trait Command: clap::Args + serde::Serialize + Send + Sync + 'static {
     /// Whether the last of [`Command::POSITIONAL`] takes the rest of the line: as one text, or word by word
     /// where it is many-valued.
     const REST: bool = false;
+    /// Arguments (long names) that may be said as words in front of their values, as in `to otto on web1`:
+    /// a value goes on to the next of them; the last is a text, in which they are words like others.
+    const SPOKEN: &'static [&'static str] = &[];
+    /// The argument that a bare address (`ann@example.org`) is, wherever it stands.
+    const PERSON: Option<&'static str> = None;
     /// The verb that words were probably meant for which this one has no use for.
     const INSTEAD: Option<&'static str> = None;
     /// Printed in the manual, parsed by tests.
@@ -121,6 +126,10 @@ pub struct Declaration {
     /// Whether the last of them takes the rest of the line: as one text, or word by word where it is
     /// many-valued.
     pub rest: bool,
+    /// Arguments that may be said as words in front of their values; the last is a text.
+    pub spoken_arguments: &'static [&'static str],
+    /// The argument that a bare address is.
+    pub person: Option<&'static str>,
     /// The verb that words were probably meant for which this one has no use for.
     pub instead: Option<&'static str>,
     /// Examples, for the manual and for tests.
@@ -147,6 +156,8 @@ impl Declaration {
             role: C::ROLE,
             positional: C::POSITIONAL,
             rest: C::REST,
+            spoken_arguments: C::SPOKEN,
+            person: C::PERSON,
             instead: C::INSTEAD,
             examples: C::EXAMPLES,
             arguments: C::augment_args,
@@ -208,7 +219,9 @@ macro_rules! each_command {
             host::ImageExport, host::ImageRename,
             host::ImageDelete, host::NetworkList, host::NetworkShow, host::NetworkCreate, host::NetworkDefine,
             host::NetworkDelete, host::Trash, host::Undelete, host::Adopt, host::Version, host::Uptime,
-            host::Whoami, host::May, host::Evacuate, host::JobList, host::JobCancel
+            host::Whoami, host::May, host::WhoCan, host::Grant, host::Deny, host::Revoke, host::GrantList,
+            host::RoleList, host::RoleShow, host::RoleDefine, host::RoleDelete, host::Evacuate,
+            host::JobList, host::JobCancel
         }
     };
 }

@@ -43,6 +43,7 @@ mod networks;
 mod nics;
 mod numbers;
 mod released;
+mod rights;
 mod schedules;
 mod screen;
 mod storage;
@@ -51,7 +52,7 @@ mod trimmed;
 pub use alerts::{AlertChanged, AlertLine, AlertList, QuietHours};
 pub use firewall::{FirewallChanged, FirewallList};
 pub use guest::{Executed, FileWritten, Frozen, GuestAddress, GuestFacts, GuestFile, PasswordSet, Thawed};
-pub use host::{DriverLine, DriverList, HostStatus, TrashLine, TrashList, Uptime, Verdict, Version, Whoami};
+pub use host::{DriverLine, DriverList, HostStatus, TrashLine, TrashList, Uptime, Version};
 pub use images::{
     ImageChanged, ImageDetails, ImageExported, ImageKept, ImageLine, ImageList, ImageOffered, ImageShared,
 };
@@ -65,6 +66,7 @@ pub use networks::{NetworkChanged, NetworkDetails, NetworkGuest, NetworkLine, Ne
 pub use nics::{NicLine, NicList};
 pub use numbers::{DiskStats, HostStats, MachineStats, NicStats, PressureStats, Top, TopLine};
 pub use released::Released;
+pub use rights::{Able, GrantLine, GrantList, Granted, RoleLine, RoleList, Verdict, WhoCan, Whoami};
 pub use schedules::{ScheduleLine, Schedules};
 pub use screen::{PNG, ScreenPicture, ScreenTicket, Typed};
 pub use storage::{DiskLine, DiskList, SnapshotLine, SnapshotList, SnapshotTree};

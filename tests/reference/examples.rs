@@ -13,14 +13,14 @@ use skerry_stanzas::{
         ImageKept, ImageLine, ImageList, ImageOffered, ImageShared, JobLine, JobList, LogLine, LogLines,
         MachineLine, MachineList, MachineStatus, Migrated, PNG, PasswordSet, Redefined, Released, Removed,
         Reply, ScheduleLine, Schedules, ScreenPicture, ScreenTicket, SnapshotLine, SnapshotList,
-        SnapshotTree, Thawed, TrashLine, TrashList, Trimmed, TrimmedDisk, Typed, Uptime, Verdict, Version,
-        Whoami,
+        SnapshotTree, Thawed, TrashLine, TrashList, Trimmed, TrimmedDisk, Typed, Uptime, Version,
     },
 };
 
 use crate::{
     networks::{of_firewalls, of_networks},
     numbers::of_numbers,
+    rights::of_rights,
 };
 
 /// A reply on both its faces.
@@ -70,6 +70,7 @@ pub fn replies() -> Vec<Example> {
         vec![of_trim()],
         of_hosts(),
         of_images(),
+        of_rights(),
         of_jobs(),
         of_moves(),
         of_networks(),
@@ -331,18 +332,6 @@ fn of_hosts() -> Vec<Example> {
         }),
         example(Version { agent: "0.1.0".into(), os: "Debian 12".into(), kernel: "6.1.0".into() }),
         example(Uptime { host_seconds: 90_000, agent_seconds: 3_661, link_seconds: 60 }),
-        example(Whoami {
-            jid: ann.into(),
-            role: Some("admin".into()),
-            rule: "[roles] admin names ann@example.org".into(),
-        }),
-        example(Verdict {
-            who: ann.into(),
-            what: "machine.kill".into(),
-            machine: Some("web1".into()),
-            allowed: true,
-            rule: "[roles] admin names ann@example.org".into(),
-        }),
     ]
 }
 

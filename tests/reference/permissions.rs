@@ -1,6 +1,7 @@
 //! docs/permissions.md: who may give which command.
 
-use skerry_stanzas::command::{COMMANDS, Effect, Role};
+use skerry_agent::rights::built_in_roles;
+use skerry_stanzas::command::{COMMANDS, Effect};
 
 const INTRODUCTION: &str = "\
 # Permissions
@@ -8,18 +9,26 @@ const INTRODUCTION: &str = "\
 This page is written by a test from the declarations in `stanzas/src/command/`: see `tests/reference.rs`.
 
 A permission is what is acted on and the command, such as `machine.start`; the audit trail calls it the same.
-A role holds the permissions marked in its column, and so all of the roles to its left. The agent's
-configuration says who has which role; who has none is refused everything.
+A role holds the permissions marked in its column. The agent's configuration says who is viewer, operator or
+admin of the whole host; `grant` gives these and the other roles, or single permissions, on the host, on
+machines, or on all of it, and `role define` makes more roles. Who has nothing is refused everything. Who has
+any right here may also ask `host.list`, `host.whoami`, `host.may`, `host.grant-list`, `host.role-list` and
+`host.role-show`, which show them only what is theirs; who may do anything with a machine may see its
+`machine.status`; and who made a machine is its owner for as long as they have any right here.
 ";
 
 /// The page.
 pub fn page() -> String {
-    let roles = [Role::Viewer, Role::Operator, Role::Admin];
-    let mut page = format!("{INTRODUCTION}\n| permission | does |");
+    let roles = built_in_roles();
+    let mut page = format!("{INTRODUCTION}\n");
     for role in roles {
-        page += &format!(" {} |", role.word());
+        page += &format!("- **{}** {}\n", role.name, role.about);
     }
-    page += "\n| --- | --- | --- | --- | --- |\n";
+    page += "\n| permission | does |";
+    for role in roles {
+        page += &format!(" {} |", role.name);
+    }
+    page += &format!("\n| --- | --- |{}\n", " --- |".repeat(roles.len()));
     for declaration in COMMANDS {
         let effect = match declaration.effect {
             Effect::Read => "looks",
@@ -28,7 +37,7 @@ pub fn page() -> String {
         };
         page += &format!("| `{}` | {effect} |", declaration.permission());
         for role in roles {
-            page += if role >= declaration.role { " yes |" } else { " |" };
+            page += if role.holds(declaration) { " yes |" } else { " |" };
         }
         page += "\n";
     }

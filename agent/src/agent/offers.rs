@@ -16,28 +16,15 @@ use crate::{
     handler,
     images::Places,
     machine::{Card, Machine, Record, wording::STATE_WORDS},
+    rights::Subject,
 };
 
 impl Agent {
-    /// Whether this person may see anything of this target at all: a stranger may not.
-    pub fn knows(&self, person: &BareJid, _target: &Target) -> bool {
-        self.roles().role(person).is_some()
-    }
-
-    /// Whether this person may give this command at all, to whatever target.
-    pub fn permits(&self, person: &BareJid, declaration: &Declaration) -> bool {
-        self.roles().allows(person, declaration)
-    }
-
     /// The commands for this kind of object that this person may give at all. Some of them may make no
     /// sense now; that is for the object itself to say.
     pub fn permitted(&self, person: &BareJid, object: Object) -> Vec<&'static Declaration> {
-        let roles = self.roles();
-        COMMANDS
-            .iter()
-            .filter(|declaration| declaration.object == object)
-            .filter(|declaration| roles.allows(person, declaration))
-            .collect()
+        let of_object = COMMANDS.iter().filter(|declaration| declaration.object == object);
+        of_object.filter(|declaration| self.permits(person, declaration)).collect()
     }
 
     /// The commands this person can give this target now: permitted, within the driver's
@@ -55,20 +42,34 @@ impl Agent {
                     && self.inner.machines.named(name).is_some_and(|machine| sensible(&machine, declaration))
             }
         };
-        sensible && self.permits(person, declaration)
+        sensible && self.allows(person, declaration, target)
     }
 
     /// What this person can do to at least one machine, in the order of the manual.
     pub fn offered_on_any(&self, person: &BareJid) -> Vec<&'static Declaration> {
-        let machines = self.inner.machines.all();
-        let mut permitted = self.permitted(person, Object::Machine);
-        permitted.retain(|declaration| machines.iter().any(|machine| sensible(machine, declaration)));
-        permitted
+        let machines = self.seen_by(person);
+        let fits = |machine: &Machine, declaration: &Declaration| {
+            sensible(machine, declaration)
+                && self.allows(person, declaration, &Target::Machine(machine.record().name.clone()))
+        };
+        let of_machines = COMMANDS.iter().filter(|declaration| declaration.object == Object::Machine);
+        of_machines.filter(|declaration| machines.iter().any(|machine| fits(machine, declaration))).collect()
+    }
+
+    /// The machines this person may see.
+    pub(crate) fn seen_by(&self, person: &BareJid) -> Vec<std::sync::Arc<Machine>> {
+        let (rights, now) = (self.rights(), chrono::Utc::now());
+        let mut machines = self.inner.machines.all();
+        if rights.standing(person, now).is_none() {
+            machines.retain(|machine| rights.sees(person, &Subject::Machine(&machine.record()), now));
+        }
+        machines
     }
 
     /// Real choices for an argument (images, drivers, machines in the trash), empty when it is free.
     pub async fn choices(
         &self,
+        person: &BareJid,
         declaration: &'static Declaration,
         argument: &str,
         target: &Target,
@@ -96,7 +97,7 @@ impl Agent {
             }
             (Object::Host, "list", "state") => STATE_WORDS.iter().map(|word| (*word).to_owned()).collect(),
             (Object::Host, "list", "label") => {
-                self.labels(self.inner.machines.all().iter().map(|machine| machine.record()))
+                self.labels(self.seen_by(person).iter().map(|machine| machine.record()))
             }
             (Object::Host, "undelete", "name") => self.trash_names().await,
             (Object::Host, "adopt", "name") => self.foreign_names().await,
@@ -106,31 +107,44 @@ impl Agent {
             (Object::Host, "job-cancel", "id") => {
                 self.inner.going.all().iter().map(|going| going.code.clone()).collect()
             }
-            (Object::Host, "may", "machine") | (_, _, "machine") => self.inner.machines.names(),
-            (Object::Host, "may", "what") => verbs(),
-            (Object::Machine, "disk-detach" | "disk-resize" | "disk-move", "name") => {
+            (_, _, "machine") => {
+                self.seen_by(person).iter().map(|machine| machine.record().name.to_string()).collect()
+            }
+            (Object::Host, "may" | "who-can", "what") => verbs(),
+            (Object::Host, "role-show", "name") => self.rights().role_names(),
+            (Object::Host, "role-delete", "name") => self.rights().defined.keys().cloned().collect(),
+            (Object::Machine, verb, argument) => match self.choices_of(target, verb, argument) {
+                Some(choices) => choices,
+                None => words(declaration, argument),
+            },
+            _ => words(declaration, argument),
+        }
+    }
+
+    /// What a machine has of what an argument names; none where it names nothing of it.
+    fn choices_of(&self, target: &Target, verb: &str, argument: &str) -> Option<Vec<String>> {
+        Some(match (verb, argument) {
+            ("disk-detach" | "disk-resize" | "disk-move", "name") => {
                 let record = self.record_of(target);
                 let disks = record.iter().flat_map(|record| &record.definition.disks);
                 disks.map(|disk| disk.name.clone()).collect()
             }
-            (Object::Machine, "nic-up" | "nic-down", "name") => self.nics(target),
-            (Object::Machine, "firewall-remove", "rule") => self.rules(target),
-            (Object::Machine, "disk-delete", "name") | (Object::Machine, "disk-attach", "what") => {
-                self.detached_disks(target)
-            }
-            (Object::Machine, "snapshot-revert" | "snapshot-delete", "name") => {
+            ("nic-up" | "nic-down", "name") => self.nics(target),
+            ("firewall-remove", "rule") => self.rules(target),
+            ("disk-delete", "name") | ("disk-attach", "what") => self.detached_disks(target),
+            ("snapshot-revert" | "snapshot-delete", "name") => {
                 let card = self.card_of(target);
                 let notes = card.map(|card| handler::snapshots::notes::Notes::read(&card.folder));
                 notes.into_iter().flat_map(|notes| notes.snapshots.into_keys()).collect()
             }
-            (Object::Machine, "snapshot-unschedule", "name") => {
+            ("snapshot-unschedule", "name") => {
                 let card = self.card_of(target);
                 let schedules = card.map(|card| handler::snapshots::schedules::Schedules::read(&card.folder));
                 schedules.into_iter().flat_map(|schedules| schedules.0.into_keys()).collect()
             }
-            (Object::Machine, "label", "remove") => self.labels(self.record_of(target).into_iter()),
-            _ => words(declaration, argument),
-        }
+            ("label", "remove") => self.labels(self.record_of(target).into_iter()),
+            _ => return None,
+        })
     }
 
     /// The present value of an argument, where a form should show it (define: memory and so on).

@@ -38,6 +38,7 @@ use crate::{
     networks::{self, Networks},
     numbers::{self, meter::Meter},
     pictures::Pictures,
+    rights::Rights,
     store::{Store, StoreError, machines as rows},
     viewer::Tickets,
 };
@@ -130,7 +131,9 @@ impl Agent {
             started: Instant::now(),
             linked: Mutex::new(None),
             background: Mutex::default(),
-            roles: RwLock::new(Arc::new(roles)),
+            rights: RwLock::new(Arc::new(Rights { roles, ..Rights::default() })),
+            ruling: tokio::sync::Mutex::default(),
+            ruled: Arc::default(),
             config: RwLock::new(Arc::new(config)),
             store,
         });
@@ -163,6 +166,8 @@ impl Agent {
         for row in moving {
             self.go_on_with(row);
         }
+        let (grants, defined) = inner.store.run(crate::store::grants::all).await?;
+        self.rule(|rights| (rights.grants, rights.defined) = (grants, defined));
         resolve::settle(self).await?;
         inner.alerts.load(inner.store.run(crate::store::alerts::all).await?);
         dispatch::notes::tidy(inner);
@@ -176,6 +181,7 @@ impl Agent {
         self.start_with_host().await?;
         inner.machines.all().iter().for_each(|machine| machine.send(Order::Resume));
         self.keep(purge(Arc::downgrade(inner)));
+        self.keep(super::rights::lapse(Arc::downgrade(inner)));
         self.keep(alerts::look_after(Arc::downgrade(inner), self.config().metrics.every));
         if self.config().metrics.history {
             self.keep(numbers::history::remember(Arc::downgrade(inner)));

@@ -19,7 +19,10 @@ use skerry_stanzas::{
     reply::UNDER_WAY,
     styling,
 };
-use xmpp_parsers::data_forms::{DataForm, DataFormType};
+use xmpp_parsers::{
+    data_forms::{DataForm, DataFormType},
+    jid::BareJid,
+};
 
 pub(crate) use place::Place;
 
@@ -108,7 +111,7 @@ impl Face {
     ) -> Step {
         let target = match &session.target {
             Some(target) => target.clone(),
-            None => match self.chosen(form) {
+            None => match self.chosen(&session.owner, form) {
                 Ok(target) => target,
                 Err(refusal) => return Ok(failed(&session, &refusal)),
             },
@@ -122,14 +125,14 @@ impl Face {
     }
 
     /// The machine a form chooses.
-    fn chosen(&self, form: &DataForm) -> Result<Target, Refusal> {
+    fn chosen(&self, person: &BareJid, form: &DataForm) -> Result<Target, Refusal> {
         let name = form::machine_of(form)?;
         let missing = || {
             let went = MachineName::new(name.clone()).ok().and_then(|name| self.agent.where_it_went(&name));
-            if let Some(went) = went {
+            if let Some(went) = went.filter(|_| self.agent.may_follow(person, &Target::Host)) {
                 return Refusal::new(Reason::NotFound, went);
             }
-            let names = self.agent.machines();
+            let names = self.agent.machines_for(person);
             let near = skerry_stanzas::words::nearest(&name, names.iter().map(|seen| seen.name.as_str()));
             let refusal = Refusal::new(Reason::NotFound, format!("There is no machine {name} here."));
             match near {
@@ -138,8 +141,9 @@ impl Face {
             }
         };
         let machine = MachineName::new(name.clone()).map_err(|_| missing())?;
-        match self.agent.machine(&machine) {
-            Some(_) => Ok(Target::Machine(machine)),
+        let target = Target::Machine(machine.clone());
+        match self.agent.machine(&machine).filter(|_| self.agent.knows(person, &target)) {
+            Some(_) => Ok(target),
             None => Err(missing().field(form::MACHINE)),
         }
     }
@@ -229,7 +233,7 @@ impl Face {
                 let at = *at;
                 self.filled(inquiry, session, target, (at, action), &form).await
             }
-            _ => match self.chosen(&form) {
+            _ => match self.chosen(&session.owner, &form) {
                 Ok(target) => {
                     session.target = Some(target.clone());
                     match session.place.declaration().arguments().is_empty() {

@@ -27,6 +27,7 @@ impl Face {
             }
             Announcement::Gone { seen, to } => self.say_farewell(&seen, to.as_ref()).await,
             Announcement::Event(event) => self.tell_event(&event).await,
+            Announcement::Rights => self.apply_roles().await,
         }
     }
 
@@ -184,8 +185,7 @@ impl Face {
                 Some((person, item.attr("subscription") == Some("both")))
             })
             .collect();
-        for (person, ours) in
-            people.into_iter().filter(|(person, _)| !self.agent.knows(person, &Target::Host))
+        for (person, ours) in people.into_iter().filter(|(person, _)| !self.may_watch(person, &Target::Host))
         {
             self.say(self.subscription(&Target::Host, &person, "unsubscribed")).await;
             if ours {

@@ -19,28 +19,28 @@ impl Face {
     pub(crate) fn bits(&self, inquiry: &Inquiry) -> Result<Element, Fault> {
         let cid = inquiry.payload.attr("cid").unwrap_or_default();
         let person = inquiry.from.to_bare();
-        let may = |object: Object, verb: &str| {
+        let may = |object: Object, verb: &str, target: &Target| {
             let found = COMMANDS.iter().find(|known| (known.object, known.verb) == (object, verb));
-            found.is_some_and(|declaration| self.agent.permits(&person, declaration))
+            found.is_some_and(|declaration| self.agent.allows(&person, declaration, target))
         };
-        let screens = may(Object::Machine, "screenshot");
-        let graphs = may(Object::Machine, "graph");
-        let own_graphs = may(Object::Host, "graph");
-        if !screens && !graphs && !own_graphs {
-            return Err(Fault::forbidden());
-        }
         let machines = match &inquiry.target {
             Target::Machine(name) => self.agent.machine(name).into_iter().collect(),
             // On an account machines have no address.
             Target::Host if self.addresses().is_component() => Vec::new(),
-            Target::Host => self.agent.machines(),
+            Target::Host => self.agent.machines_for(&person),
         };
-        let of_machine =
-            |id| [(screens, Subject::Screen(id)), (graphs, Subject::Graph(Some(id)))].into_iter();
-        let of_host = (own_graphs && inquiry.target == Target::Host, Subject::Graph(None));
-        let seen = machines.iter().flat_map(|seen| of_machine(seen.id)).chain([of_host]);
-        let mut seen = seen.filter(|(may, _)| *may);
-        let found = seen.find_map(|(_, subject)| self.agent.inner.pictures.find(subject, cid));
+        let of_machine = |seen: &crate::agent::Seen| {
+            let target = Target::Machine(seen.name.clone());
+            let may = |verb: &str| may(Object::Machine, verb, &target);
+            [(may("screenshot"), Subject::Screen(seen.id)), (may("graph"), Subject::Graph(Some(seen.id)))]
+        };
+        let of_host = inquiry.target == Target::Host && may(Object::Host, "graph", &Target::Host);
+        let seen = machines.iter().flat_map(of_machine).chain([(of_host, Subject::Graph(None))]);
+        let allowed: Vec<Subject> = seen.filter_map(|(may, subject)| may.then_some(subject)).collect();
+        if allowed.is_empty() {
+            return Err(Fault::forbidden());
+        }
+        let found = allowed.into_iter().find_map(|subject| self.agent.inner.pictures.find(subject, cid));
         found.map(|png| data(&png).into()).ok_or_else(Fault::not_found)
     }
 }

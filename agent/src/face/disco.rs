@@ -8,7 +8,10 @@ use std::collections::BTreeSet;
 use hypervisor_core::machine::MachineName;
 use minidom::Element;
 use skerry_stanzas::ns;
-use xmpp_parsers::{jid::Jid, ns as xep};
+use xmpp_parsers::{
+    jid::{BareJid, Jid},
+    ns as xep,
+};
 
 use super::{
     Face,
@@ -92,7 +95,7 @@ impl Face {
         } else if let Some(place) = Place::find(node, &inquiry.target) {
             let name = self.title_for(&person, &place).ok_or_else(Fault::not_found)?;
             one("automation", "command-node", &name, &[ns::ADHOC, ns::FORMS])
-        } else if let Some(name) = self.machine_node(&inquiry.target, node) {
+        } else if let Some(name) = self.machine_node(&person, &inquiry.target, node) {
             described(true, component, Some(name.as_str()))
         } else {
             let found = Node::named(node).filter(|node| self.has_node(&inquiry.target, *node));
@@ -112,13 +115,13 @@ impl Face {
         }
         let own = self.addresses().of(&inquiry.target);
         let items = match inquiry.payload.attr("node") {
-            None => self.top_items(&inquiry.target, &own),
+            None => self.top_items(&person, &inquiry.target, &own),
             Some(ns::ADHOC) => {
                 let places = self.commands_at(&person, &inquiry.target).into_iter();
                 places.map(|(node, name)| item(&own, Some(&node), &name)).collect()
             }
             Some(node) => {
-                if let Some(name) = self.machine_node(&inquiry.target, node) {
+                if let Some(name) = self.machine_node(&person, &inquiry.target, node) {
                     let places = self.commands_of(&person, &name).into_iter();
                     places.map(|(node, name)| item(&own, Some(&node), &name)).collect()
                 } else if let Some(node) =
@@ -139,11 +142,11 @@ impl Face {
     }
 
     /// Machines first, so that a client that shows only some shows those.
-    fn top_items(&self, target: &Target, own: &Jid) -> Vec<Tag> {
+    fn top_items(&self, person: &BareJid, target: &Target, own: &Jid) -> Vec<Tag> {
         let mut items = Vec::new();
         let component = self.addresses().is_component();
         if *target == Target::Host {
-            for seen in self.agent.machines() {
+            for seen in self.agent.machines_for(person) {
                 let jid = self.addresses().machine(&seen.name);
                 let node = format!("machine/{}", seen.name);
                 items.push(item(&jid, (!component).then_some(node.as_str()), seen.name.as_str()));
@@ -158,10 +161,11 @@ impl Face {
     }
 
     /// The machine behind a node `machine/<name>` of the host.
-    fn machine_node(&self, target: &Target, node: &str) -> Option<MachineName> {
+    fn machine_node(&self, person: &BareJid, target: &Target, node: &str) -> Option<MachineName> {
         let name = node.strip_prefix("machine/").filter(|_| *target == Target::Host)?;
         let name = MachineName::new(name).ok()?;
-        self.agent.machine(&name).map(|seen| seen.name)
+        let known = self.agent.knows(person, &Target::Machine(name.clone()));
+        self.agent.machine(&name).filter(|_| known).map(|seen| seen.name)
     }
 
     fn name_of(&self, target: &Target) -> String {

@@ -83,6 +83,23 @@ impl Face {
         }
     }
 
+    /// The same for one person: who has rights on some machines only is not told of the others.
+    fn presence_for(&self, entity: Entity, person: &BareJid) -> Option<Tag> {
+        if entity == Entity::Host && !self.agent.may_follow(person, &Target::Host) {
+            return Some(self.presence_from(&Target::Host).child(self.caps.element(&Target::Host)));
+        }
+        self.presence_of(entity)
+    }
+
+    /// Whether this person may see how something is. An account has one presence for all who see it, and its
+    /// server sends them what it publishes: there, who has a role on the whole host.
+    pub(crate) fn may_watch(&self, person: &BareJid, target: &Target) -> bool {
+        match self.addresses().is_component() {
+            true => self.agent.knows(person, target),
+            false => self.agent.may_follow(person, target),
+        }
+    }
+
     /// Tells everybody who sees it. On an account the server does that.
     pub(crate) async fn show_presence(&self, entity: Entity) {
         let Some(presence) = self.presence_of(entity) else { return };
@@ -94,7 +111,11 @@ impl Face {
         }
         let watchers = self.contacts().watchers(entity);
         for person in watchers {
-            self.say(presence.clone().attr("to", person.as_str())).await;
+            let told = match entity {
+                Entity::Host => self.presence_for(entity, &person).unwrap_or_else(|| presence.clone()),
+                Entity::Machine(_) => presence.clone(),
+            };
+            self.say(told.attr("to", person.as_str())).await;
         }
     }
 
@@ -115,7 +136,7 @@ impl Face {
                 continue;
             }
             if contact.theirs
-                && let Some(presence) = self.presence_of(entity)
+                && let Some(presence) = self.presence_for(entity, &person)
             {
                 self.say(presence.attr("to", person.as_str())).await;
             }
@@ -214,14 +235,14 @@ impl Face {
     /// Somebody wants to see us: by role. We then want to see them too, to know which clients they
     /// have and what those want to be notified of.
     async fn asked_to_subscribe(&self, target: &Target, person: &BareJid) {
-        let allowed = self.agent.knows(person, target);
+        let allowed = self.may_watch(person, target);
         let full = match (allowed, self.entity(target)) {
             (true, Some(entity)) if self.addresses().is_component() => {
                 let before = self.contacts().of(entity, person);
                 let kept = self.remember(entity, person, true, before.ours);
                 if kept {
                     self.say(self.subscription(target, person, "subscribed")).await;
-                    if let Some(presence) = self.presence_of(entity) {
+                    if let Some(presence) = self.presence_for(entity, person) {
                         self.say(presence.attr("to", person.as_str())).await;
                     }
                     if !before.ours {
@@ -258,7 +279,9 @@ impl Face {
         }
         let person = &from.to_bare();
         let entity = self.entity(target).filter(|entity| self.contacts().of(*entity, person).theirs);
-        let presence = entity.filter(|_| self.agent.knows(person, target)).and_then(|e| self.presence_of(e));
+        let presence = entity
+            .filter(|_| self.agent.knows(person, target))
+            .and_then(|entity| self.presence_for(entity, person));
         match presence {
             Some(presence) => self.say(presence.attr("to", from.as_str())).await,
             None => self.say(self.subscription(target, person, "unsubscribed")).await,

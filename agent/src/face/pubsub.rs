@@ -57,6 +57,9 @@ impl Face {
             return Err(Fault::bad_request("There is nothing in that <pubsub/>."));
         };
         let entity = self.entity(&inquiry.target).ok_or_else(Fault::not_found)?;
+        if !self.agent.may_follow(&inquiry.from.to_bare(), &inquiry.target) {
+            return Err(Fault::forbidden().text("Its nodes are for those with a role on the whole host."));
+        }
         let answer = match (inquiry.set, action.name()) {
             (false, "items") => self.get_items(inquiry, entity, action).await?,
             (true, "subscribe") => self.subscribe(inquiry, entity, action)?,

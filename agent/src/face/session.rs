@@ -55,7 +55,8 @@ pub(crate) struct Session {
     pub(crate) tries: u32,
     /// Whether the result form is not wanted.
     pub(crate) json_only: bool,
-    owner: BareJid,
+    /// Whose.
+    pub(crate) owner: BareJid,
     deadline: Instant,
 }
 

@@ -59,6 +59,7 @@ impl Handle<machine::Label> for Agent {
                 .hint("Such as: label web prod"));
         }
         let record = job.machine()?.record();
+        self.may_label(job, add.iter().chain(&remove))?;
         if record.labels.len() + add.len() > LABELS_MAX {
             return Err(Refusal::new(Reason::Limit, format!("A machine may have {LABELS_MAX} labels."))
                 .field("add")
@@ -70,6 +71,21 @@ impl Handle<machine::Label> for Agent {
             sentence = format!("Nothing to change. {sentence}");
         }
         Ok(self.changed(&report.record, sentence))
+    }
+}
+
+impl Agent {
+    /// A label that decides about rights is for who decides about rights.
+    fn may_label<'a>(&self, job: &Job, labels: impl Iterator<Item = &'a String>) -> Result<(), Refusal> {
+        let (rights, own) = (self.rights(), job.permit.person());
+        let mut deciding = labels.filter(|label| rights.names_label(label));
+        match deciding.next().filter(|_| !self.is_admin(&own)) {
+            None => Ok(()),
+            Some(label) => {
+                let text = format!("The label {label} decides who may do what: only an admin changes it.");
+                Err(Refusal::new(Reason::NotAllowed, text).hint("Ask an admin of this host."))
+            }
+        }
     }
 }
 

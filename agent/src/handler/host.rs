@@ -34,7 +34,7 @@ impl Agent {
 }
 
 impl Handle<host::List> for Agent {
-    async fn handle(&self, _job: &Job, command: host::List) -> Result<MachineList, Refusal> {
+    async fn handle(&self, job: &Job, command: host::List) -> Result<MachineList, Refusal> {
         if let Some(state) = &command.state
             && !STATE_WORDS.contains(&state.as_str())
         {
@@ -46,7 +46,8 @@ impl Handle<host::List> for Agent {
             command.state.as_ref().is_none_or(|state| record.state.word() == state)
                 && command.label.as_ref().is_none_or(|label| record.labels.contains(label))
         };
-        let records = self.inner.machines.all().into_iter().map(|machine| machine.record());
+        let seen = self.seen_by(&job.permit.person());
+        let records = seen.into_iter().map(|machine| machine.record());
         let machines = records.filter(|record| fits(record)).map(|record| self.line(&record)).collect();
         Ok(MachineList { machines })
     }

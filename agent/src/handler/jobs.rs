@@ -1,7 +1,7 @@
 //! What is under way, and calling it off.
 
 use skerry_stanzas::{
-    command::{Role, host},
+    command::host,
     refusal::{Reason, Refusal},
     reply::{Cancelled, JobList},
 };
@@ -25,7 +25,7 @@ impl Handle<host::JobCancel> for Agent {
                 .hint("It may have ended by now: \"job list\" shows what there is."));
         };
         let person = job.permit.person();
-        if going.by != person && self.roles().role(&person).is_none_or(|(role, _)| role < Role::Admin) {
+        if going.by != person && !self.is_admin(&person) {
             let text = format!("\"{}\" ({}) is {}'s.", going.what, going.code, going.by);
             return Err(Refusal::new(Reason::NotAllowed, text).hint("Ask them, or an administrator."));
         }

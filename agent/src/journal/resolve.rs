@@ -3,6 +3,7 @@
 
 mod alerts;
 mod guest;
+mod rights;
 mod storage;
 
 use hypervisor_core::{
@@ -136,6 +137,9 @@ async fn found(
         return Ok(seen(moved == Some(true)));
     }
     if let Some(done) = alerts::done(agent, entry, accepted).await? {
+        return Ok(seen(done));
+    }
+    if let Some(done) = rights::done(agent, entry, accepted).await? {
         return Ok(seen(done));
     }
     let Some(record) = record else {

@@ -145,6 +145,11 @@ impl Publisher {
         self.store_and_tell(happening, |_| Ok(()), |_| ()).await
     }
 
+    /// Who may do what has changed.
+    pub(crate) fn rights_changed(&self) {
+        let _ = self.announcements.send(Announcement::Rights);
+    }
+
     /// What is written and what happened are stored together; then others are told, of the event last.
     async fn store_and_tell(
         &self,

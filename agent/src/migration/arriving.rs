@@ -29,6 +29,7 @@ use super::{
     journal::{About, Row, put, taken_out},
     passage::{Beginning, Options, Passage, of_task},
 };
+use crate::rights::Subject;
 use crate::{
     handler::{allowed_files, host_memory_mib},
     machine::{Card, Edit, Order, Record, publisher::Change, task},
@@ -91,7 +92,11 @@ impl Agent {
     fn may(&self, offer: &Offer, reasons: &mut Reasons) {
         let declaration = COMMANDS.iter().find(|one| one.object == Object::Machine && one.verb == "migrate");
         let allowed = BareJid::new(&offer.by).ok().zip(declaration);
-        if !allowed.is_some_and(|(person, declaration)| self.roles().allows(&person, declaration)) {
+        // Here it is no machine yet: a right to all of them is what counts.
+        let may = |(person, declaration): (BareJid, _)| {
+            self.rights().decide(&person, declaration, &Subject::Absent, Utc::now()).allowed
+        };
+        if !allowed.is_some_and(may) {
             reasons.add(format!("{} may not move machines to it", offer.by));
         }
     }

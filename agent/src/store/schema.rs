@@ -153,6 +153,18 @@ const STEPS: &[&str] = &[
      ) STRICT, WITHOUT ROWID;",
     // What an image is the same as, where it came from another host.
     "ALTER TABLE images ADD COLUMN same_as TEXT NOT NULL DEFAULT '';",
+    // What was granted to whom, and the roles defined here. A number is never used again.
+    "CREATE TABLE grants (
+         number INTEGER PRIMARY KEY AUTOINCREMENT,
+         body TEXT NOT NULL,
+         entry TEXT NOT NULL
+     ) STRICT;
+     CREATE INDEX grants_of_entry ON grants (entry);
+
+     CREATE TABLE roles (
+         name TEXT PRIMARY KEY,
+         holds TEXT NOT NULL
+     ) STRICT, WITHOUT ROWID;",
 ];
 
 /// Opens the file, checks it, and brings it to the newest version.

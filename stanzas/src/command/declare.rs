@@ -23,6 +23,8 @@ macro_rules! declare {
     (@ ALIASES $value:expr) => { const ALIASES: &'static [&'static str] = $value; };
     (@ NEEDS $value:expr) => { const NEEDS: Option<&'static str> = Some($value); };
     (@ REST $value:expr) => { const REST: bool = $value; };
+    (@ SPOKEN $value:expr) => { const SPOKEN: &'static [&'static str] = $value; };
+    (@ PERSON $value:expr) => { const PERSON: Option<&'static str> = Some($value); };
     (@ INSTEAD $value:expr) => { const INSTEAD: Option<&'static str> = Some($value); };
     (@ POSITIONAL $value:expr) => { const POSITIONAL: &'static [&'static str] = $value; };
     (@ EXAMPLES $value:expr) => { const EXAMPLES: &'static [$crate::command::Example] = $value; };

@@ -7,6 +7,7 @@ mod images;
 mod jobs;
 mod networks;
 mod numbers;
+mod rights;
 
 pub use self::{
     alerts::{AlertAdd, AlertList, AlertRemove, Quiet},
@@ -19,8 +20,11 @@ pub use self::{
     jobs::{JobCancel, JobList},
     networks::{NetworkCreate, NetworkDefine, NetworkDelete, NetworkList, NetworkShow},
     numbers::{Graph, SortKey, Stats, Top},
+    rights::{
+        Deny, Grant, GrantList, May, Revoke, RoleDefine, RoleDelete, RoleList, RoleShow, WhoCan, Whoami,
+    },
 };
-use crate::reply::{self, Changed, DriverList, HostStatus, MachineList, TrashList, Verdict};
+use crate::reply::{self, Changed, DriverList, HostStatus, MachineList, TrashList};
 
 declare! {
     /// List the machines of this host
@@ -97,29 +101,4 @@ declare! {
     Uptime {}
     "uptime" Host Read Viewer -> reply::Uptime,
     EXAMPLES = &[("uptime", "how long it has been up")],
-}
-
-declare! {
-    /// Show who you are to this host, and which role you have
-    Whoami {}
-    "whoami" Host Read Viewer -> reply::Whoami,
-    EXAMPLES = &[("whoami", "who am I here")],
-}
-
-declare! {
-    /// Ask whether something would be allowed, and by which rule
-    May {
-        /// Who; yourself when not given
-        #[arg(long, value_name = "JID")]
-        pub who: Option<String>,
-        /// The command, such as start
-        #[arg(long, value_name = "COMMAND")]
-        pub what: String,
-        /// The machine; the host itself when not given
-        #[arg(long, value_name = "MACHINE")]
-        pub machine: Option<String>,
-    }
-    "may" Host Read Viewer -> Verdict,
-    POSITIONAL = &["what", "machine"],
-    EXAMPLES = &[("may kill web1", "would I be allowed"), ("may kill web1 who=ann@example.org", "would she")],
 }

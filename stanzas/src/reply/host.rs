@@ -93,33 +93,6 @@ reply! {
         link_seconds: u64,
     }
 }
-reply! {
-    /// Who the caller is.
-    Whoami {
-        /// The bare address.
-        jid: String,
-        /// The role, when there is one.
-        role: Option<String>,
-        /// The rule that gives it.
-        rule: String,
-    }
-}
-reply! {
-    /// Whether something is allowed.
-    Verdict {
-        /// Who asks.
-        who: String,
-        /// The permission.
-        what: String,
-        /// On which machine.
-        machine: Option<String>,
-        /// Whether it is allowed.
-        allowed: bool,
-        /// The rule that decides.
-        rule: String,
-    }
-}
-
 impl Reply for HostStatus {
     fn text(&self) -> String {
         format!(
@@ -183,23 +156,6 @@ impl Reply for Uptime {
             measure::duration(self.agent_seconds),
             measure::duration(self.link_seconds),
         )
-    }
-}
-
-impl Reply for Whoami {
-    fn text(&self) -> String {
-        match &self.role {
-            Some(role) => format!("You are {}, with the role {role}: {}", self.jid, self.rule),
-            None => format!("You are {}, without a role here: {}", self.jid, self.rule),
-        }
-    }
-}
-
-impl Reply for Verdict {
-    fn text(&self) -> String {
-        let (answer, may) = if self.allowed { ("Yes", "may") } else { ("No", "may not") };
-        let on = self.machine.as_ref().map(|machine| format!(" on {machine}")).unwrap_or_default();
-        format!("{answer}: {} {may} give the command {}{on}: {}", self.who, self.what, self.rule)
     }
 }
 
@@ -281,24 +237,6 @@ mod tests {
             uptime.text(),
             "The host has been up for 1 day 1 h, its agent for 1 min 1 s, connected for 5 s."
         );
-        let who = |role: Option<&str>| {
-            Whoami { jid: "ann@x".into(), role: role.map(str::to_owned), rule: "by admin = ann@x".into() }
-                .text()
-        };
-        assert_eq!(who(Some("admin")), "You are ann@x, with the role admin: by admin = ann@x");
-        assert!(who(None).contains("without a role"));
-        let verdict = |allowed, machine: Option<&str>| {
-            Verdict {
-                who: "ann@x".into(),
-                what: "kill".into(),
-                machine: machine.map(str::to_owned),
-                allowed,
-                rule: "admins may".into(),
-            }
-            .text()
-        };
-        assert_eq!(verdict(true, Some("web1")), "Yes: ann@x may give the command kill on web1: admins may");
-        assert!(verdict(false, None).starts_with("No: ann@x may not give"));
         let version = Version { agent: "0.1.0".into(), os: "Debian 12".into(), kernel: "6.1".into() };
         assert_eq!(version.text(), "Skerry agent 0.1.0 on Debian 12, kernel 6.1");
     }

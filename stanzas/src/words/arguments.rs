@@ -17,7 +17,8 @@ const LINES_BYTES_MAX: usize = 64 * 1024;
 
 /// Reads the words after a verb: bare ones in the order of [`Declaration::positional`], `key=value`,
 /// `--key value`, `--key=value`, switches (`--start`, `start=yes`), many-valued arguments given
-/// again and again. After `--` every word is bare. The result is safe for clap: values that begin
+/// again and again, and words of [`Declaration::spoken_arguments`] (`to otto until friday`). After `--`
+/// every word is bare. The result is safe for clap: values that begin
 /// with dashes stay values.
 ///
 /// # Errors
@@ -39,6 +40,11 @@ pub fn arguments(declaration: &Declaration, words: &[String]) -> Result<Vec<Stri
             break;
         }
         left = rest;
+        if let Some((argument, value)) = reader.begins_spoken(word, rest) {
+            left = &rest[value.len()..];
+            reader.say(argument, value)?;
+            continue;
+        }
         match word.strip_prefix("--") {
             Some(option) => {
                 if reader.option(option, rest.first())? {
@@ -74,6 +80,31 @@ impl<'a> Reader<'a> {
             Some((key, _)) => self.find(key).is_none() && self.nearest(key).is_none(),
             None => !word.starts_with('-') || word == "-",
         }
+    }
+
+    /// The argument this word introduces, and the words that are its value: up to an option, or to the next
+    /// such word; the last of them is a text, in which such words are words (`because he is on call`).
+    fn begins_spoken<'b>(&self, word: &str, rest: &'b [String]) -> Option<(&'a Argument, &'b [String])> {
+        let spoken = self.declaration.spoken_arguments;
+        let is = |word: &str, name: &str| name.eq_ignore_ascii_case(word);
+        let name = *spoken.iter().find(|name| is(word, name))?;
+        let text = spoken.last() == Some(&name);
+        let ends = |word: &String| {
+            (!text && spoken.iter().any(|name| is(word, name)))
+                || word.starts_with("--")
+                || key_value(word).is_some_and(|(key, _)| self.find(key).is_some())
+        };
+        let end = rest.iter().position(ends);
+        Some((self.find(name)?, &rest[..end.unwrap_or(rest.len())]))
+    }
+
+    fn say(&mut self, argument: &Argument, value: &[String]) -> Result<(), Refusal> {
+        if value.is_empty() {
+            let text = format!("\"{}\" what?", argument.name);
+            let hint = format!("Write {} {}.", argument.name, argument.placeholder);
+            return Err(Refusal::new(Reason::BadRequest, text).hint(hint).field(&argument.name));
+        }
+        self.give(argument, &value.join(" "))
     }
 
     fn all_bare(&mut self, words: &[String]) -> Result<(), Refusal> {
@@ -151,6 +182,11 @@ impl<'a> Reader<'a> {
     }
 
     fn take_bare(&mut self, word: &str) -> Result<(), Refusal> {
+        if let Some(argument) =
+            self.declaration.person.filter(|_| word.contains('@')).and_then(|n| self.find(n))
+        {
+            return self.give(argument, word);
+        }
         let positional = self.declaration.positional;
         let name = match positional.get(self.bare) {
             Some(name) => name,

@@ -29,7 +29,8 @@ impl Face {
         let declaration = session.place.declaration();
         let mut blank = form::form(declaration, |_| Vec::new(), |_| None);
         blank.fields.retain(|field| field.type_ == FieldType::Hidden);
-        let names = self.agent.machines().into_iter().map(|seen| seen.name.to_string()).collect();
+        let names =
+            self.agent.machines_for(&session.owner).into_iter().map(|seen| seen.name.to_string()).collect();
         let mut form = form::with_machine(blank, names);
         form.instructions = Some("Choose the machine.".to_owned());
         let answer = stage(&session, form, refusal);
@@ -47,7 +48,7 @@ impl Face {
         let step = declaration.steps().get(at).copied();
         for argument in declaration.arguments() {
             if argument.step.as_deref() == step {
-                let offered = self.agent.choices(declaration, &argument.name, &target).await;
+                let offered = self.agent.choices(&session.owner, declaration, &argument.name, &target).await;
                 choices.insert(argument.name.as_str(), offered);
             }
             if let Some(value) = self.agent.present(declaration, &argument.name, &target).await {

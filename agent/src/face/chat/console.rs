@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use skerry_stanzas::{
-    command::Declaration,
+    command::{COMMANDS, Declaration},
     reply::{ConsoleOutput, Reply as _},
     safe::{LINE_CHARS_MAX, safe_line},
 };
@@ -48,11 +48,8 @@ impl Face {
     ) -> bool {
         let Target::Machine(name) = target else { return false };
         let person = message.from.to_bare();
-        let may_type = self
-            .agent
-            .permitted(&person, declaration.object)
-            .iter()
-            .any(|permitted| permitted.verb == "send");
+        let typing = COMMANDS.iter().find(|it| it.object == declaration.object && it.verb == "send");
+        let may_type = typing.is_some_and(|typing| self.agent.allows(&person, typing, target));
         if declaration.verb != "console" || !argv.is_empty() || !may_type {
             return false;
         }

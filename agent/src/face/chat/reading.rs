@@ -100,7 +100,7 @@ impl Face {
         let Some(first) = words.first() else {
             return Said::Words(Words::new("Say help to see what I can do.").buttons(["help"]));
         };
-        if let Some(answer) = self.yes_or_no(target, &words) {
+        if let Some(answer) = self.yes_or_no(person, target, &words) {
             return Said::Answer(answer);
         }
         match first.to_lowercase().as_str() {
@@ -117,15 +117,16 @@ impl Face {
     /// `yes`, `no`, each with the question's code or without. A host is told of which machine, when that
     /// is said: `web2 yes`, `yes web2`. A machine's name is a name also where it could be a code: the
     /// answer then reaches less, not more.
-    fn yes_or_no(&self, target: &Target, words: &[String]) -> Option<Answer> {
+    fn yes_or_no(&self, person: &BareJid, target: &Target, words: &[String]) -> Option<Answer> {
         let (before, yes, after) = match words {
             [word, rest @ ..] if let Some(yes) = yes_or_no(word) => (None, yes, rest),
             [name, word, rest @ ..] if *target == Target::Host => {
-                (Some(self.machine_named(name)?), yes_or_no(word)?, rest)
+                (Some(self.machine_named(person, name)?), yes_or_no(word)?, rest)
             }
             _ => return None,
         };
-        let named = |word: &String| (*target == Target::Host).then(|| self.machine_named(word)).flatten();
+        let named =
+            |word: &String| (*target == Target::Host).then(|| self.machine_named(person, word)).flatten();
         let (name, code) = match (before, after) {
             (None, [word, rest @ ..]) if let Some(name) = named(word) => (Some(name), rest),
             (name, rest) => (name, rest),
@@ -140,7 +141,10 @@ impl Face {
             Target::Host => format!(
                 "Hello{whom}, I am {}, a host of machines: {}. Say help to see what I can do.",
                 self.host_name,
-                self.host_sentence()
+                match self.agent.may_follow(person, target) {
+                    true => self.host_sentence(),
+                    false => format!("{} yours", self.agent.machines_for(person).len()),
+                }
             ),
             Target::Machine(name) => {
                 let sentence = self.agent.machine(name).map(|seen| seen.sentence).unwrap_or_default();
@@ -167,7 +171,7 @@ impl Face {
             return Words::new(help::about(declaration, At::Own));
         }
         if let (Target::Host, Some(declaration)) = (target, known(Object::Machine, word)) {
-            let names = self.agent.machines();
+            let names = self.agent.machines_for(person);
             let machine = names.first().map_or("web1", |seen| seen.name.as_str());
             return Words::new(help::about(declaration, At::Host { machine }));
         }
@@ -189,7 +193,7 @@ impl Face {
     /// In the host's chat the machine is named first or last: `web1 start`, `start web1`.
     fn read_for_host(&self, person: &BareJid, said: &[String]) -> Said {
         let Some((first, rest)) = said.split_first() else { return Said::Words(Words::new("?")) };
-        if let Some(name) = self.machine_named(first) {
+        if let Some(name) = self.machine_named(person, first) {
             let verb = rest.first().map_or("status", String::as_str);
             if let Some(declaration) = known(Object::Machine, verb) {
                 return command(declaration, Target::Machine(name), rest.get(1..).unwrap_or_default());
@@ -200,25 +204,25 @@ impl Face {
         }
         let host = known(Object::Host, first);
         if host.is_none()
-            && let Some(words) = self.called_now(first)
+            && let Some(words) = self.called_now(person, first)
         {
             return Said::Words(words);
         }
         if let Some(declaration) = known(Object::Machine, first) {
-            if let Some((name, others)) = self.machine_in(rest) {
+            if let Some((name, others)) = self.machine_in(person, rest) {
                 return command(declaration, Target::Machine(name), &others);
             }
             let ends = [rest.last(), rest.first()];
-            if let Some(words) = ends.into_iter().flatten().find_map(|word| self.called_now(word)) {
+            if let Some(words) = ends.into_iter().flatten().find_map(|word| self.called_now(person, word)) {
                 return Said::Words(words);
             }
             if host.is_none() {
-                return self.which_machine(declaration, rest);
+                return self.which_machine(person, declaration, rest);
             }
         }
         match host {
             Some(declaration) => command(declaration, Target::Host, rest),
-            None => match (rest.first(), self.nearest_machine(first)) {
+            None => match (rest.first(), self.nearest_machine(person, first)) {
                 // `wbe1 start`: the verb is right, the name is not.
                 (Some(verb), Some(near)) if known(Object::Machine, verb).is_some() => {
                     missing(first, Some(near))
@@ -243,13 +247,17 @@ impl Face {
     }
 
     /// The machine a word names; `@` in front of it does not matter.
-    fn machine_named(&self, word: &str) -> Option<MachineName> {
+    fn machine_named(&self, person: &BareJid, word: &str) -> Option<MachineName> {
         let name = MachineName::new(word.trim_start_matches('@').to_lowercase()).ok()?;
-        self.agent.machine(&name).map(|seen| seen.name)
+        let known = self.agent.knows(person, &Target::Machine(name.clone()));
+        self.agent.machine(&name).filter(|_| known).map(|seen| seen.name)
     }
 
     /// What is said to a name that a machine had, here or before it moved, until somebody else has it.
-    fn called_now(&self, word: &str) -> Option<Words> {
+    fn called_now(&self, person: &BareJid, word: &str) -> Option<Words> {
+        if !self.agent.may_follow(person, &Target::Host) {
+            return None;
+        }
         let old = MachineName::new(word.trim_start_matches('@').to_lowercase()).ok()?;
         match self.renamed(&old) {
             Some(Target::Machine(new)) => Some(Words::new(format!("{old} is called {new} now."))),
@@ -259,28 +267,28 @@ impl Face {
     }
 
     /// The machine among the words after a verb, last or first, and the other words.
-    fn machine_in(&self, words: &[String]) -> Option<(MachineName, Vec<String>)> {
+    fn machine_in(&self, person: &BareJid, words: &[String]) -> Option<(MachineName, Vec<String>)> {
         let last = words.len().checked_sub(1)?;
         [last, 0].into_iter().find_map(|at| {
-            let name = self.machine_named(&words[at])?;
+            let name = self.machine_named(person, &words[at])?;
             let others = words.iter().enumerate().filter(|(n, _)| *n != at);
             Some((name, others.map(|(_, word)| word.clone()).collect()))
         })
     }
 
-    fn nearest_machine(&self, word: &str) -> Option<String> {
-        let machines = self.agent.machines();
+    fn nearest_machine(&self, person: &BareJid, word: &str) -> Option<String> {
+        let machines = self.agent.machines_for(person);
         let names = machines.iter().map(|seen| seen.name.as_str());
         words::nearest(word.trim_start_matches('@'), names).map(str::to_owned)
     }
 
     /// A machine's command without a machine.
-    fn which_machine(&self, declaration: &Declaration, rest: &[String]) -> Said {
+    fn which_machine(&self, person: &BareJid, declaration: &Declaration, rest: &[String]) -> Said {
         let verb = declaration.spoken();
         if let Some(word) = rest.last().filter(|word| !word.contains('=') && !word.starts_with("--")) {
-            return missing(word, self.nearest_machine(word));
+            return missing(word, self.nearest_machine(person, word));
         }
-        let machines = self.agent.machines();
+        let machines = self.agent.machines_for(person);
         if machines.is_empty() {
             return Said::Words(Words::new("There are no machines here yet. Say help create to make one."));
         }

@@ -89,7 +89,7 @@ impl Face {
             }
         }
         drop(peers);
-        listeners.retain(|listener| self.agent.knows(&listener.to_bare(), &target));
+        listeners.retain(|listener| self.agent.may_follow(&listener.to_bare(), &target));
         listeners
     }
 
@@ -112,7 +112,7 @@ impl Face {
 
     async fn send_last_item(&self, entity: Entity, node: Node, to: &Jid) {
         let Some(target) = self.target(entity) else { return };
-        if !self.agent.knows(&to.to_bare(), &target) {
+        if !self.agent.may_follow(&to.to_bare(), &target) {
             return;
         }
         let newest = self.newest_items(entity, node, 1).await;

@@ -37,7 +37,7 @@ impl Agent {
             .iter()
             .find(import)
             .ok_or_else(|| Refusal::new(Reason::NotSupported, "Images cannot be imported here."))?;
-        let _permit = self.roles().permit(caller, declaration, &Target::Host)?;
+        let _permit = self.permit(caller, declaration, &Target::Host)?;
         let url = web_address(url)?;
         if url.scheme() != "https" {
             return Err(Refusal::new(Reason::BadRequest, "A file in a chat is taken by https only.")

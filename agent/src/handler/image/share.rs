@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     agent::Agent,
+    asked::Target,
     crash,
     dispatch::Job,
     images::{
@@ -355,7 +356,7 @@ impl Agent {
     fn may_here(&self, by: &str, verb: &str) -> Result<(), String> {
         let declaration = COMMANDS.iter().find(|one| one.object == Object::Host && one.verb == verb);
         let allowed = BareJid::new(by).ok().zip(declaration);
-        match allowed.is_some_and(|(person, declaration)| self.roles().allows(&person, declaration)) {
+        match allowed.is_some_and(|(person, declaration)| self.allows(&person, declaration, &Target::Host)) {
             true => Ok(()),
             false => Err(format!("{} may not share images there", safe_line(by, 80))),
         }

@@ -41,6 +41,7 @@ declare! {
     NEEDS = "migrate",
     ALIASES = &["move"],
     POSITIONAL = &["to"],
+    SPOKEN = &["to"],
     EXAMPLES = &[
         ("migrate kvm2", "move it to the host kvm2"),
         ("migrate kvm2 --dry-run", "what would be done"),

@@ -1,0 +1,134 @@
+//! The rules now in force, and what they say of a person.
+
+use std::sync::{Arc, PoisonError, Weak};
+
+use chrono::{DateTime, Utc};
+use skerry_stanzas::{
+    command::{Declaration, Object, Role},
+    refusal::Refusal,
+};
+use xmpp_parsers::jid::{BareJid, Jid};
+
+use super::{Agent, Inner};
+use crate::{
+    asked::Target,
+    rights::{Decision, Permit, Rights, Subject},
+    store::{StoreError, events::Happening, grants},
+};
+
+/// At most so long is slept before the clock is looked at again: it may have been set.
+const LOOK: std::time::Duration = std::time::Duration::from_secs(3600);
+
+impl Agent {
+    /// The rules now in force.
+    pub(crate) fn rights(&self) -> Arc<Rights> {
+        Arc::clone(&self.inner.rights.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the rules in force. What has to last is in the store before.
+    pub(crate) fn rule(&self, change: impl FnOnce(&mut Rights)) {
+        let mut rights = self.inner.rights.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut rights));
+        drop(rights);
+        self.inner.ruled.notify_one();
+    }
+
+    /// The right to a command, or why not.
+    ///
+    /// # Errors
+    /// [`skerry_stanzas::refusal::Reason::NotAllowed`].
+    pub(crate) fn permit(
+        &self,
+        caller: &Jid,
+        declaration: &'static Declaration,
+        target: &Target,
+    ) -> Result<Permit, Refusal> {
+        self.regarding(target, |on| self.rights().permit(caller, declaration, target, &on, Utc::now()))
+    }
+
+    /// Whether a person may do this, and by which rule.
+    pub(crate) fn decide(&self, person: &BareJid, declaration: &Declaration, target: &Target) -> Decision {
+        self.regarding(target, |on| self.rights().decide(person, declaration, &on, Utc::now()))
+    }
+
+    /// Whether a person may do this.
+    pub(crate) fn allows(&self, person: &BareJid, declaration: &Declaration, target: &Target) -> bool {
+        self.knows(person, target) && self.decide(person, declaration, target).allowed
+    }
+
+    /// The role this person has on the whole host.
+    pub(crate) fn standing(&self, person: &BareJid) -> Option<Role> {
+        self.rights().standing(person, Utc::now()).map(|(role, _)| role)
+    }
+
+    /// Whether this person may see anything of this target at all: a stranger may not.
+    pub fn knows(&self, person: &BareJid, target: &Target) -> bool {
+        self.regarding(target, |on| self.rights().sees(person, &on, Utc::now()))
+    }
+
+    /// Whether this person may be told of all that happens to this target: of the whole host, who has a role
+    /// on all of it.
+    pub fn may_follow(&self, person: &BareJid, target: &Target) -> bool {
+        match target {
+            Target::Host => self.standing(person).is_some(),
+            Target::Machine(_) => self.knows(person, target),
+        }
+    }
+
+    /// Whether this person may give this command at all, to whatever target.
+    pub fn permits(&self, person: &BareJid, declaration: &Declaration) -> bool {
+        let (rights, now) = (self.rights(), Utc::now());
+        let may = |on: Subject<'_>| rights.decide(person, declaration, &on, now).allowed;
+        match declaration.object {
+            Object::Host => may(Subject::Host),
+            // Also of machines that are still to come.
+            Object::Machine if may(Subject::Absent) => true,
+            Object::Machine => {
+                self.inner.machines.all().iter().any(|machine| may(Subject::Machine(&machine.record())))
+            }
+        }
+    }
+
+    pub(crate) fn regarding<T>(&self, target: &Target, then: impl FnOnce(Subject<'_>) -> T) -> T {
+        match target {
+            Target::Host => then(Subject::Host),
+            Target::Machine(name) => match self.inner.machines.named(name) {
+                Some(machine) => then(Subject::Machine(&machine.record())),
+                None => then(Subject::Absent),
+            },
+        }
+    }
+}
+
+/// Takes away what was granted until now, when it is over. It does not count any more before that: this is
+/// so that those who see nothing any more are told.
+pub(super) async fn lapse(inner: Weak<Inner>) {
+    loop {
+        let Some(agent) = inner.upgrade().map(|inner| Agent { inner }) else { return };
+        let (now, ruled) = (Utc::now(), Arc::clone(&agent.inner.ruled));
+        if let Err(error) = agent.end_what_is_over(now).await {
+            tracing::error!(%error, "what was granted for a while could not be taken away");
+        }
+        let next = agent.rights().grants.iter().filter_map(|grant| grant.until).filter(|at| *at > now).min();
+        drop(agent);
+        let wait = next.and_then(|next| (next - now).to_std().ok()).unwrap_or(LOOK).min(LOOK);
+        let _ = tokio::time::timeout(wait, ruled.notified()).await;
+    }
+}
+
+impl Agent {
+    async fn end_what_is_over(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let _one = self.inner.ruling.lock().await;
+        let rights = self.rights();
+        for grant in rights.grants.iter().filter(|grant| !grant.is_live(now)) {
+            let number = grant.number;
+            self.inner.store.run(move |connection| grants::remove(connection, number)).await?;
+            self.rule(|rights| rights.grants.retain(|grant| grant.number != number));
+            let sentence = format!("The grant {number} to {} is over.", grant.whom);
+            let happening = Happening { what: "host.grant-ended", sentence, ..Happening::default() };
+            self.inner.publisher.note(happening).await?;
+            self.inner.publisher.rights_changed();
+        }
+        Ok(())
+    }
+}

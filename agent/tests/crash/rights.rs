@@ -1,0 +1,56 @@
+//! The agent dies at each step of a command about rights.
+
+use super::*;
+
+fn granted(agent: &Agent) -> usize {
+    look(agent, "grant list")["grants"].as_array().unwrap().len()
+}
+
+fn has_role(agent: &Agent) -> bool {
+    look(agent, "role list")["roles"].as_array().unwrap().iter().any(|role| role["name"] == "night")
+}
+
+fn late(step: &str) -> bool {
+    ["grant-stored", "role-stored", "before-close", "closed"].contains(&step)
+}
+
+const OF_GRANTS: [&str; 5] = ["before-accepted", "accepted", "grant-stored", "before-close", "closed"];
+const OF_ROLES: [&str; 5] = ["before-accepted", "accepted", "role-stored", "before-close", "closed"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grant() {
+    let before = ["create web1 linux"];
+    let line = "grant power to eve@elsewhere.org on web1 until 3d";
+    let died = die_everywhere(&before, line, |agent, _, step| {
+        assert_eq!(granted(agent), usize::from(late(step)), "at {step}");
+    })
+    .await;
+    assert_eq!(died, OF_GRANTS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revoke() {
+    let died = die_everywhere(&["grant power to eve@elsewhere.org"], "revoke 1", |agent, _, step| {
+        assert_eq!(granted(agent), usize::from(!late(step)), "at {step}");
+    })
+    .await;
+    assert_eq!(died, OF_GRANTS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn role_define() {
+    let died = die_everywhere(&[], "role define night start", |agent, _, step| {
+        assert_eq!(has_role(agent), late(step), "at {step}");
+    })
+    .await;
+    assert_eq!(died, OF_ROLES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn role_delete() {
+    let died = die_everywhere(&["role define night start"], "role delete night", |agent, _, step| {
+        assert_eq!(has_role(agent), !late(step), "at {step}");
+    })
+    .await;
+    assert_eq!(died, OF_ROLES);
+}
