@@ -102,6 +102,7 @@ transcripts! {
     presence_reconnect,
     pubsub,
     rename,
+    rights,
     screen,
     screen_upload,
     simple,

@@ -333,7 +333,7 @@ impl Agent {
             migration: new.migration,
             ..Config::clone(&old)
         };
-        self.rule(|rights| rights.roles = roles);
+        self.change_rights(|rights| rights.roles = roles);
         *self.inner.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
         tracing::info!("the configuration was read again");
         Ok(waits)

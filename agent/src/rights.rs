@@ -25,7 +25,7 @@ pub use self::{
 };
 use self::{
     grant::{Grant, Scope},
-    role::{Defined, OWNER},
+    role::Defined,
 };
 use crate::{asked::Target, machine::Record};
 
@@ -44,6 +44,7 @@ const SEEING: &str = "machine.status";
 pub struct Permit {
     caller: Jid,
     rule: String,
+    granted: bool,
     declaration: &'static Declaration,
     target: Target,
 }
@@ -60,6 +61,10 @@ impl Permit {
     /// The rule that gives the right, in words.
     pub fn rule(&self) -> &str {
         &self.rule
+    }
+    /// Whether it was granted, and is not of the configuration.
+    pub(crate) fn is_granted(&self) -> bool {
+        self.granted
     }
     /// Which command.
     pub fn declaration(&self) -> &'static Declaration {
@@ -89,6 +94,8 @@ pub(crate) struct Decision {
     pub(crate) allowed: bool,
     /// Something forbids it: no grant would help.
     pub(crate) forbidden: bool,
+    /// It was granted, and is not of the configuration.
+    pub(crate) granted: bool,
     /// Until when, where it is allowed for a while.
     pub(crate) until: Option<DateTime<Utc>>,
     /// Why, in words.
@@ -96,12 +103,16 @@ pub(crate) struct Decision {
 }
 
 impl Decision {
-    fn yes(rule: String, until: Option<DateTime<Utc>>) -> Self {
-        Self { allowed: true, forbidden: false, until, rule }
+    fn yes(rule: String) -> Self {
+        Self { allowed: true, forbidden: false, granted: false, until: None, rule }
+    }
+
+    fn by(grant: &Grant) -> Self {
+        Self { granted: true, until: grant.until, ..Self::yes(grant.rule()) }
     }
 
     fn no(rule: String) -> Self {
-        Self { allowed: false, forbidden: false, until: None, rule }
+        Self { allowed: false, ..Self::yes(rule) }
     }
 }
 
@@ -176,16 +187,16 @@ impl Rights {
         let permission = it.permission();
         let configured = self.roles.rule(person);
         if let Some(rule) = configured.filter(|rule| rule.role >= it.role) {
-            return Decision::yes(format!("{}: {} allows {permission}", rule.text(), rule.role.word()), None);
+            return Decision::yes(format!("{}: {} allows {permission}", rule.text(), rule.role.word()));
         }
         let allows = |grant: &&Grant| !grant.forbids && grant.holds(it, &self.defined);
         let covering = self.of(person, now).filter(|grant| grant.covers(on)).filter(allows);
         // The one that lasts longest decides.
         if let Some(grant) = covering.max_by_key(|grant| grant.until.unwrap_or(DateTime::<Utc>::MAX_UTC)) {
-            return Decision::yes(grant.rule(), grant.until);
+            return Decision::by(grant);
         }
         if let Some(rule) = self.follows(person, &permission, it, on, now) {
-            return Decision::yes(rule, None);
+            return Decision::yes(rule);
         }
         match configured {
             Some(rule) => Decision::no(format!(
@@ -201,7 +212,7 @@ impl Rights {
         }
     }
 
-    /// What follows from other rights: from having made a machine, from being able to do anything with one.
+    /// What follows from having any right here, or any to a machine.
     fn follows(
         &self,
         person: &BareJid,
@@ -214,11 +225,6 @@ impl Rights {
             return None;
         }
         match on {
-            Subject::Machine(record)
-                if record.created_by == person.as_str() && role::holds(OWNER, it, &self.defined) =>
-            {
-                Some(format!("{person} made it: owner allows {permission}"))
-            }
             Subject::Machine(_) if permission == SEEING && self.sees(person, on, now) => {
                 Some(format!("{person} has a right to it"))
             }
@@ -248,10 +254,8 @@ impl Rights {
         }
         match on {
             Subject::Host => self.is_known(person, now),
-            Subject::Machine(record) => {
-                let granted =
-                    self.of(person, now).any(|grant| grant.covers(on) && self.is_of_machines(grant));
-                granted || (record.created_by == person.as_str() && self.is_known(person, now))
+            Subject::Machine(_) => {
+                self.of(person, now).any(|grant| grant.covers(on) && self.is_of_machines(grant))
             }
             Subject::Absent => false,
         }
@@ -280,6 +284,7 @@ impl Rights {
         let decision = self.decide(&person, declaration, on, now);
         if decision.allowed {
             return Ok(Permit {
+                granted: decision.granted,
                 caller: caller.clone(),
                 rule: decision.rule,
                 declaration,
@@ -315,16 +320,6 @@ impl Rights {
         let grants = self.grants.iter().filter(|grant| !grant.forbids && grant.is_live(now));
         let grants = grants.filter(|grant| grant.covers(on) && grant.holds(it, &self.defined));
         found.extend(grants.map(|grant| (&grant.whom, grant.rule())));
-        let maker = match on {
-            Subject::Machine(record) => Whom::read(&record.created_by),
-            Subject::Host | Subject::Absent => None,
-        };
-        if let Some(maker @ Whom::Person(_)) = &maker
-            && it.object == Object::Machine
-            && role::holds(OWNER, it, &self.defined)
-        {
-            found.push((maker, "made it".to_owned()));
-        }
         let may = |whom: &Whom| match whom {
             Whom::Person(person) => self.decide(person, it, on, now).allowed,
             Whom::Domain(_) => true,

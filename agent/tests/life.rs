@@ -56,6 +56,7 @@ async fn every_state_is_stored_before_it_is_told_and_generations_grow_by_one() {
                 sequence = event.sequence;
             }
             Announcement::Gone { .. } => panic!("nothing went"),
+            Announcement::Rights => panic!("nobody's rights changed"),
         }
     }
     assert_eq!(states, ["stopped", "starting", "running", "paused", "running"]);

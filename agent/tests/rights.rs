@@ -36,7 +36,7 @@ async fn a_person_of_elsewhere_gets_two_machines_with_one_sentence() {
     let said = stage
         .done(ANN, "grant power to eve@elsewhere.org on web1, web2 until 3d because she moves them")
         .await;
-    assert!(said.starts_with("eve@elsewhere.org may power on web1, web2 until "), "{said}");
+    assert!(said.starts_with("eve@elsewhere.org has power on web1, web2 until "), "{said}");
     assert!(said.contains("because \"she moves them\""), "{said}");
     assert_eq!(listed(&stage, EVE).await, ["web1", "web2"]);
     stage.done(EVE, "web1: start").await;

@@ -14,7 +14,7 @@ admin of the whole host; `grant` gives these and the other roles, or single perm
 machines, or on all of it, and `role define` makes more roles. Who has nothing is refused everything. Who has
 any right here may also ask `host.list`, `host.whoami`, `host.may`, `host.grant-list`, `host.role-list` and
 `host.role-show`, which show them only what is theirs; who may do anything with a machine may see its
-`machine.status`; and who made a machine is its owner for as long as they have any right here.
+`machine.status`. Who makes a machine by a right that was granted gets the role owner on it with it.
 ";
 
 /// The page.

@@ -40,7 +40,7 @@ pub fn of_rights() -> Vec<Example> {
         }),
         example(Granted {
             number: 3,
-            sentence: "eve@other.example may power on web1 until 2026-11-27 17:00 UTC (number 3).".into(),
+            sentence: "eve@other.example has power on web1 until 2026-11-27 17:00 UTC (number 3).".into(),
         }),
         example(GrantList {
             grants: vec![GrantLine {

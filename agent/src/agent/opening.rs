@@ -167,7 +167,7 @@ impl Agent {
             self.go_on_with(row);
         }
         let (grants, defined) = inner.store.run(crate::store::grants::all).await?;
-        self.rule(|rights| (rights.grants, rights.defined) = (grants, defined));
+        self.change_rights(|rights| (rights.grants, rights.defined) = (grants, defined));
         resolve::settle(self).await?;
         inner.alerts.load(inner.store.run(crate::store::alerts::all).await?);
         dispatch::notes::tidy(inner);

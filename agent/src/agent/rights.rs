@@ -26,7 +26,7 @@ impl Agent {
     }
 
     /// Changes the rules in force. What has to last is in the store before.
-    pub(crate) fn rule(&self, change: impl FnOnce(&mut Rights)) {
+    pub(crate) fn change_rights(&self, change: impl FnOnce(&mut Rights)) {
         let mut rights = self.inner.rights.write().unwrap_or_else(PoisonError::into_inner);
         change(Arc::make_mut(&mut rights));
         drop(rights);
@@ -123,7 +123,7 @@ impl Agent {
         for grant in rights.grants.iter().filter(|grant| !grant.is_live(now)) {
             let number = grant.number;
             self.inner.store.run(move |connection| grants::remove(connection, number)).await?;
-            self.rule(|rights| rights.grants.retain(|grant| grant.number != number));
+            self.change_rights(|rights| rights.grants.retain(|grant| grant.number != number));
             let sentence = format!("The grant {number} to {} is over.", grant.whom);
             let happening = Happening { what: "host.grant-ended", sentence, ..Happening::default() };
             self.inner.publisher.note(happening).await?;

@@ -105,7 +105,7 @@ impl Agent {
             sentence: format!("{name} was taken over as it was."),
             by: Some(job.by()),
         };
-        match self.welcome(record, driver, change).await {
+        match self.welcome(record, driver, change, None).await {
             Ok(machine) => {
                 let adopted = Some(name.to_string());
                 Ok(Adoption { adopted, machines: vec![self.line(&machine.record())] })

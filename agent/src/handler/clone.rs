@@ -80,7 +80,8 @@ impl Handle<machine::Clone> for Agent {
             sentence: format!("{} was cloned from {}.", planned.name, held.name()),
             by: Some(job.by()),
         };
-        let welcomed = self.welcome(record, std::sync::Arc::clone(&held.card.driver), change).await;
+        let welcomed =
+            self.welcome(record, std::sync::Arc::clone(&held.card.driver), change, Some(&job.permit)).await;
         crash::point("machine-stored");
         let machine = match welcomed {
             Ok(machine) => machine,

@@ -25,7 +25,12 @@ use crate::{
     dispatch::Job,
     machine::{Card, Do, Machine, Order, Record, publisher::Change, task},
     reference,
-    store::{StoreError, machines as rows},
+    rights::{
+        Permit, Whom,
+        grant::{Grant, Scope},
+        role::OWNER,
+    },
+    store::{StoreError, grants, machines as rows},
 };
 
 impl Handle<host::Create> for Agent {
@@ -36,7 +41,7 @@ impl Handle<host::Create> for Agent {
         let plan = self.to_create(id, &command).await?;
         job.say(format!("{} is being made.", plan.name));
         let planned = Planned { agent: self, id, plan };
-        let machine = planned.house().await?.furnish(job).await?.welcome(&job.by()).await?;
+        let machine = planned.house().await?.furnish(job).await?.welcome(job).await?;
         drop(held);
         if command.start {
             return self.start_new(job, &machine).await;
@@ -134,9 +139,10 @@ impl Plan {
 
 impl Furnished<'_> {
     /// Stores it and tells of it: from now on it is there.
-    async fn welcome(self, by: &str) -> Result<Arc<Machine>, Refusal> {
+    async fn welcome(self, job: &Job) -> Result<Arc<Machine>, Refusal> {
         let Self(planned) = &self;
         let Planned { agent, id, plan } = planned;
+        let by = &job.by();
         let (definition, state) = (plan.definition.clone(), State::Stopped(Exit::Never));
         let driver = plan.driver.name();
         let record = Record::new(*id, plan.name.clone(), definition, driver, state, by.into());
@@ -145,7 +151,7 @@ impl Furnished<'_> {
             sentence: format!("{} was created.", record.name),
             by: Some(by.into()),
         };
-        let machine = agent.welcome(record, Arc::clone(&plan.driver), change).await;
+        let machine = agent.welcome(record, Arc::clone(&plan.driver), change, Some(&job.permit)).await;
         crash::point("machine-stored");
         match machine {
             Ok(machine) => Ok(machine),
@@ -161,13 +167,22 @@ impl Furnished<'_> {
 }
 
 impl Agent {
-    /// A machine that is new here.
+    /// A machine that is new here. Who makes it by a right that was granted is made its owner with it;
+    /// whoever the configuration gives a role has what that says.
     pub(super) async fn welcome(
         &self,
         record: Record,
         driver: Arc<dyn Driver>,
         change: Change,
+        maker: Option<&Permit>,
     ) -> Result<Arc<Machine>, StoreError> {
+        let _one = self.inner.ruling.lock().await;
+        let owner = maker.filter(|permit| permit.is_granted()).map(|permit| owner(&record, permit));
+        let owned = owner.is_some();
+        let write = move |connection: &_, record: &_| {
+            rows::insert(connection, record)?;
+            owner.map_or(Ok(()), |owner| grants::insert(connection, &owner).map(drop))
+        };
         let card = Arc::new(Card::new(
             record,
             driver,
@@ -175,8 +190,28 @@ impl Agent {
             self.inner.networks.clone().into(),
         ));
         let machine = Arc::new(task::spawn(card, Arc::clone(&self.inner.publisher)));
-        self.inner.publisher.welcome(Arc::clone(&machine), rows::insert, change).await?;
+        self.inner.publisher.welcome(Arc::clone(&machine), write, change).await?;
+        if owned {
+            let (grants, _) = self.inner.store.run(grants::all).await?;
+            self.change_rights(|rights| rights.grants = grants);
+            self.inner.publisher.rights_changed();
+        }
         Ok(machine)
+    }
+}
+
+fn owner(record: &Record, permit: &Permit) -> Grant {
+    Grant {
+        number: 0,
+        whom: Whom::Person(permit.person()),
+        what: vec![OWNER.to_owned()],
+        on: vec![Scope::Machine(record.id)],
+        forbids: false,
+        until: None,
+        because: Some("made it".to_owned()),
+        by: Whom::Person(permit.person()),
+        at: record.created_at,
+        entry: record.id.0,
     }
 }
 

@@ -64,7 +64,7 @@ impl Handle<host::Revoke> for Agent {
         };
         self.inner.store.run(move |connection| grants::remove(connection, number)).await?;
         crash::point("grant-stored");
-        self.rule(|rights| rights.grants.retain(|grant| grant.number != number));
+        self.change_rights(|rights| rights.grants.retain(|grant| grant.number != number));
         let line = self.grant_line(grant);
         self.tell_of_rights(job, "host.revoked", grant).await?;
         let not = if grant.forbids { "is lifted" } else { "is revoked" };
@@ -118,7 +118,7 @@ impl Agent {
         crash::point("grant-stored");
         let number = grant.number;
         let kept = grant.clone();
-        self.rule(|rights| rights.grants.push(kept));
+        self.change_rights(|rights| rights.grants.push(kept));
         let what = if forbids { "host.denied" } else { "host.granted" };
         self.tell_of_rights(job, what, &grant).await?;
         let sentence = self.grant_line(&grant).sentence();

@@ -75,7 +75,7 @@ impl Handle<host::RoleDefine> for Agent {
         let (stored, held) = (name.clone(), permissions.clone());
         self.inner.store.run(move |connection| grants::define(connection, &stored, &held)).await?;
         crash::point("role-stored");
-        self.rule(|rights| {
+        self.change_rights(|rights| {
             rights.defined.insert(name.clone(), permissions);
         });
         self.note(job, "host.role-defined", &format!("{} made the role {name}.", job.by())).await?;
@@ -102,7 +102,7 @@ impl Handle<host::RoleDelete> for Agent {
         let stored = name.clone();
         self.inner.store.run(move |connection| grants::undefine(connection, &stored)).await?;
         crash::point("role-stored");
-        self.rule(|rights| drop(rights.defined.remove(&name)));
+        self.change_rights(|rights| drop(rights.defined.remove(&name)));
         self.note(job, "host.role-deleted", &format!("{} deleted the role {name}.", job.by())).await?;
         Ok(RoleLine { about: "deleted".into(), ..gone })
     }

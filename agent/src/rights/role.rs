@@ -32,7 +32,7 @@ pub fn built_in_roles() -> &'static [BuiltIn] {
     BUILT_IN
 }
 
-/// The role that who made a machine has on it.
+/// The role that who makes a machine by a grant gets on it.
 pub(crate) const OWNER: &str = "owner";
 
 pub(crate) const BUILT_IN: &[BuiltIn] = &[

@@ -148,10 +148,10 @@ impl GrantLine {
     /// All of it but who made it, in a sentence without an end.
     pub fn sentence(&self) -> String {
         let (what, on) = (self.what.join(", "), self.on.join(", "));
-        let may = if self.forbids { "may not" } else { "may" };
+        let has = if self.forbids { "is denied" } else { "has" };
         let until = self.until.map(|at| format!(" until {}", measure::moment(at))).unwrap_or_default();
         let because = self.because.as_ref().map(|why| format!(" because \"{why}\"")).unwrap_or_default();
-        format!("{} {may} {what} on {on}{until}{because}", self.to)
+        format!("{} {has} {what} on {on}{until}{because}", self.to)
     }
 }
 
@@ -240,7 +240,7 @@ mod tests {
         };
         assert_eq!(
             grant.sentence(),
-            "otto@x may power, snapshot on web1, label:lab until 2027-01-15 08:00 UTC because \"he is on call\""
+            "otto@x has power, snapshot on web1, label:lab until 2027-01-15 08:00 UTC because \"he is on call\""
         );
         grant.forbids = true;
         grant.until = None;
@@ -248,7 +248,7 @@ mod tests {
         let list = GrantList { grants: vec![grant], all: true };
         assert_eq!(
             list.text(),
-            "- 3: otto@x may not power, snapshot on web1, label:lab (by ann@x, 2027-01-15 08:00 UTC)"
+            "- 3: otto@x is denied power, snapshot on web1, label:lab (by ann@x, 2027-01-15 08:00 UTC)"
         );
         assert!(GrantList { grants: vec![], all: false }.text().starts_with("Nothing was granted to you"));
     }
