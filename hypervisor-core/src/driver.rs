@@ -24,6 +24,7 @@ pub mod disk;
 pub mod disks;
 pub mod fake;
 pub mod guest_agent;
+pub mod layers;
 pub mod live;
 pub mod migrate;
 pub mod networks;
@@ -35,6 +36,7 @@ pub mod snapshots;
 
 pub use self::{
     disks::{DiskFile, DiskSeen, Disks, Progress},
+    layers::Layers,
     live::LiveDisks,
     migrate::Migrate,
     snapshots::{SnapshotSeen, Snapshots},

@@ -6,6 +6,7 @@ pub mod console;
 pub mod disks;
 pub mod events;
 pub mod guest_agent;
+pub mod layers;
 pub mod life;
 pub mod live;
 pub mod migrate;

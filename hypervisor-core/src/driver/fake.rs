@@ -24,6 +24,7 @@ mod disks;
 mod faults;
 mod guest;
 mod guest_agent;
+mod layers;
 mod ledger;
 mod live;
 mod migrate;
@@ -61,6 +62,8 @@ pub struct Fake {
     world: FakeWorld,
     probe: Probe,
     events: Mutex<Option<mpsc::Receiver<DriverEvent>>>,
+    /// Those it holds still while their disks are turned over. Another one knows nothing of them.
+    turned: Mutex<Vec<MachineId>>,
 }
 
 impl Fake {
@@ -82,6 +85,7 @@ impl Fake {
                 capabilities: Capability::ALL.to_vec(),
             },
             events: Mutex::new(Some(events)),
+            turned: Mutex::default(),
         }
     }
 

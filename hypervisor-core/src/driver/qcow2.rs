@@ -1,6 +1,8 @@
 //! Disks' files, by `qemu-img` and by their own first bytes. The format is always given, never guessed:
 //! what a guest wrote to a raw disk may look like any format.
 
+pub(super) mod chain;
+
 use std::{
     ffi::OsStr,
     io::Read,

@@ -27,6 +27,7 @@ mod firmware;
 mod folder;
 mod guest_agent;
 mod hugepages;
+mod layers;
 mod live;
 mod migrate;
 mod numbers;

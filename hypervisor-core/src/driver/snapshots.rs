@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::{DriverError, Launch};
+use super::{DriverError, Launch, layers::Layers};
 use crate::definition::Definition;
 
 /// A snapshot as it is found in the disks.
@@ -23,10 +23,12 @@ pub struct SnapshotSeen {
 /// Snapshots of all the disks a guest can write to, taken together, under one name. They are kept in
 /// the disks themselves.
 ///
+/// Those that are not, but files of their own, are made of [`Layers`].
+///
 /// A name is one that [`is_name`] accepts. What is asked of disks that cannot have snapshots is
 /// [`DriverError::Unfit`], before anything is changed.
 #[async_trait]
-pub trait Snapshots: Send + Sync {
+pub trait Snapshots: Layers {
     /// Which there are, in the order of their taking.
     async fn list(&self, launch: &Launch) -> Result<Vec<SnapshotSeen>, DriverError>;
 

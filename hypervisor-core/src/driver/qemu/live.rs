@@ -40,7 +40,7 @@ const END_MAX: Duration = Duration::from_secs(60);
 /// A job, as QEMU lists it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Job {
+pub(super) struct Job {
     id: String,
     status: String,
     current_progress: u64,
@@ -49,12 +49,20 @@ struct Job {
     error: Option<String>,
 }
 
-fn job(name: &str) -> String {
+impl Job {
+    /// Whether this is what it does.
+    pub(super) fn is(&self, status: &str) -> bool {
+        self.status == status
+    }
+}
+
+/// The name of the job that is about this disk.
+pub(super) fn job(name: &str) -> String {
     format!("{JOB}{name}")
 }
 
 /// A name for a node that no earlier one has.
-fn target() -> String {
+pub(super) fn target() -> String {
     let unique = Uuid::new_v4().simple().to_string();
     format!("{NODE}{}", unique.get(..12).unwrap_or(&unique))
 }
@@ -68,7 +76,11 @@ impl Running {
     }
 
     /// Waits until all of ours are as far as is wanted.
-    async fn until(&self, progress: Progress<'_>, is: fn(&Job) -> bool) -> Result<(), DriverError> {
+    pub(super) async fn until(
+        &self,
+        progress: Progress<'_>,
+        is: fn(&Job) -> bool,
+    ) -> Result<(), DriverError> {
         let mut told = self.told.subscribe();
         loop {
             let jobs = self.copies().await?;
@@ -115,7 +127,7 @@ impl Running {
     }
 
     /// Forgets the jobs that have ended.
-    async fn dismiss(&self) -> Result<(), DriverError> {
+    pub(super) async fn dismiss(&self) -> Result<(), DriverError> {
         for job in self.copies().await?.iter().filter(|job| job.status == "concluded") {
             self.qmp.ask("job-dismiss", Some(json!({"id": job.id}))).await?;
         }
@@ -123,7 +135,7 @@ impl Running {
     }
 
     /// Lets go of what was written to, unless the guest uses it.
-    async fn drop_targets(&self) -> Result<(), DriverError> {
+    pub(super) async fn drop_targets(&self) -> Result<(), DriverError> {
         let nodes = self.qmp.ask("query-named-block-nodes", Some(json!({"flat": true}))).await?;
         let names = nodes.as_array().into_iter().flatten().filter_map(|node| node["node-name"].as_str());
         for name in names.filter(|name| name.starts_with(NODE)) {
