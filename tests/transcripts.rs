@@ -89,6 +89,7 @@ transcripts! {
     host,
     hostile,
     images,
+    layers,
     machine_life,
     metrics,
     metrics_slow,

@@ -1,6 +1,7 @@
 //! One machine: what is remembered of it, and the handle by which the rest of the agent reaches the
 //! task that owns it.
 
+pub(crate) mod layers;
 pub(crate) mod publisher;
 pub(crate) mod queue;
 mod reboots;
@@ -28,7 +29,7 @@ use hypervisor_core::{
 use skerry_stanzas::refusal::{Reason, Refusal};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use self::{publisher::Change, restarts::Restarts};
+use self::{layers::Layers, publisher::Change, restarts::Restarts};
 use crate::agent::Seen;
 
 /// Orders that may wait for one machine.
@@ -49,6 +50,8 @@ pub(crate) struct Record {
     pub(crate) protected: bool,
     /// How often it was started again lately by its policy.
     pub(crate) restarts: Restarts,
+    /// Its external snapshots, and what its disks stand on.
+    pub(crate) layers: Layers,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) created_by: String,
 }
@@ -75,6 +78,7 @@ impl Record {
             autostart: false,
             protected: false,
             restarts: Restarts::default(),
+            layers: Layers::default(),
             created_at: Utc::now(),
             created_by,
         }
@@ -247,6 +251,8 @@ impl Do {
 pub(crate) enum Edit {
     /// Another definition, and what is different about it, in words.
     Define(Box<Definition>, String),
+    /// Its disks in other files, and what they stand on; what that is, in words.
+    Layer(Box<(Definition, Layers)>, String),
     /// A further disk.
     Attach(Box<Disk>),
     /// Without the disk of this name.

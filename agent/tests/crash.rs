@@ -12,6 +12,8 @@ mod firewall;
 mod guest;
 #[path = "crash/images.rs"]
 mod images;
+#[path = "crash/layers.rs"]
+mod layers;
 #[path = "crash/live.rs"]
 mod live;
 #[path = "crash/networks.rs"]

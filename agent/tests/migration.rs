@@ -115,6 +115,11 @@ async fn what_stands_against_it_is_said_and_nothing_happens() {
     say(&one, "web1: snapshot take before").await;
     let kept = refused(ask(&one.agent, ANN, "web1: migrate kvm2").await);
     assert!(kept.text.contains("snapshots, which would not go along"), "{kept:?}");
+    say(&one, "web1: snapshot delete before").await;
+    say(&one, "web1: snapshot take before --external").await;
+    let kept = refused(ask(&one.agent, ANN, "web1: migrate kvm2").await);
+    assert!(kept.text.contains("external snapshots, which would not go along"), "{kept:?}");
+    say(&one, "web1: snapshot delete before").await;
     let insists = refused(ask(&one.agent, ANN, "web1: migrate kvm2 storage=shared").await);
     assert!(insists.text.contains("is not shared"), "{insists:?}");
     two.link.store(false, Ordering::SeqCst);

@@ -69,5 +69,5 @@ pub use released::Released;
 pub use rights::{Able, GrantLine, GrantList, Granted, RoleLine, RoleList, Verdict, WhoCan, Whoami};
 pub use schedules::{ScheduleLine, Schedules};
 pub use screen::{PNG, ScreenPicture, ScreenTicket, Typed};
-pub use storage::{DiskLine, DiskList, SnapshotLine, SnapshotList, SnapshotTree};
+pub use storage::{DiskLine, DiskList, SnapshotFile, SnapshotLine, SnapshotList, SnapshotTree};
 pub use trimmed::{Trimmed, TrimmedDisk};

@@ -16,6 +16,7 @@ mod full_disk;
 mod guest;
 mod hostile;
 mod laboratory;
+mod layers;
 mod main_job;
 mod migration;
 mod migration_links;

@@ -20,17 +20,17 @@ async fn shows(guest: &Guest, line: &str, expected: &str) {
 }
 
 /// Writes to the disk itself, and reads it back from there rather than from the guest's memory.
-async fn writes(guest: &Guest, what: &str) {
+pub async fn writes(guest: &Guest, what: &str) {
     let line = format!("echo {what} >/dev/vda; sync; echo 3 >/proc/sys/vm/drop_caches; head -n 1 /dev/vda");
     shows(guest, &line, what).await;
 }
 
-async fn holds(guest: &Guest, what: &str) {
+pub async fn holds(guest: &Guest, what: &str) {
     shows(guest, "echo 3 >/proc/sys/vm/drop_caches; head -n 1 /dev/vda", what).await;
 }
 
 /// What a command answers, which must be that it is done.
-async fn done(guest: &Guest, verb: &str, argv: &[&str], expected: &str) {
+pub async fn done(guest: &Guest, verb: &str, argv: &[&str], expected: &str) {
     let said = guest.says(verb, argv).await;
     assert!(said.contains(expected), "{verb}: {said}");
 }

@@ -12,8 +12,9 @@ use skerry_stanzas::{
         GuestAddress, GuestFacts, GuestFile, HostStatus, ImageChanged, ImageDetails, ImageExported,
         ImageKept, ImageLine, ImageList, ImageOffered, ImageShared, JobLine, JobList, LogLine, LogLines,
         MachineLine, MachineList, MachineStatus, Migrated, PNG, PasswordSet, Redefined, Released, Removed,
-        Reply, ScheduleLine, Schedules, ScreenPicture, ScreenTicket, SnapshotLine, SnapshotList,
-        SnapshotTree, Thawed, TrashLine, TrashList, Trimmed, TrimmedDisk, Typed, Uptime, Version,
+        Reply, ScheduleLine, Schedules, ScreenPicture, ScreenTicket, SnapshotFile, SnapshotLine,
+        SnapshotList, SnapshotTree, Thawed, TrashLine, TrashList, Trimmed, TrimmedDisk, Typed, Uptime,
+        Version,
     },
 };
 
@@ -244,6 +245,19 @@ fn of_storage() -> Vec<Example> {
         disks: vec!["disk1".into()],
         parent: None,
         quiesced: Some(true),
+        kept: "internal".into(),
+        files: vec![],
+    };
+    let external = SnapshotLine {
+        name: "backup".into(),
+        memory_bytes: None,
+        kept: "external".into(),
+        files: vec![SnapshotFile {
+            disk: "disk1".into(),
+            path: "/var/lib/skerry/machines/019a/disk.qcow2".into(),
+            used_bytes: Some(3 << 30),
+        }],
+        ..line.clone()
     };
     let (name, current) = (String::from("web1"), Some(String::from("before")));
     vec![
@@ -260,7 +274,11 @@ fn of_storage() -> Vec<Example> {
                 backing: Some("/srv/images/debian.qcow2".into()),
             }],
         }),
-        example(SnapshotList { name: name.clone(), current: current.clone(), snapshots: vec![line.clone()] }),
+        example(SnapshotList {
+            name: name.clone(),
+            current: current.clone(),
+            snapshots: vec![line.clone(), external],
+        }),
         example(SnapshotTree { name: name.clone(), current, snapshots: vec![line] }),
         example(Schedules {
             name,

@@ -209,7 +209,7 @@ impl Agent {
 
     fn detached_disks(&self, target: &Target) -> Vec<String> {
         let Some(card) = self.card_of(target) else { return Vec::new() };
-        let found = handler::disks::files::detached(&card.folder, &card.record().definition);
+        let found = handler::disks::files::detached(&card.folder, &card.record());
         found.into_iter().map(|one| one.name).collect()
     }
 

@@ -119,6 +119,12 @@ impl Agent {
         let linked = |text: String| {
             Err(Refusal::new(Reason::Conflict, text).hint("\"clone NAME --full\" copies all of it."))
         };
+        if !full && !held.record.layers.is_empty() {
+            return linked(format!(
+                "{} has external snapshots, whose files would have to stay for both.",
+                held.name()
+            ));
+        }
         if !full
             && let Some(snapshots) = held.card.driver.snapshots()
             && snapshots.list(&held.card.launch()).await.is_ok_and(|seen| !seen.is_empty())

@@ -57,6 +57,7 @@ impl Agent {
     ) -> Result<Definition, Refusal> {
         let mut definition = asked(&record.definition, command)?;
         checked(&definition)?;
+        record.layers.fits(&record.definition, &definition)?;
         files::check(&self.config(), &machine.card.folder, &record.definition, &definition).await?;
         self.check_nics(record.id, &definition).await?;
         if let Some(cd) = &command.cd {
@@ -89,12 +90,14 @@ impl Handle<machine::DefinitionRevert> for Agent {
         let record = job.machine()?.record();
         let (id, number) = (record.id, command.number);
         let found = self.inner.store.run(move |connection| definitions::one(connection, id, number)).await?;
-        let definition = found.ok_or_else(|| {
+        let mut definition = found.ok_or_else(|| {
             let text = format!("{} had no definition {number}, or it is no longer kept.", record.name);
             Refusal::new(Reason::NotFound, text)
                 .field("number")
                 .hint("\"definition list\" shows those there are.")
         })?;
+        record.layers.carry_over(&record.definition, &mut definition);
+        record.layers.fits(&record.definition, &definition)?;
         // Its files were looked at when it was defined: what may be named now is not asked again.
         checked(&definition)?;
         self.check_nics(id, &definition).await?;

@@ -48,7 +48,7 @@ impl Handle<machine::DiskList> for Agent {
                 backing: file.and_then(|file| file.backing.as_ref()).map(|path| path.display().to_string()),
             });
         }
-        for Detached { name, path, format } in files::detached(&card.folder, &record.definition) {
+        for Detached { name, path, format } in files::detached(&card.folder, &record) {
             let file = driver.file(&path, format).await.ok();
             lines.push(DiskLine {
                 name,
@@ -83,8 +83,7 @@ impl Handle<DiskCreate> for Agent {
         };
         let disk = Disk { name: command.name.clone(), bus, ..Disk::new(&path, format) };
         fits(&held, &disk)?;
-        if files::detached(&held.card.folder, &held.record.definition).iter().any(|one| one.name == disk.name)
-        {
+        if files::detached(&held.card.folder, &held.record).iter().any(|one| one.name == disk.name) {
             let text = format!("{} has a detached disk {} already.", held.name(), disk.name);
             return Err(Refusal::new(Reason::Conflict, text)
                 .field("name")
@@ -175,6 +174,9 @@ impl Handle<machine::DiskDetach> for Agent {
             let text = format!("{} starts from its disk {}.", held.name(), disk.name);
             return Err(Refusal::new(Reason::Conflict, text).field("name"));
         }
+        let mut without = held.record.definition.clone();
+        without.disks.retain(|one| one.name != disk.name);
+        held.record.layers.fits(&held.record.definition, &without)?;
         if held.runs() {
             job.say(format!("The guest of {} is asked to let go of {}.", held.name(), disk.name));
             crash::point("before-driver");
@@ -204,7 +206,7 @@ fn find_detached(held: &Held, name: &str) -> Result<files::Detached, Refusal> {
             .field("name")
             .hint(format!("\"disk detach {name}\" first.")));
     }
-    let detached = files::detached(&held.card.folder, &held.record.definition);
+    let detached = files::detached(&held.card.folder, &held.record);
     detached.into_iter().find(|one| one.name == name).ok_or_else(|| {
         let text = format!("{} has no detached disk {name:?}.", held.name());
         Refusal::new(Reason::NotFound, text).field("name").hint("\"disk list\" shows what it has.")

@@ -19,6 +19,11 @@ impl Handle<machine::Release> for Agent {
                 format!("{} was not taken over from somebody else, or does not run any more.", record.name);
             return Err(Refusal::new(Reason::Conflict, text).hint("\"delete\" puts it into the trash."));
         };
+        if !record.layers.is_empty() {
+            let text =
+                format!("{} has external snapshots, which nobody would know of any more.", record.name);
+            return Err(Refusal::new(Reason::Conflict, text).hint("\"snapshot delete NAME\" deletes one."));
+        }
         let by = job.by();
         machine.order(|reply| Order::Release { by, reply }).await?;
         crash::point("row-trashed");

@@ -1,5 +1,6 @@
 //! Snapshots: the disks have them, a note beside the disks says which was taken after which.
 
+pub(crate) mod external;
 pub(crate) mod notes;
 pub(crate) mod schedules;
 
@@ -27,7 +28,7 @@ const SNAPSHOTS_MAX: usize = 32;
 
 impl Handle<SnapshotTake> for Agent {
     async fn handle(&self, job: &Job, command: SnapshotTake) -> Result<Changed, Refusal> {
-        let SnapshotTake { name, memory, quiesce } = command;
+        let SnapshotTake { name, memory, external, quiesce } = command;
         if !is_name(&name) {
             let text = format!("{name:?} cannot be the name of a snapshot.");
             return Err(Refusal::new(Reason::BadRequest, text)
@@ -35,18 +36,28 @@ impl Handle<SnapshotTake> for Agent {
                 .hint("Begin with a letter; small letters, digits, - _ and . may follow, 40 in all."));
         }
         let held = Held::by(job)?;
+        if external && memory {
+            let text = "A snapshot with the memory is kept in the disks themselves.";
+            return Err(Refusal::new(Reason::BadRequest, text)
+                .field("external")
+                .hint("Leave out one of the two."));
+        }
         if memory {
             self.may_keep_memory(&held, quiesce)?;
         }
         let launch = held.card.launch();
         let before = held.snapshots()?.list(&launch).await.map_err(|error| held.said(error))?;
-        if before.iter().any(|seen| seen.name == name) {
+        let layers = &held.record.layers;
+        if before.iter().any(|seen| seen.name == name) || layers.find(&name).is_some() {
             let text = format!("{} has a snapshot {name} already.", held.name());
             return Err(Refusal::new(Reason::Conflict, text).field("name").hint("Choose another name."));
         }
-        if before.len() >= SNAPSHOTS_MAX {
+        if before.len() + layers.snapshots.len() >= SNAPSHOTS_MAX {
             let text = format!("{} has {SNAPSHOTS_MAX} snapshots, and may not have more.", held.name());
             return Err(Refusal::new(Reason::Limit, text).hint("\"snapshot delete NAME\" deletes one."));
+        }
+        if external {
+            return self.take_external(job, &held, &name, quiesce).await;
         }
         let (stood, layout) = self.take(job, &held, &name, memory, quiesce).await?;
         let disks = taking_part(&held.record.definition).map(|disk| disk.name.clone()).collect();
@@ -125,14 +136,18 @@ impl Agent {
         let Some(driver) = card.driver.snapshots() else { return Ok((name, None, Vec::new())) };
         let seen = driver.list(&launch).await.map_err(|error| said(&record.name, error))?;
         let notes = Notes::read(&card.folder);
-        let current = notes.current.clone().filter(|current| seen.iter().any(|one| one.name == *current));
         let line = |SnapshotSeen { name, taken_at, memory_bytes, disks }| {
             let note = notes.snapshots.get(&name);
             let parent = note.and_then(|note| note.parent.clone());
             let quiesced = note.and_then(|note| note.quiesced);
-            SnapshotLine { name, taken_at, memory_bytes, disks, parent, quiesced }
+            let (kept, files) = ("internal".into(), Vec::new());
+            SnapshotLine { name, taken_at, memory_bytes, disks, parent, quiesced, kept, files }
         };
-        Ok((name, current, seen.into_iter().map(line).collect()))
+        let mut lines: Vec<SnapshotLine> = seen.into_iter().map(line).collect();
+        lines.extend(record.layers.snapshots.iter().map(|one| external::line(one, &notes)));
+        lines.sort_by_key(|line| line.taken_at);
+        let current = notes.current.clone().filter(|current| lines.iter().any(|one| one.name == *current));
+        Ok((name, current, lines))
     }
 }
 
@@ -145,7 +160,8 @@ impl Handle<SnapshotList> for Agent {
 
 impl Handle<SnapshotTree> for Agent {
     async fn handle(&self, job: &Job, _command: SnapshotTree) -> Result<reply::SnapshotTree, Refusal> {
-        let (name, current, snapshots) = self.snapshots(job).await?;
+        let (name, current, mut snapshots) = self.snapshots(job).await?;
+        snapshots.retain(|line| line.kept != "for-others");
         Ok(reply::SnapshotTree { name, current, snapshots })
     }
 }
@@ -153,7 +169,8 @@ impl Handle<SnapshotTree> for Agent {
 /// The snapshot of this name, or a refusal that says which there are.
 async fn find(held: &Held, name: &str) -> Result<SnapshotSeen, Refusal> {
     let seen = held.snapshots()?.list(&held.card.launch()).await.map_err(|error| held.said(error))?;
-    let names: Vec<String> = seen.iter().map(|one| one.name.clone()).collect();
+    let external = held.record.layers.snapshots.iter().filter(|one| !one.deleted).map(|one| &one.name);
+    let names: Vec<String> = seen.iter().map(|one| &one.name).chain(external).cloned().collect();
     seen.into_iter().find(|one| one.name == name).ok_or_else(|| {
         let text = format!("{} has no snapshot {name:?}.", held.name());
         let refusal = Refusal::new(Reason::NotFound, text).field("name");
@@ -177,12 +194,19 @@ async fn to_revert_to(held: &Held, name: &str) -> Result<SnapshotSeen, Refusal> 
 
 impl Handle<SnapshotRevert> for Agent {
     async fn obstacle(&self, job: &Job, command: &SnapshotRevert) -> Result<(), Refusal> {
-        to_revert_to(&Held::by(job)?, &command.name).await.map(drop)
+        let held = Held::by(job)?;
+        match held.record.layers.find(&command.name).filter(|one| !one.deleted) {
+            Some(external) => external::may_revert(&held, external).await,
+            None => to_revert_to(&held, &command.name).await.map(drop),
+        }
     }
 
     async fn handle(&self, job: &Job, command: SnapshotRevert) -> Result<Changed, Refusal> {
         let held = Held::by(job)?;
         let name = command.name;
+        if let Some(external) = held.record.layers.find(&name).filter(|one| !one.deleted) {
+            return self.revert_external(job, &held, external).await;
+        }
         let seen = to_revert_to(&held, &name).await?;
         let mut notes = Notes::read(&held.card.folder);
         let layout = notes.snapshots.get(&name).and_then(|note| note.layout.clone());
@@ -235,12 +259,19 @@ impl Handle<SnapshotRevert> for Agent {
 
 impl Handle<SnapshotDelete> for Agent {
     async fn obstacle(&self, job: &Job, command: &SnapshotDelete) -> Result<(), Refusal> {
-        find(&Held::by(job)?, &command.name).await.map(drop)
+        let held = Held::by(job)?;
+        match held.record.layers.find(&command.name) {
+            Some(_) => external::merging::may_delete(&held, &command.name).await,
+            None => find(&held, &command.name).await.map(drop),
+        }
     }
 
     async fn handle(&self, job: &Job, command: SnapshotDelete) -> Result<Changed, Refusal> {
         let held = Held::by(job)?;
         let name = command.name;
+        if held.record.layers.find(&name).is_some() {
+            return self.delete_external(job, &held, &name).await;
+        }
         find(&held, &name).await?;
         crash::point("before-driver");
         let deleted = held.snapshots()?.delete(&held.card.launch(), &name).await;

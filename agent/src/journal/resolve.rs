@@ -297,7 +297,11 @@ async fn is_reverted(agent: &Agent, args: &Value, record: &Record) -> Result<boo
     let Some(number) = args.get("number").and_then(Value::as_u64) else { return Ok(false) };
     let id = record.id;
     let found = agent.inner.store.run(move |connection| definitions::one(connection, id, number)).await?;
-    Ok(found.as_ref() == Some(&record.definition))
+    let now = &record.definition;
+    Ok(found.is_some_and(|mut found| {
+        record.layers.carry_over(now, &mut found);
+        found == *now
+    }))
 }
 
 /// How the entry is closed, and what the event is called.

@@ -165,6 +165,10 @@ impl Task {
                 let _ = ask.reply.send(Err(busy(&self.card.record().name)));
                 return;
             }
+            if let Err(refusal) = self.may_start() {
+                let _ = ask.reply.send(Err(refusal));
+                return;
+            }
             // What an earlier life of the guest did is no news of this one.
             while self.guest.try_recv().is_ok() {}
         }

@@ -171,6 +171,7 @@ impl Agent {
             created_at: created_at.map_or_else(|_| Utc::now(), |at| at.to_utc()),
             created_by: offer.created.1.clone(),
             restarts: crate::machine::restarts::Restarts::default(),
+            layers: crate::machine::layers::Layers::default(),
         }
     }
 

@@ -88,6 +88,11 @@ impl Agent {
         let migrate = machine.card.driver.migrate().ok_or_else(|| {
             Refusal::new(Reason::NotSupported, format!("The driver {} cannot move machines.", record.driver))
         })?;
+        if let [first, ..] = record.layers.snapshots.as_slice() {
+            let text = format!("{} has external snapshots, which would not go along.", record.name);
+            return Err(Refusal::new(Reason::Conflict, text)
+                .hint(format!("\"snapshot delete {}\" deletes one.", first.name)));
+        }
         let disks = self.offered_disks(machine, &record).await?;
         let launch = machine.card.launch();
         let offer = Offer {

@@ -10,7 +10,7 @@ use super::{StoreError, definitions};
 use crate::machine::Record;
 
 const COLUMNS: &str = "id, name, definition, driver, wanted, state, generation, labels, autostart, protected, \
-                       restarts, created_at, created_by";
+                       restarts, layers, created_at, created_by";
 
 /// A machine as it stands in the store, with its driver by name.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +51,7 @@ fn columns(record: &Record) -> Result<Vec<(&'static str, Value)>, StoreError> {
         (":autostart", record.autostart.into()),
         (":protected", record.protected.into()),
         (":restarts", json(&record.restarts)?.into()),
+        (":layers", json(&record.layers)?.into()),
     ])
 }
 
@@ -69,9 +70,9 @@ pub(crate) fn insert(connection: &Connection, record: &Record) -> Result<(), Sto
     connection
         .prepare_cached(
             "INSERT INTO machines (id, name, skeleton, definition, driver, wanted, state, generation, labels,
-                 autostart, protected, restarts, created_at, created_by)
+                 autostart, protected, restarts, layers, created_at, created_by)
              VALUES (:id, :name, :skeleton, :definition, :driver, :wanted, :state, :generation, :labels,
-                 :autostart, :protected, :restarts, :created_at, :created_by)",
+                 :autostart, :protected, :restarts, :layers, :created_at, :created_by)",
         )?
         .execute(&*named(&columns))?;
     definitions::append(connection, record.id, &record.created_by, "created", &record.definition)
@@ -83,7 +84,8 @@ pub(crate) fn update(connection: &Connection, record: &Record) -> Result<(), Sto
         .prepare_cached(
             "UPDATE machines SET name = :name, skeleton = :skeleton, definition = :definition,
                  wanted = :wanted, state = :state, generation = :generation, labels = :labels,
-                 autostart = :autostart, protected = :protected, restarts = :restarts
+                 autostart = :autostart, protected = :protected, restarts = :restarts,
+                 layers = :layers
              WHERE id = :id AND deleted_at IS NULL",
         )?
         .execute(&*named(&columns(record)?))?;
@@ -179,6 +181,7 @@ fn stored(row: &Row<'_>) -> Result<Stored, StoreError> {
         autostart: row.get("autostart")?,
         protected: row.get("protected")?,
         restarts: read(&text("restarts")?)?,
+        layers: read(&text("layers")?)?,
         created_at: read(&text("created_at")?)?,
         created_by: text("created_by")?,
     };

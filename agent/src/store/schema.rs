@@ -153,6 +153,8 @@ const STEPS: &[&str] = &[
      ) STRICT, WITHOUT ROWID;",
     // What an image is the same as, where it came from another host.
     "ALTER TABLE images ADD COLUMN same_as TEXT NOT NULL DEFAULT '';",
+    // The external snapshots of a machine, and what its disks stand on: with where they are, or not at all.
+    r#"ALTER TABLE machines ADD COLUMN layers TEXT NOT NULL DEFAULT '{"snapshots":[],"stands":{}}';"#,
     // What was granted to whom, and the roles defined here. A number is never used again.
     "CREATE TABLE grants (
          number INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -35,6 +35,17 @@ reply! {
     }
 }
 reply! {
+    /// A file that stays as it was when an external snapshot was taken.
+    SnapshotFile {
+        /// The disk it is of.
+        disk: String,
+        /// The file on the host.
+        path: String,
+        /// What it takes, in bytes; none where it cannot be read.
+        used_bytes: Option<u64>,
+    }
+}
+reply! {
     /// One snapshot of a machine.
     SnapshotLine {
         /// Its name.
@@ -50,6 +61,11 @@ reply! {
         /// Its disks are whole: the guest was off, stood still, or its memory is kept as well; not known
         /// of one that was taken by others.
         quiesced: Option<bool>,
+        /// internal: in the disks themselves; external: in files of its own; for-others: deleted, and there
+        /// for what stands on it.
+        kept: String,
+        /// Its files, where it is kept in files of its own.
+        files: Vec<SnapshotFile>,
     }
 }
 reply! {
@@ -109,8 +125,17 @@ impl Reply for DiskList {
 fn said(line: &SnapshotLine) -> String {
     let memory = line.memory_bytes.map(|memory| format!(", with {} of memory", bytes(memory)));
     let torn = if line.quiesced == Some(false) { ", as a power cut would leave it" } else { "" };
+    let kept = match line.kept.as_str() {
+        "internal" => String::new(),
+        kept => {
+            let taken = line.files.iter().filter_map(|file| file.used_bytes).sum();
+            let deleted = if kept == "external" { "external" } else { "deleted, and there for others" };
+            format!(", {deleted} ({} taken)", bytes(taken))
+        }
+    };
     format!("{}, {}", measure::moment(line.taken_at), line.disks.join(" "))
         + &memory.unwrap_or_default()
+        + &kept
         + torn
 }
 
@@ -127,6 +152,9 @@ impl Reply for SnapshotList {
         for line in &self.snapshots {
             let here = if self.current.as_ref() == Some(&line.name) { "; it stands on this one" } else { "" };
             text += &format!("\n- {}: {}{here}", line.name, said(line));
+            for file in &line.files {
+                text += &format!("\n  {}", file.path);
+            }
         }
         text
     }
@@ -182,6 +210,8 @@ mod tests {
             disks: vec!["disk1".into()],
             parent: parent.map(Into::into),
             quiesced: None,
+            kept: "internal".into(),
+            files: vec![],
         }
     }
 

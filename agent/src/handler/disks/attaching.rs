@@ -29,7 +29,7 @@ pub(super) fn format(format: Format) -> DiskFormat {
 impl Handle<DiskAttach> for Agent {
     async fn handle(&self, job: &Job, command: DiskAttach) -> Result<Changed, Refusal> {
         let held = Held::by(job)?;
-        let own = files::detached(&held.card.folder, &held.record.definition);
+        let own = files::detached(&held.card.folder, &held.record);
         let own = own.into_iter().find(|one| one.name == command.what);
         let path = match &own {
             Some(one) => one.path.clone(),
@@ -97,10 +97,10 @@ impl Agent {
         }
         let shared = |disk: &Disk| disk.path == path && !(disk.read_only && command.readonly);
         let others = self.inner.machines.all();
-        let other = others
-            .iter()
-            .map(|other| other.record())
-            .find(|other| other.id != held.record.id && other.definition.disks.iter().any(shared));
+        let other = others.iter().map(|other| other.record()).find(|other| {
+            let of_other = other.id != held.record.id && other.definition.disks.iter().any(shared);
+            of_other || other.layers.is_frozen(&path)
+        });
         match other {
             None => Ok(path),
             Some(other) => {

@@ -5,8 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hypervisor_core::definition::{Definition, DiskFormat};
+use hypervisor_core::definition::DiskFormat;
 use uuid::Uuid;
+
+use crate::machine::Record;
 
 /// A file of ours that is a disk of the machine no more.
 pub(crate) struct Detached {
@@ -16,11 +18,12 @@ pub(crate) struct Detached {
 }
 
 /// The detached ones, by name.
-pub(crate) fn detached(folder: &Path, definition: &Definition) -> Vec<Detached> {
+pub(crate) fn detached(folder: &Path, record: &Record) -> Vec<Detached> {
     let mut found: Vec<Detached> = all(folder)
         .unwrap_or_default()
         .into_iter()
-        .filter(|path| definition.disks.iter().all(|disk| disk.path != *path))
+        .filter(|path| record.definition.disks.iter().all(|disk| disk.path != *path))
+        .filter(|path| !record.layers.is_frozen(path))
         .filter_map(|path| {
             let format = format_of(&path)?;
             Some(Detached { name: called(&path), path, format })

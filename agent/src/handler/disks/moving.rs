@@ -187,6 +187,8 @@ async fn movable(held: &Held, disk: &Disk) -> Result<(), Refusal> {
         let text = format!("The disk {} of {} can only be read.", disk.name, held.name());
         return Err(no(text).hint("Copy its file, and attach that."));
     }
+    let there = moved(&held.record.definition, &disk.name, Path::new("/elsewhere"));
+    held.record.layers.fits(&held.record.definition, &there)?;
     let Some(snapshots) = held.card.driver.snapshots() else { return Ok(()) };
     let seen = snapshots.list(&held.card.launch()).await.map_err(|error| held.said(error))?;
     let within = seen.into_iter().filter(|one| one.disks.contains(&disk.name));

@@ -15,14 +15,19 @@ use crate::{
             moving::{Moving, moved},
         },
         snapshots::{
+            external::{
+                self,
+                merging::{Deletion, settle_deleted},
+                work::Work,
+            },
             notes::{Note, Notes},
             schedules::Schedules,
         },
         storage::{Held, size_bytes},
         unclone,
     },
-    journal::Accepted,
-    machine::{Edit, Order},
+    journal::{Accepted, Outcome},
+    machine::{Edit, Machine, Order},
 };
 
 /// What is seen of one of these commands; `None` for others.
@@ -45,10 +50,13 @@ pub(super) async fn found(agent: &Agent, entry: Uuid, accepted: &Accepted) -> Op
         "disk-delete" => after.disk_delete(),
         "disk-move" => after.disk_move(&machine).await,
         "disk-resize" => after.disk_resize().await.unwrap_or(Found::Unknown),
+        "snapshot-take" if after.flag("external") => after.external_take(&machine).await,
         "snapshot-take" => after.snapshot_take().await.unwrap_or(Found::Unknown),
         "snapshot-schedule" => After::seen(after.is_scheduled()),
         "snapshot-unschedule" => After::seen(!after.is_scheduled()),
+        "snapshot-revert" if after.is_external().await => after.external_revert().await,
         "snapshot-revert" => after.snapshot_revert().await,
+        "snapshot-delete" if after.is_external().await => after.external_delete(&machine).await,
         "snapshot-delete" => after.snapshot_delete().await.unwrap_or(Found::Unknown),
         "clone" => after.clone().await,
         _ => Found::Unknown,
@@ -118,7 +126,7 @@ impl After<'_> {
     }
 
     /// The guest let go of it: then the definition does as well, or it would be back at the next start.
-    async fn disk_detach(&self, machine: &crate::machine::Machine) -> Found {
+    async fn disk_detach(&self, machine: &Machine) -> Found {
         if !self.has_disk() {
             return Found::Finished;
         }
@@ -137,7 +145,7 @@ impl After<'_> {
     }
 
     /// Written down, it is done to its end, unless the guest has not gone on with it.
-    async fn disk_move(&self, machine: &crate::machine::Machine) -> Found {
+    async fn disk_move(&self, machine: &Machine) -> Found {
         let (name, folder) = (self.arg("name"), &self.held.card.folder);
         let definition = &self.held.record.definition;
         let Some(moving) = Moving::interrupted(folder, self.entry).await else {
@@ -174,7 +182,7 @@ impl After<'_> {
 
     fn disk_delete(&self) -> Found {
         use crate::handler::disks::files::detached;
-        let left = detached(&self.held.card.folder, &self.held.record.definition);
+        let left = detached(&self.held.card.folder, &self.held.record);
         Self::seen(left.iter().all(|one| one.name != self.arg("name")))
     }
 
@@ -266,6 +274,42 @@ impl After<'_> {
         notes.deleted(name, self.entry);
         notes.write(&self.held.card.folder).ok()?;
         Some(Found::Finished)
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        self.args.get(name).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// Whether the snapshot that was meant is one of files of its own, or was until lately.
+    async fn is_external(&self) -> bool {
+        let known = self.held.record.layers.find(self.arg("name")).is_some();
+        known || Work::interrupted(&self.held.card.folder, self.entry).await.is_some()
+    }
+
+    async fn external_take(&self, machine: &Machine) -> Found {
+        let taken = external::settle_taken(&self.held, machine, self.arg("name"), self.entry).await;
+        taken.map_or(Found::Unknown, Self::seen)
+    }
+
+    async fn external_revert(&self) -> Found {
+        let reverted = external::settle_reverted(&self.held, self.arg("name"), self.entry).await;
+        reverted.map_or(Found::Unknown, Self::seen)
+    }
+
+    async fn external_delete(&self, machine: &Machine) -> Found {
+        let name = self.arg("name");
+        match settle_deleted(&self.held, machine, name, self.entry).await {
+            Some(Deletion::Done) => Found::Finished,
+            Some(Deletion::Undone) => Found::Undone,
+            Some(Deletion::Unmerged) => Found::Told(Outcome::Unknown {
+                text: format!(
+                    "The agent was restarted meanwhile: the snapshot {name} of {} is deleted, and its files are not \
+                     merged yet. \"snapshot delete {name}\" goes on with it.",
+                    self.held.record.name
+                ),
+            }),
+            None => Found::Unknown,
+        }
     }
 
     async fn clone(&self) -> Found {

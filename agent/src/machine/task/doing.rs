@@ -13,7 +13,7 @@ use tokio::sync::{OwnedMutexGuard, mpsc};
 use super::{Reply, Report, asking::Asking};
 use crate::{
     crash,
-    machine::{Card, Do, Record, start::Planned, wording},
+    machine::{Card, Do, Record, layers, start::Planned, wording},
 };
 
 /// How work ends by itself. What the guest does ends it as well, from outside.
@@ -41,6 +41,21 @@ pub(super) struct Doing {
     /// Held as long as it lasts, where it must be.
     _storage: Option<OwnedMutexGuard<()>>,
     work: Pin<Box<dyn Future<Output = End> + Send>>,
+}
+
+impl super::Task {
+    /// Refuses a start that would write to what is to stay as it is.
+    pub(super) fn may_start(&self) -> Result<(), Refusal> {
+        let record = self.card.record();
+        if crate::handler::snapshots::external::work::Work::is_open(&self.card.folder) {
+            let text = format!("Where the disks of {} are was not written down.", record.name);
+            return Err(Refusal::new(Reason::Conflict, text)
+                .hint("When the agent begins anew, it looks at them. Its log says more."));
+        }
+        let all: Vec<_> = self.publisher.machines.all().iter().map(|machine| machine.record()).collect();
+        let all = all.iter().map(|record| &record.layers);
+        layers::may_start(&record, &self.card.folder, all)
+    }
 }
 
 impl Doing {

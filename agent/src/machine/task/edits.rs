@@ -26,8 +26,13 @@ impl Task {
             let _ = reply.send(Err(Refusal::new(Reason::Conflict, text).hint("Wait until it has moved.")));
             return;
         }
+        let layers = matches!(edit, Edit::Layer(..));
         let mut changed = Record::clone(&record);
         let (what, sentence) = apply(&mut changed, edit);
+        if !layers && let Err(refusal) = record.layers.fits(&record.definition, &changed.definition) {
+            let _ = reply.send(Err(refusal));
+            return;
+        }
         changed.restarts = restarts::redefined(&changed);
         if changed == *record {
             let _ = reply.send(Ok(Report { record, already: true }));
@@ -118,6 +123,10 @@ fn apply(record: &mut Record, edit: Edit) -> (&'static str, String) {
         Edit::Define(definition, what) => {
             record.definition = *definition;
             ("machine.defined", format!("{name} was changed: {what}."))
+        }
+        Edit::Layer(made, what) => {
+            (record.definition, record.layers) = *made;
+            ("machine.layered", format!("{name} was changed: {what}."))
         }
         Edit::Attach(disk) => {
             let sentence = format!("{name} has the disk {}.", disk.name);

@@ -27,6 +27,9 @@ declare! {
         /// Keep the memory as well, of a machine that runs: it is held still for that
         #[arg(long)]
         pub memory: bool,
+        /// Leave the disks' files as they are, and go on in others that stand on them; raw disks, too
+        #[arg(long)]
+        pub external: bool,
         /// Have the file systems of its guest stand still for that moment
         #[arg(long, value_enum, default_value_t)]
         pub quiesce: Quiesce,
@@ -37,6 +40,7 @@ declare! {
     EXAMPLES = &[
         ("snapshot take before", "the disks as they are now"),
         ("snapshot take before --memory", "and what is in memory"),
+        ("snapshot take before --external", "as files that any backup can copy"),
         ("snapshot take before quiesce=no", "without a word to its guest"),
     ],
 }
