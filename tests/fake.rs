@@ -19,7 +19,14 @@ use hypervisor_core::{
 fn launch(id: MachineId) -> Launch {
     let boot = Boot::Kernel { kernel: "/boot/vmlinuz".into(), initrd: None, cmdline: String::new() };
     let definition = Definition::new(1, 64, boot);
-    Launch { id, name: "web1".into(), definition, folder: "/nowhere".into(), networks: Default::default() }
+    Launch {
+        id,
+        name: "web1".into(),
+        definition,
+        folder: "/nowhere".into(),
+        networks: Default::default(),
+        devices: Default::default(),
+    }
 }
 
 /// Resident memory of this process, in bytes.

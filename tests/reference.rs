@@ -4,6 +4,8 @@
 
 #[path = "reference/commands.rs"]
 mod commands;
+#[path = "reference/devices.rs"]
+mod devices;
 #[path = "reference/examples.rs"]
 mod examples;
 #[path = "reference/handover.rs"]

@@ -81,6 +81,7 @@ transcripts! {
     console,
     definition,
     disks,
+    devices,
     disco,
     farewell,
     firewall,

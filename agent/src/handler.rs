@@ -7,6 +7,7 @@ mod console;
 mod create;
 mod define;
 mod delete;
+mod devices;
 pub(crate) mod disks;
 mod edit;
 mod evacuate;

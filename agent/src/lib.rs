@@ -17,6 +17,7 @@ pub mod config;
 mod confirm;
 pub mod console;
 pub mod crash;
+mod devices;
 mod dispatch;
 mod drivers;
 pub mod face;

@@ -22,7 +22,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use hypervisor_core::{
     definition::{Definition, Disk},
-    driver::{Driver, GuestEvent, Launch, Networks},
+    driver::{Devices, Driver, GuestEvent, Launch, Networks},
     lifecycle::{Request, State, Wanted},
     machine::{MachineId, MachineName},
 };
@@ -119,6 +119,7 @@ pub(crate) struct Card {
     /// Its folder.
     pub(crate) folder: PathBuf,
     networks: Networks,
+    devices: Devices,
     record: RwLock<Arc<Record>>,
     /// Held by a start, and by whatever works on its disks: neither comes between the other.
     storage: Arc<tokio::sync::Mutex<()>>,
@@ -129,13 +130,20 @@ pub(crate) struct Card {
 }
 
 impl Card {
-    pub(crate) fn new(record: Record, driver: Arc<dyn Driver>, machines: &Path, networks: Networks) -> Self {
+    pub(crate) fn new(
+        record: Record,
+        driver: Arc<dyn Driver>,
+        machines: &Path,
+        networks: Networks,
+        devices: Devices,
+    ) -> Self {
         let folder = machines.join(record.id.to_string());
         Self {
             id: record.id,
             driver,
             folder,
             networks,
+            devices,
             record: RwLock::new(Arc::new(record)),
             storage: Arc::default(),
             elsewhere: AtomicBool::new(false),
@@ -182,6 +190,7 @@ impl Card {
             definition: record.definition.clone(),
             folder: self.folder.clone(),
             networks: self.networks.clone(),
+            devices: self.devices.clone(),
         }
     }
 }

@@ -8,6 +8,7 @@
 
 pub(crate) mod alerts;
 pub(crate) mod definitions;
+pub(crate) mod devices;
 pub(crate) mod events;
 pub(crate) mod grants;
 pub(crate) mod images;

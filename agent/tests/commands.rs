@@ -62,6 +62,19 @@ async fn ruled(stage: &Stage) {
     }
 }
 
+/// Has devices called by names, for what is about them; web1 has one where it is to be taken from it.
+async fn with_devices(stage: &Stage, verb: &str) {
+    if !["device-unmap", "device-attach", "device-detach"].contains(&verb) {
+        return;
+    }
+    for line in ["device map gpu 0000:01:00.0", "device map key 1050:0407"] {
+        stage.done(ANN, line).await;
+    }
+    if verb == "device-detach" {
+        stage.done(ANN, "web1: device attach key").await;
+    }
+}
+
 /// Makes what an example speaks of. Says whether it can run on such a stage.
 async fn prepared(stage: &Stage, declaration: &Declaration, example: &str) -> bool {
     match (declaration.verb, declaration.object) {
@@ -128,7 +141,10 @@ async fn prepared(stage: &Stage, declaration: &Declaration, example: &str) -> bo
             done(stage.yes(ANN, "web1: kill").await);
             done(stage.yes(ANN, "web1: delete").await);
         }
-        _ => for_rights(stage, declaration, example).await,
+        _ => {
+            for_rights(stage, declaration, example).await;
+            with_devices(stage, declaration.verb).await;
+        }
     }
     true
 }

@@ -6,6 +6,8 @@
 
 #[path = "crash/alerts.rs"]
 mod alerts;
+#[path = "crash/devices.rs"]
+mod devices;
 #[path = "crash/firewall.rs"]
 mod firewall;
 #[path = "crash/guest.rs"]

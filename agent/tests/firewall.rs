@@ -111,11 +111,14 @@ async fn a_form_offers_the_rules_there_are() {
     stage.done(ANN, "web1: firewall allow tcp 80").await;
     let remove = COMMANDS.iter().find(|declaration| declaration.verb == "firewall-remove").unwrap();
     let web1 = Target::Machine(name("web1"));
-    let choices = stage.agent.choices(remove, "rule", &web1).await;
+    let choices = stage.agent.choices(&stage::jid(ANN).into_bare(), remove, "rule", &web1).await;
     assert_eq!(choices, ["allow in tcp 80", "deny in", "all"]);
     let deny = COMMANDS.iter().find(|declaration| declaration.verb == "firewall-deny").unwrap();
-    assert_eq!(stage.agent.choices(deny, "way", &web1).await, ["in", "out"]);
-    assert_eq!(stage.agent.choices(deny, "protocol", &web1).await, ["tcp", "udp", "icmp"]);
+    assert_eq!(stage.agent.choices(&stage::jid(ANN).into_bare(), deny, "way", &web1).await, ["in", "out"]);
+    assert_eq!(
+        stage.agent.choices(&stage::jid(ANN).into_bare(), deny, "protocol", &web1).await,
+        ["tcp", "udp", "icmp"]
+    );
     let answer = stage.ask(ANN, "web1: firewall remove rule=\"allow in tcp 80\"").await;
     assert!(matches!(answer, Answer::Done { .. }), "{answer:?}");
 }

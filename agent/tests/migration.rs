@@ -53,6 +53,31 @@ fn on(here: &Host, gone: &Host, state: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn devices_of_the_host_stay_there_and_others_of_their_names_take_their_place() {
+    let lines = ["device map key 1050:0407", "web1: device attach key", "web1: start"];
+    let (_place, one, two) = with_machine(&lines).await;
+    for line in ["web1: migrate kvm2 --dry-run", "web1: migrate kvm2"] {
+        let refused = refused(ask(&one.agent, ANN, line).await);
+        assert!(
+            refused.text.contains("has the device key of its host: it can move when it is off"),
+            "{refused:?}"
+        );
+    }
+    say(&one, "web1: shutdown").await;
+    let missing = refused(ask(&one.agent, ANN, "web1: migrate kvm2").await);
+    assert!(missing.text.contains("it calls no device key"), "{missing:?}");
+    say(&two, "device map key 0403:6001").await;
+    say(&one, "web1: migrate kvm2").await;
+    on(&two, &one, "stopped");
+    say(&two, "web1: start").await;
+    assert!(
+        say(&two, "device list")
+            .await
+            .contains("- key: usb 1-3, FTDI FT232R USB UART (0403:6001); for web1; web1 has it")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_running_machine_moves_with_all_that_is_its_own() {
     let lines = ["web1: disk create data 16M", "web1: label --add blue", "web1: autostart on", "web1: start"];
     let (_place, one, two) = with_machine(&lines).await;

@@ -1,6 +1,7 @@
 //! What a machine is made of.
 
 mod check;
+mod device;
 mod difference;
 mod disk;
 mod error;
@@ -19,8 +20,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::check::is_interface;
+pub(crate) use self::check::{is_device_name, is_interface};
 pub use self::{
+    device::Device,
     difference::{Difference, Effective, Live, differences},
     disk::{Bus, Cache, Disk, DiskFormat, Limits, Media},
     error::DefinitionError,
@@ -85,6 +87,9 @@ pub struct Definition {
     /// Folders of the host that the guest may look into.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shares: Vec<Share>,
+    /// Devices of the host that it is given, by the names they have there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Device>,
     /// What is done when the guest hangs; none is no watchdog.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watchdog: Option<Watchdog>,
@@ -146,6 +151,7 @@ impl Definition {
             guest_agent: true,
             tpm: false,
             shares: Vec::new(),
+            devices: Vec::new(),
             watchdog: None,
             cloud_init: None,
             restart: Restart::default(),

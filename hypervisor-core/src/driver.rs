@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 pub use self::{
     alter::{Alter, Altered},
+    devices::{Devices, Lend, When},
     guest_agent::GuestAgent,
     networks::{Connect, Networks},
     numbers::{Numbers, Reading},
@@ -20,6 +21,7 @@ pub use self::{
 use crate::{definition::Definition, lifecycle::Cause, machine::MachineId};
 
 pub mod alter;
+pub mod devices;
 pub mod disk;
 pub mod disks;
 pub mod fake;
@@ -129,6 +131,8 @@ pub struct Launch {
     pub folder: PathBuf,
     /// What its NICs are connected by to networks of the host.
     pub networks: Networks,
+    /// What it is lent of the devices of its host by.
+    pub devices: Devices,
 }
 
 /// What a driver sees of one machine.

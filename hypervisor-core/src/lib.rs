@@ -4,6 +4,7 @@
 //! it happen; [`definition`] is what a machine is made of.
 
 pub mod definition;
+pub mod device;
 pub mod driver;
 pub mod handover;
 pub mod host;

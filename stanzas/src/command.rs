@@ -211,6 +211,7 @@ macro_rules! each_command {
             machine::SnapshotDelete, machine::SnapshotSchedule, machine::SnapshotSchedules,
             machine::SnapshotUnschedule, machine::NicList, machine::NicUp, machine::NicDown,
             machine::FirewallList, machine::FirewallAllow, machine::FirewallDeny, machine::FirewallRemove,
+            machine::DeviceAttach, machine::DeviceDetach,
             machine::Clone, machine::Migrate, machine::MigrateResolve,
             machine::Export, machine::Release, machine::Delete,
             host::List, host::Create, host::Status, host::Stats, host::Top, host::Graph, host::AlertAdd,
@@ -218,7 +219,8 @@ macro_rules! each_command {
             host::ImageImport, host::ImagePull, host::ImageShare, host::ImagePublish,
             host::ImageExport, host::ImageRename,
             host::ImageDelete, host::NetworkList, host::NetworkShow, host::NetworkCreate, host::NetworkDefine,
-            host::NetworkDelete, host::Trash, host::Undelete, host::Adopt, host::Version, host::Uptime,
+            host::NetworkDelete, host::DeviceList, host::DeviceMap, host::DeviceUnmap,
+            host::Trash, host::Undelete, host::Adopt, host::Version, host::Uptime,
             host::Whoami, host::May, host::WhoCan, host::Grant, host::Deny, host::Revoke, host::GrantList,
             host::RoleList, host::RoleShow, host::RoleDefine, host::RoleDelete, host::Evacuate,
             host::JobList, host::JobCancel

@@ -31,6 +31,7 @@ macro_rules! reply {
 }
 
 mod alerts;
+mod devices;
 mod firewall;
 mod guest;
 mod host;
@@ -50,6 +51,7 @@ mod storage;
 mod trimmed;
 
 pub use alerts::{AlertChanged, AlertLine, AlertList, QuietHours};
+pub use devices::{DeviceChanged, DeviceLine, DeviceList, DeviceMissing};
 pub use firewall::{FirewallChanged, FirewallList};
 pub use guest::{Executed, FileWritten, Frozen, GuestAddress, GuestFacts, GuestFile, PasswordSet, Thawed};
 pub use host::{DriverLine, DriverList, HostStatus, TrashLine, TrashList, Uptime, Version};

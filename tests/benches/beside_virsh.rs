@@ -210,7 +210,8 @@ async fn looks(agent: &Agent, qemu: &Qemu, libvirt: &Libvirt) -> Result<()> {
     let definition =
         hypervisor_core::definition::Definition::new(1, 128, hypervisor_core::definition::Boot::Disk);
     let networks = hypervisor_core::driver::Networks::default();
-    let launch = Launch { id: seen.id, name: "web1".into(), definition, folder, networks };
+    let devices = Default::default();
+    let launch = Launch { id: seen.id, name: "web1".into(), definition, folder, networks, devices };
     let numbers = qemu.numbers().context("QEMU counts nothing")?;
     let mut ours = Vec::new();
     for _ in 0..LOOKS {

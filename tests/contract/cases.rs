@@ -3,6 +3,7 @@
 pub mod adopt;
 pub mod alter;
 pub mod console;
+pub mod devices;
 pub mod disks;
 pub mod events;
 pub mod guest_agent;

@@ -71,6 +71,7 @@ impl Bench for FakeBench {
             definition: definition(),
             folder,
             networks: hypervisor_core::driver::Networks::default(),
+            devices: hypervisor_core::driver::Devices::default(),
         }
     }
 

@@ -81,6 +81,7 @@ impl Bench for QemuBench {
             definition: self.definition(),
             folder,
             networks: hypervisor_core::driver::Networks::default(),
+            devices: hypervisor_core::driver::Devices::default(),
         }
     }
 

@@ -19,6 +19,7 @@ use skerry_stanzas::{
 };
 
 use crate::{
+    devices::of_devices,
     networks::{of_firewalls, of_networks},
     numbers::of_numbers,
     rights::of_rights,
@@ -76,6 +77,7 @@ pub fn replies() -> Vec<Example> {
         of_moves(),
         of_networks(),
         of_firewalls(),
+        of_devices(),
         of_numbers(),
     ];
     let all: Vec<Example> = all.into_iter().flatten().collect();

@@ -113,6 +113,8 @@ impl Agent {
             (Object::Host, "may" | "who-can", "what") => verbs(),
             (Object::Host, "role-show", "name") => self.rights().role_names(),
             (Object::Host, "role-delete", "name") => self.rights().defined.keys().cloned().collect(),
+            (_, "device-map", "device") => self.nameless_devices().await,
+            (_, "device-unmap" | "device-attach", "name") => self.device_names().await,
             (Object::Machine, verb, argument) => match self.choices_of(target, verb, argument) {
                 Some(choices) => choices,
                 None => words(declaration, argument),
@@ -141,6 +143,11 @@ impl Agent {
                 let card = self.card_of(target);
                 let schedules = card.map(|card| handler::snapshots::schedules::Schedules::read(&card.folder));
                 schedules.into_iter().flat_map(|schedules| schedules.0.into_keys()).collect()
+            }
+            ("device-detach", "name") => {
+                let record = self.record_of(target);
+                let devices = record.iter().flat_map(|record| &record.definition.devices);
+                devices.map(|device| device.name.clone()).collect()
             }
             ("label", "remove") => self.labels(self.record_of(target).into_iter()),
             _ => return None,

@@ -21,6 +21,7 @@ use crate::{
     config::{Config, ConfigError},
     confirm::Confirmations,
     console::Keyboards,
+    devices::{self, Devices},
     dispatch::{self, Jobs, Limits, Repeats},
     drivers::Drivers,
     folders::Folders,
@@ -110,6 +111,7 @@ impl Agent {
             folders,
             images,
             networks: Networks::new(store.clone(), Arc::clone(&machines), &config),
+            devices: Devices::new(store.clone(), Arc::clone(&machines), &config),
             publisher: Arc::new(Publisher::new(store.clone(), Arc::clone(&machines))),
             machines,
             confirmations: Confirmations::default(),
@@ -147,6 +149,7 @@ impl Agent {
         self.tidy_folders().await?;
         let same_boot = self.note_boot().await?;
         let stored = inner.store.run(rows::all).await?;
+        inner.devices.load().await?;
         let moving = self.moving().await?;
         let moves = |id| moving.iter().find(|row| row.machine == id);
         stream::iter(stored)
@@ -172,6 +175,8 @@ impl Agent {
         inner.alerts.load(inner.store.run(crate::store::alerts::all).await?);
         dispatch::notes::tidy(inner);
         self.thaw_what_was_held().await;
+        inner.devices.settle().await;
+        self.keep(devices::keep(inner.devices.clone(), Arc::downgrade(&inner.publisher)));
         // Before a machine is started that is on one.
         if let Err(error) = inner.networks.make().await {
             tracing::error!(%error, "the networks of this host could not be made");

@@ -83,6 +83,7 @@ impl Agent {
             definition: foreign.definition.clone(),
             folder: self.inner.folders.machine(id),
             networks: self.inner.networks.clone().into(),
+            devices: self.inner.devices.clone().into(),
         };
         tokio::fs::create_dir(&launch.folder)
             .await

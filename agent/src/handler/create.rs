@@ -188,6 +188,7 @@ impl Agent {
             driver,
             self.inner.folders.machines(),
             self.inner.networks.clone().into(),
+            self.inner.devices.clone().into(),
         ));
         let machine = Arc::new(task::spawn(card, Arc::clone(&self.inner.publisher)));
         self.inner.publisher.welcome(Arc::clone(&machine), write, change).await?;

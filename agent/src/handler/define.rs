@@ -60,6 +60,7 @@ impl Agent {
         record.layers.fits(&record.definition, &definition)?;
         files::check(&self.config(), &machine.card.folder, &record.definition, &definition).await?;
         self.check_nics(record.id, &definition).await?;
+        self.check_devices(&record.definition, &definition).await?;
         if let Some(cd) = &command.cd {
             self.insert_cd(&mut definition, cd).await?;
             checked(&definition)?;
@@ -101,6 +102,7 @@ impl Handle<machine::DefinitionRevert> for Agent {
         // Its files were looked at when it was defined: what may be named now is not asked again.
         checked(&definition)?;
         self.check_nics(id, &definition).await?;
+        self.check_devices(&record.definition, &definition).await?;
         define(job, &record, definition).await
     }
 }

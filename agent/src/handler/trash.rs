@@ -96,7 +96,8 @@ impl Agent {
 pub(crate) fn house(inner: &Arc<Inner>, stored: Stored) -> crate::machine::Machine {
     let driver = inner.drivers.named_or_absent(&stored.driver);
     let record = Record { driver: driver.name(), ..stored.record };
-    let card = Arc::new(Card::new(record, driver, inner.folders.machines(), inner.networks.clone().into()));
+    let (networks, devices) = (inner.networks.clone().into(), inner.devices.clone().into());
+    let card = Arc::new(Card::new(record, driver, inner.folders.machines(), networks, devices));
     task::spawn(card, Arc::clone(&inner.publisher))
 }
 

@@ -2,6 +2,7 @@
 //! at, and the entry closed with what is seen. Nothing is carried out again.
 
 mod alerts;
+mod devices;
 mod guest;
 mod rights;
 mod storage;
@@ -110,7 +111,12 @@ async fn stays_off(agent: &Agent, id: MachineId, accepted: &Accepted) -> Result<
 async fn is_altered(agent: &Agent, id: MachineId, accepted: &Accepted) {
     let defined = matches!(
         accepted.permission.as_str(),
-        "machine.define" | "machine.definition-revert" | "machine.nic-up" | "machine.nic-down"
+        "machine.define"
+            | "machine.definition-revert"
+            | "machine.nic-up"
+            | "machine.nic-down"
+            | "machine.device-attach"
+            | "machine.device-detach"
     );
     if let Some(machine) = agent.inner.machines.get(id).filter(|_| defined) {
         catch_up(&machine.card).await;
@@ -140,6 +146,9 @@ async fn found(
         return Ok(seen(done));
     }
     if let Some(done) = rights::done(agent, entry, accepted).await? {
+        return Ok(seen(done));
+    }
+    if let Some(done) = devices::done(agent, accepted, record).await? {
         return Ok(seen(done));
     }
     let Some(record) = record else {

@@ -20,6 +20,7 @@ use skerry_stanzas::{
 };
 use xmpp_parsers::jid::{BareJid, Jid};
 
+mod devices;
 mod networks;
 mod reasons;
 
@@ -79,6 +80,7 @@ impl Agent {
             plan.copies = copies(offer, &mut reasons);
             room(&config.state, &definition, offer, &plan, &mut reasons);
             rooted(&definition, offer, &mut reasons);
+            self.lends(&definition, offer, &mut reasons).await;
             let here = self.as_here(id, offer, &plan.copies, definition, name);
             self.connected(&here, offer, &mut reasons, &mut plan.notes).await;
             self.fits(&here, offer, driver.as_ref(), &mut reasons).await;
@@ -182,6 +184,7 @@ impl Agent {
             definition: record.definition.clone(),
             folder: self.inner.folders.machine(record.id),
             networks: self.inner.networks.clone().into(),
+            devices: self.inner.devices.clone().into(),
         }
     }
 
@@ -294,8 +297,9 @@ impl Passage {
         let definition = self.launch.definition.clone();
         let record = self.agent.as_here(row.machine, &about.offer, &about.copies, definition, name.clone());
         let inner = &self.agent.inner;
-        let networks = inner.networks.clone().into();
-        let card = Arc::new(Card::new(record, Arc::clone(&self.driver), inner.folders.machines(), networks));
+        let (networks, devices) = (inner.networks.clone().into(), inner.devices.clone().into());
+        let driver = Arc::clone(&self.driver);
+        let card = Arc::new(Card::new(record, driver, inner.folders.machines(), networks, devices));
         card.hand_over();
         self.storage = card.storage();
         let machine = Arc::new(task::spawn(card, Arc::clone(&self.agent.inner.publisher)));

@@ -167,6 +167,22 @@ const STEPS: &[&str] = &[
          name TEXT PRIMARY KEY,
          holds TEXT NOT NULL
      ) STRICT, WITHOUT ROWID;",
+    "CREATE TABLE devices (
+         name TEXT PRIMARY KEY,
+         mapping TEXT NOT NULL,
+         made_at TEXT NOT NULL,
+         made_by TEXT NOT NULL
+     ) STRICT, WITHOUT ROWID;
+
+     -- Devices that machines have, each one machine's.
+     CREATE TABLE loans (
+         device TEXT PRIMARY KEY,
+         machine TEXT NOT NULL,
+         name TEXT NOT NULL,
+         lent TEXT NOT NULL,
+         -- The host's, which has it back afterwards.
+         driver TEXT
+     ) STRICT, WITHOUT ROWID;",
 ];
 
 /// Opens the file, checks it, and brings it to the newest version.

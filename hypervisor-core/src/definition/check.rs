@@ -5,7 +5,7 @@ mod hardware;
 
 use std::path::Path;
 
-pub(crate) use self::devices::is_interface;
+pub(crate) use self::devices::{is_device_name, is_interface};
 
 use super::{
     Boot, Definition, DefinitionError, Firmware, Startup,
@@ -51,6 +51,7 @@ impl Definition {
         devices::disks(disks)?;
         devices::nics(nics)?;
         devices::shares(&self.shares)?;
+        devices::given(&self.devices)?;
         devices::together(self)?;
         devices::firewall(self)?;
         let odd =

@@ -3,8 +3,8 @@
 use std::{fmt, path::Path};
 
 use super::{
-    Boot, CloudInit, Cpu, Definition, Disk, Limits, Media, Network, Nic, Rule, Share, Size, Startup, Via,
-    Watchdog,
+    Boot, CloudInit, Cpu, Definition, Device, Disk, Limits, Media, Network, Nic, Rule, Share, Size, Startup,
+    Via, Watchdog,
 };
 
 /// One change.
@@ -40,6 +40,8 @@ pub enum Live {
     Forwards(usize),
     /// Whether the cable of its NIC of this number is in.
     Link(usize),
+    /// Which devices of the host it has.
+    Devices,
 }
 
 impl Effective {
@@ -108,6 +110,7 @@ pub fn differences(old: &Definition, new: &Definition) -> Vec<Difference> {
     }
     let (was, is) = orders(&old.shares, &new.shares, |share| &share.name);
     differ("order of the shares", was, is, next);
+    differ("devices", given(&old.devices), given(&new.devices), Effective::Live(Live::Devices));
     differ("watchdog", watchdog(old.watchdog), watchdog(new.watchdog), next);
     let (was, is) = (told(old.cloud_init.as_ref(), parts), told(new.cloud_init.as_ref(), parts));
     // Texts are not shown: that they changed is.
@@ -150,6 +153,11 @@ fn nics(old: &[Nic], new: &[Nic], differ: &mut impl FnMut(&str, String, String, 
 /// Words of QEMU's that are not modelled.
 fn kept(words: &[String]) -> String {
     if words.is_empty() { "none".to_owned() } else { words.join(" ") }
+}
+
+fn given(devices: &[Device]) -> String {
+    let names: Vec<&str> = devices.iter().map(|device| device.name.as_str()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 /// How much memory it may have at most, or at least.

@@ -103,6 +103,9 @@ pub enum DefinitionError {
     /// Too many shared folders.
     #[error("a machine shares at most 8 folders, not {0}")]
     Shares(usize),
+    /// Too many devices of the host.
+    #[error("a machine is given at most 8 devices of its host, not {0}")]
+    Devices(usize),
     /// More PCI devices than there is room for.
     #[error("these are {0} PCI devices more than it has room for: put disks on the bus \"scsi\"")]
     Room(usize),
@@ -257,6 +260,7 @@ impl DefinitionError {
             | DefinitionError::Kept
             | DefinitionError::UncheckedKernel
             | DefinitionError::Shares(_)
+            | DefinitionError::Devices(_)
             | DefinitionError::Pin(_)
             | DefinitionError::Delay(_)
             | DefinitionError::CloudInit => None,

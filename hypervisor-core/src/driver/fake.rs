@@ -161,6 +161,7 @@ impl Driver for Fake {
             Some(StartFault::Fails(why)) => return Err(DriverError::Unfit(why)),
         }
         connect(launch).await?;
+        launch.devices().await?;
         starting.finish(launch)
     }
 
@@ -301,7 +302,7 @@ impl Screen for Fake {
 impl Alter for Fake {
     async fn alter(&self, launch: &Launch, what: Live) -> Result<Altered, DriverError> {
         self.slowly().await;
-        self.world.alter(launch, what)
+        if what == Live::Devices { self.change_devices(launch).await } else { self.world.alter(launch, what) }
     }
 }
 

@@ -21,6 +21,7 @@ mod arguments;
 mod beside;
 mod bridges;
 mod console;
+mod devices;
 mod disks;
 mod finding;
 mod firmware;

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod create;
+mod devices;
 mod evacuate;
 mod images;
 mod jobs;
@@ -12,6 +13,7 @@ mod rights;
 pub use self::{
     alerts::{AlertAdd, AlertList, AlertRemove, Quiet},
     create::{Create, Firmware},
+    devices::{DeviceList, DeviceMap, DeviceUnmap},
     evacuate::Evacuate,
     images::{
         ImageDelete, ImageExport, ImageImport, ImageList, ImagePublish, ImagePull, ImageRename, ImageShare,

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod definition;
+mod devices;
 mod disks;
 mod firewall;
 mod guest;
@@ -18,6 +19,7 @@ use std::time::Duration;
 pub use self::{
     alerts::{AlertAdd, AlertList, AlertRemove},
     definition::{Define, DefinitionList, DefinitionRevert, Restart},
+    devices::{DeviceAttach, DeviceDetach},
     disks::{Bus, Clone, DiskAttach, DiskCreate, DiskDelete, DiskDetach, DiskList, DiskResize, Format},
     firewall::{Carried, FirewallAllow, FirewallDeny, FirewallList, FirewallRemove, Way},
     guest::{Exec, FileRead, FileWrite, Fsfreeze, Fsthaw, Password},

@@ -33,6 +33,11 @@ async fn now(card: &Card, what: Live) -> String {
     }
 }
 
+/// Asks once more for the devices that it is to have, and says since when it does.
+pub(crate) async fn again(card: &Card, runs: bool) -> String {
+    if runs { now(card, Live::Devices).await } else { Effective::Now.words().into() }
+}
+
 /// Makes all of it so that can be: what an agent that ended meanwhile may not have come to.
 pub(crate) async fn catch_up(card: &Card) {
     for what in all(&card.record().definition) {
@@ -42,7 +47,7 @@ pub(crate) async fn catch_up(card: &Card) {
 
 /// Everything of a definition that may be changed while it runs.
 fn all(definition: &Definition) -> Vec<Live> {
-    let mut all = vec![Live::Memory, Live::Vcpus];
+    let mut all = vec![Live::Memory, Live::Vcpus, Live::Devices];
     all.extend((0..definition.disks.len()).map(Live::Limits));
     all.extend((0..definition.nics.len()).map(Live::Link));
     let nics = definition.nics.iter().enumerate();

@@ -81,7 +81,14 @@ mod tests {
         let definition = Definition::new(1, 64, Boot::Disk);
         let id = MachineId::fresh();
         let networks = hypervisor_core::driver::Networks::default();
-        let launch = Launch { id, name: "web1".into(), definition, folder: "/nowhere".into(), networks };
+        let launch = Launch {
+            id,
+            name: "web1".into(),
+            definition,
+            folder: "/nowhere".into(),
+            networks,
+            devices: Default::default(),
+        };
         fake.start(&launch).await.unwrap();
         (fake, id)
     }

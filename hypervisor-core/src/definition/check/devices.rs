@@ -2,7 +2,7 @@
 
 use super::whole;
 use crate::definition::{
-    Bus, Definition, DefinitionError, Disk, Limits, Media, Network, Nic, Share,
+    Bus, Definition, DefinitionError, Device, Disk, Limits, Media, Network, Nic, Share,
     error::{DISKS_MAX, NICS_MAX, RULES_MAX, SATA_MAX},
 };
 
@@ -106,6 +106,13 @@ pub(super) fn shares(shares: &[Share]) -> Result<(), DefinitionError> {
     shares.iter().try_for_each(|share| whole("share", &share.path))
 }
 
+pub(super) fn given(devices: &[Device]) -> Result<(), DefinitionError> {
+    if devices.len() > Device::MAX {
+        return Err(DefinitionError::Devices(devices.len()));
+    }
+    names("device", devices.iter().map(|device| device.name.as_str()))
+}
+
 /// What disks and NICs share: PCI slots, and the boot order.
 pub(super) fn together(definition: &Definition) -> Result<(), DefinitionError> {
     let Definition { disks, nics, shares, .. } = definition;
@@ -120,6 +127,11 @@ pub(super) fn together(definition: &Definition) -> Result<(), DefinitionError> {
         Some(pair) => Err(DefinitionError::BootOrder(pair[0])),
         None => Ok(()),
     }
+}
+
+/// Whether a device may be called so.
+pub(crate) fn is_device_name(name: &str) -> bool {
+    names("device", std::iter::once(name)).is_ok()
 }
 
 /// They are parts of names in QEMU and of files: narrow, and unlike each other.

@@ -114,6 +114,10 @@ fn share() -> impl Strategy<Value = Share> {
     })
 }
 
+fn devices(names: std::collections::BTreeSet<String>) -> Vec<Device> {
+    names.into_iter().map(Device::new).collect()
+}
+
 fn definitions() -> impl Strategy<Value = Definition> {
     let disks = prop::collection::vec(disk(), 1..5);
     let nics = prop::collection::vec(nic(), 0..4);
@@ -123,12 +127,13 @@ fn definitions() -> impl Strategy<Value = Definition> {
     let made = |(size, boot, disks, nics, sockets, hardware, note)| {
         let (vcpus, memory_mib, vcpus_max, memory_max_mib, memory_min_mib, hugepages) = size;
         let (graphics, guest_agent): (bool, bool) = sockets;
-        let ((cpu, firmware, watchdog, cloud_init), (restart, startup), (tpm, shares, kept)) = hardware;
+        let ((cpu, firmware, watchdog, cloud_init), (restart, startup), (tpm, shares, kept, given)) =
+            hardware;
         let devices =
             Definition { disks, nics, graphics, guest_agent, ..Definition::new(vcpus, memory_mib, boot) };
         let room =
             Definition { vcpus_max, memory_max_mib, memory_min_mib, hugepages, tpm, shares, kept, ..devices };
-        Definition { cpu, firmware, watchdog, cloud_init, restart, startup, note, ..room }
+        Definition { devices: given, cpu, firmware, watchdog, cloud_init, restart, startup, note, ..room }
     };
     (
         size,
@@ -143,6 +148,7 @@ fn definitions() -> impl Strategy<Value = Definition> {
                 any::<bool>(),
                 prop::collection::vec(share(), 0..3),
                 prop::collection::vec("-[a-z]{1,9} [!-~]{1,20}", 0..3),
+                prop::collection::btree_set("[a-z][a-z0-9-]{0,15}", 0..3).prop_map(devices),
             ),
         ),
         option::of("[ -~äß\n]{1,80}"),
@@ -161,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn each_change_alone_is_said(old in definitions(), other in definitions(), which in 0..21) {
+    fn each_change_alone_is_said(old in definitions(), other in definitions(), which in 0..22) {
         let mut new = old.clone();
         match which {
             0 => new.vcpus = other.vcpus,
@@ -184,6 +190,7 @@ proptest! {
             17 => new.tpm = other.tpm,
             18 => new.shares = other.shares,
             19 => new.kept = other.kept,
+            20 => new.devices = other.devices,
             _ => new.note = other.note,
         }
         prop_assert_eq!(differences(&old, &new).is_empty(), old == new, "{:?} {:?}", old, new);

@@ -10,7 +10,7 @@ use super::Fake;
 use crate::{
     definition::{Disk, DiskFormat},
     driver::{
-        DiskFile, DiskSeen, Disks, DriverError, Launch, Progress, SnapshotSeen, Snapshots,
+        DiskFile, DiskSeen, Disks, DriverError, Launch, Progress, SnapshotSeen, Snapshots, devices::NOT_KEPT,
         snapshots::taking_part,
     },
 };
@@ -195,6 +195,9 @@ impl Snapshots for Fake {
 
     async fn take(&self, launch: &Launch, name: &str, memory: bool) -> Result<Option<String>, DriverError> {
         self.slowly().await;
+        if memory && !launch.definition.devices.is_empty() {
+            return Err(DriverError::Unfit(NOT_KEPT.into()));
+        }
         let layout = if memory { Some(self.layout(launch).ok_or(DriverError::NotRunning)?) } else { None };
         let mut disks: Vec<(&Disk, Written)> = Vec::new();
         for disk in taking_part(&launch.definition) {

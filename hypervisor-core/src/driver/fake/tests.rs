@@ -25,6 +25,7 @@ fn launch() -> Launch {
         definition: definition(),
         folder: "/nowhere".into(),
         networks: crate::driver::Networks::default(),
+        devices: crate::driver::Devices::default(),
     }
 }
 

@@ -351,10 +351,14 @@ mod tests {
     fn what_a_definition_cannot_say_is_kept() {
         let line = "qemu-system-x86_64 -name web -m 1G -qmp unix:q,server -netdev tap,id=n,ifname=tap7 \
             --device virtio-net-pci,netdev=n,mac=52:54:00:00:00:01 -device virtio-blk-pci,drive=d -usb \
-            -drive file=/d.img,id=d,if=none -display none";
+            -device vfio-pci,host=01:00.0 -drive file=/d.img,id=d,if=none -display none";
         let kept = understood(line).unwrap().definition.kept;
-        let expected =
-            ["-netdev tap,id=n,ifname=tap7", "-device virtio-net-pci,netdev=n,mac=52:54:00:00:00:01", "-usb"];
+        let expected = [
+            "-netdev tap,id=n,ifname=tap7",
+            "-device virtio-net-pci,netdev=n,mac=52:54:00:00:00:01",
+            "-usb",
+            "-device vfio-pci,host=01:00.0",
+        ];
         assert_eq!(kept, expected);
     }
 

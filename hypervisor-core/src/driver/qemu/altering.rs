@@ -53,6 +53,7 @@ impl Alter for Qemu {
                 Some(nic) => running.change_forwards(nic).await,
                 None => Ok(Altered::Now),
             },
+            Live::Devices => running.change_devices(launch).await,
             Live::Link(nth) => match definition.nics.get(nth) {
                 Some(nic) => match link(&running.qmp, nic).await {
                     Ok(()) => Ok(Altered::Now),

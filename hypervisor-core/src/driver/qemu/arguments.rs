@@ -9,9 +9,10 @@ mod uefi;
 
 use std::{os::fd::RawFd, path::Path};
 
-use super::{firmware, seed, sharing, tpm};
+use super::{devices, firmware, seed, sharing, tpm};
 use crate::{
     definition::{Boot, Definition, Share, Via},
+    device::Lent,
     driver::{DriverError, Launch},
 };
 
@@ -75,6 +76,8 @@ pub(super) struct Ready {
     pub(super) firmware: Option<firmware::Files>,
     /// The host's end of each NIC on a network, by its number here and in QEMU.
     pub(super) taps: Vec<(String, RawFd)>,
+    /// What it has of the host's devices.
+    pub(super) devices: Vec<(String, Lent)>,
 }
 
 /// The words after the program's name.
@@ -116,6 +119,7 @@ pub(super) fn arguments(launch: &Launch, accel: Accel, ready: &Ready) -> Result<
 
     say(["-device", &format!("virtio-balloon-pci,id={BALLOON},addr={BALLOON_SLOT}")]);
     hot_plug_ports(&mut say);
+    devices::ports(&ready.devices, &mut say);
     if definition.graphics {
         screen(&mut say);
     }
@@ -136,6 +140,7 @@ pub(super) fn arguments(launch: &Launch, accel: Accel, ready: &Ready) -> Result<
         cloud_init(definition, &mut say);
     }
     nics::say(launch, &ready.taps, &mut say);
+    devices::say(definition, &ready.devices, &mut say);
     if let Boot::Kernel { kernel, initrd, cmdline } = &definition.boot {
         say(["-kernel", path(kernel)?]);
         if let Some(initrd) = initrd {

@@ -243,7 +243,14 @@ mod tests {
         definition.name_all();
         let id = MachineId(Uuid::from_u128(7));
         let networks = crate::driver::Networks::default();
-        let launch = Launch { id, name: "web1".into(), definition, folder: "/nowhere".into(), networks };
+        let launch = Launch {
+            id,
+            name: "web1".into(),
+            definition,
+            folder: "/nowhere".into(),
+            networks,
+            devices: Default::default(),
+        };
         let bridged = &launch.definition.nics[1];
         let counters = folder.path().join(bridged.interface(id)).join("statistics");
         fs::create_dir_all(&counters).unwrap();

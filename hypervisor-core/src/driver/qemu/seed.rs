@@ -93,6 +93,7 @@ mod tests {
             definition,
             folder: folder.into(),
             networks: crate::driver::Networks::default(),
+            devices: crate::driver::Devices::default(),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::{
     definition::{Disk, DiskFormat},
     driver::{
         DriverError, Launch, SnapshotSeen, Snapshots,
+        devices::NOT_KEPT,
         qcow2::{self, Act, Kept},
         snapshots::taking_part,
     },
@@ -233,6 +234,9 @@ impl Snapshots for Qemu {
             return Err(DriverError::Unfit(text.into()));
         }
         match self.ours(launch.id)? {
+            Some(running) if memory && running.has_devices().await? => {
+                Err(DriverError::Unfit(NOT_KEPT.into()))
+            }
             Some(running) => running.take(launch, name, memory).await,
             None if memory => Err(DriverError::NotRunning),
             None => take_resting(launch, name).await.map(|()| None),

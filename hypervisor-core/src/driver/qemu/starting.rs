@@ -12,7 +12,7 @@ use tokio::{sync::oneshot, time::timeout};
 use super::{
     Shared, Slot, altering,
     arguments::{self, Accel, CONSOLE, CONSOLE_LOG, CONTROL, Ready, disks},
-    beside, bridges, console, finding, firmware,
+    beside, bridges, console, devices, finding, firmware,
     folder::{ERRORS_LOG, Folder, Note},
     hugepages, pinning,
     process::Process,
@@ -52,11 +52,14 @@ pub(super) async fn start(
     hugepages::check(&launch.definition)?;
     pinning::check(&launch.definition.cpu)?;
     seed::prepare(launch, &folder)?;
+    let lent = launch.devices().await?;
+    devices::check(&launch.definition, &lent)?;
     // systemd, which then starts it, hands on no descriptor.
     let taps = if shared.in_units { Vec::new() } else { bridges::taps(launch).await? };
     let ready = Ready {
         firmware: firmware::prepare(launch.definition.firmware, &folder)?,
         taps: taps.iter().map(|(name, tap)| (name.clone(), tap.as_raw_fd())).collect(),
+        devices: lent,
     };
     let words = arguments::arguments(launch, accel, &ready)?;
     let spawned = async {

@@ -18,6 +18,7 @@ fn launch(definition: Definition) -> Launch {
         definition,
         folder: "/var/lib/skerry/machines/7".into(),
         networks: crate::driver::Networks::default(),
+        devices: crate::driver::Devices::default(),
     }
 }
 
@@ -296,4 +297,30 @@ fn processor_watchdog_and_cloud_init_are_spelled() {
     for part in parts {
         assert!(all.contains(part), "{all}");
     }
+}
+
+#[test]
+fn devices_of_the_host_are_behind_ports_of_their_own_or_on_the_usb_bus() {
+    let (pci, port, id) = (
+        |text: &str| text.parse().unwrap(),
+        |text: &str| text.parse().unwrap(),
+        "1050:0407".parse().unwrap(),
+    );
+    let lent = vec![
+        ("gpu".to_owned(), Lent::Pci { address: pci("01:00.0") }),
+        ("key".to_owned(), Lent::Usb { port: port("1-2.4"), id }),
+        ("sound".to_owned(), Lent::Pci { address: pci("01:00.1") }),
+    ];
+    let ready = Ready { devices: lent, ..Ready::default() };
+    let said = spelled(&arguments(&launch(kernel()), Accel::Tcg, &ready).unwrap());
+    let after = said.split_once(&(ports() + "|")).unwrap().1;
+    let golden = "-device pcie-root-port,id=for-gpu,chassis=32,addr=0x1a.0,multifunction=on|\
+        -device pcie-root-port,id=for-sound,chassis=33,addr=0x1a.1|\
+        -device qemu-xhci,id=usb|-device vfio-pci,host=0000:01:00.0,id=device-gpu,bus=for-gpu|\
+        -device usb-host,id=device-key,bus=usb.0,hostbus=1,hostport=2.4,vendorid=0x1050,productid=0x0407|\
+        -device vfio-pci,host=0000:01:00.1,id=device-sound,bus=for-sound|-kernel ";
+    assert!(after.starts_with(golden), "{after}");
+    let with_screen = Definition { graphics: true, ..kernel() };
+    let said = spelled(&arguments(&launch(with_screen), Accel::Tcg, &ready).unwrap());
+    assert_eq!(said.matches("qemu-xhci").count(), 1, "one controller is enough: {said}");
 }

@@ -55,6 +55,8 @@ pub(super) async fn prepare(
         let ready = Ready {
             firmware: firmware::prepare(launch.definition.firmware, &folder)?,
             taps: taps.iter().map(|(name, tap)| (name.clone(), tap.as_raw_fd())).collect(),
+            // One that has any is not moved while it runs.
+            devices: Vec::new(),
         };
         keys::put(&folder, &arrival.keys, true)?;
         let accel = if shared.kvm { Accel::Kvm } else { Accel::Tcg };

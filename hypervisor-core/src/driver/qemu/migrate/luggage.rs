@@ -169,7 +169,14 @@ mod tests {
         let mut definition = Definition::new(1, 128, Boot::Disk);
         definition.tpm = tpm;
         let id = MachineId(uuid::Uuid::from_u128(7));
-        Launch { id, name: "web1".into(), definition, folder, networks: Networks::default() }
+        Launch {
+            id,
+            name: "web1".into(),
+            definition,
+            folder,
+            networks: Networks::default(),
+            devices: Default::default(),
+        }
     }
 
     #[test]
