@@ -181,11 +181,12 @@ impl Devices {
     fn said(&self, obstacle: &Obstacle) -> DriverError {
         DriverError::Unfit(match obstacle {
             Obstacle::Taken { name, by } => {
-                format!(
-                    "the device {name}, or what it cannot be told apart from, is {}'s while that runs",
-                    self.called(*by)
-                )
+                format!("the device {name} is {}'s while that runs", self.called(*by))
             }
+            Obstacle::Beside { name, other, by } => format!(
+                "the device {name} is in one IOMMU group with {other}, which is {}'s while that runs",
+                self.called(*by)
+            ),
             obstacle => obstacle.to_string(),
         })
     }

@@ -3,7 +3,7 @@
 
 mod stage;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use hypervisor_core::driver::fake::StartFault;
 use skerry_stanzas::refusal::Reason;
@@ -15,8 +15,8 @@ const SOUND: &str = "0000:01:00.1";
 /// The driver that has a function.
 fn driver(stage: &Stage, address: &str) -> String {
     let link = stage.folder.path().join("state/pretended/sys/bus/pci/devices").join(address).join("driver");
-    let target: PathBuf = std::fs::read_link(link).unwrap();
-    target.file_name().unwrap().to_str().unwrap().into()
+    let target: PathBuf = std::fs::read_link(link).unwrap_or_default();
+    target.file_name().unwrap_or_default().to_str().unwrap().into()
 }
 
 async fn mapped() -> Stage {
@@ -110,7 +110,7 @@ async fn a_device_is_one_machines_at_a_time() {
     }
     stage.done(OTTO, "web1: start").await;
     let refusal = stage.refused(OTTO, "web2: start").await;
-    assert!(refusal.text.contains("key, or what it cannot be told apart from, is web1's"), "{refusal:?}");
+    assert!(refusal.text.contains("the device key is web1's while that runs"), "{refusal:?}");
     let refusal = stage.refused(ANN, "device map key 0403:6001").await;
     assert_eq!((refusal.reason, refusal.text.as_str()), (Reason::Conflict, "web1 has the device key now."));
     stage.done(OTTO, "web1: shutdown").await;
@@ -146,8 +146,13 @@ async fn what_is_on_pci_comes_and_goes_with_a_start() {
     assert!(said.contains("at the next start: on PCI, it has nic until it is off"), "{said}");
     assert_eq!(driver(&stage, "0000:02:00.0"), "vfio-pci");
     done(stage.yes(OTTO, "web1: kill").await);
-    stage.done(VERA, "device list").await;
-    assert_eq!(driver(&stage, "0000:02:00.0"), "igb");
+    // Nobody has to ask for it.
+    let returned = async {
+        while driver(&stage, "0000:02:00.0") != "igb" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), returned).await.expect("the host has it again");
 }
 
 #[tokio::test]

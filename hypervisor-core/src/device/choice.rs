@@ -79,6 +79,18 @@ pub enum Obstacle {
         /// Who.
         by: MachineId,
     },
+    /// Another machine has what it cannot be told apart from.
+    #[error(
+        "the device {name} is in one IOMMU group with {other}, which is another machine's while that runs"
+    )]
+    Beside {
+        /// Which.
+        name: String,
+        /// What the other machine has.
+        other: PciAddress,
+        /// Who.
+        by: MachineId,
+    },
     /// Two names mean the same device.
     #[error("its devices {name} and {other} are the same")]
     Twice {
@@ -173,7 +185,7 @@ fn apart(loan: &Loan, pci: &Pci, seen: &Seen, chosen: &[Loan], loans: &[Loan]) -
     let mut others = Vec::new();
     for other in seen.group_of(pci) {
         if let Some(another) = loans.iter().find(|one| is(one, other) && one.machine != loan.machine) {
-            return Err(Obstacle::Taken { name, by: another.machine });
+            return Err(Obstacle::Beside { name, other: other.address, by: another.machine });
         }
         let comes_along = chosen.iter().any(|loan| is(loan, other));
         let driver = other.driver.as_deref().filter(|driver| !HARMLESS.contains(driver));

@@ -71,7 +71,10 @@ fn a_whole_group_is_handed_over_or_nothing_of_it() {
     assert_eq!(start(&port, &[]).unwrap().len(), 1);
     let lent = Lent::Pci { address: "02:00.1".parse().unwrap() };
     let others = Loan { name: "other".into(), machine: WEB2, lent, driver: None };
-    assert_eq!(start(&port, &[others]), Err(Obstacle::Taken { name: "port".into(), by: WEB2 }));
+    assert_eq!(
+        start(&port, &[others]),
+        Err(Obstacle::Beside { name: "port".into(), other: "02:00.1".parse().unwrap(), by: WEB2 })
+    );
     assert!(why(&[pci("old", "03:00.0", "1af4:1041")], &[]).contains("no IOMMU switched on"));
 }
 
