@@ -87,12 +87,7 @@ async fn prepared(stage: &Stage, declaration: &Declaration, example: &str) -> bo
             assert_eq!(reason(stage.ask(ANN, "web1: password root").await), Reason::BadRequest);
             return false;
         }
-        ("alert-remove", object) => {
-            for above in [70, 80, 90] {
-                let of = if object == Object::Host { "" } else { "web1: " };
-                stage.done(ANN, &format!("{of}alert add cpu>{above}%")).await;
-            }
-        }
+        ("alert-remove", object) => with_alerts(stage, object).await,
         ("network-info" | "network-define" | "network-delete", _) => {
             stage.done(ANN, "network create lan").await;
         }
@@ -147,6 +142,14 @@ async fn prepared(stage: &Stage, declaration: &Declaration, example: &str) -> bo
         }
     }
     true
+}
+
+/// Has three alerts.
+async fn with_alerts(stage: &Stage, object: Object) {
+    let of = if object == Object::Host { "" } else { "web1: " };
+    for above in [70, 80, 90] {
+        stage.done(ANN, &format!("{of}alert add cpu>{above}%")).await;
+    }
 }
 
 /// The same for commands about rights.

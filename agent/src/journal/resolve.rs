@@ -127,6 +127,22 @@ fn is_making(accepted: &Accepted) -> bool {
     matches!(accepted.permission.as_str(), "host.create" | "host.adopt")
 }
 
+/// Whether a command of a topic that has a settlement of its own did what it was to.
+async fn by_topic(
+    agent: &Agent,
+    entry: Uuid,
+    accepted: &Accepted,
+    record: Option<&Record>,
+) -> Result<Option<bool>, StoreError> {
+    if let Some(done) = alerts::done(agent, entry, accepted).await? {
+        return Ok(Some(done));
+    }
+    if let Some(done) = rights::done(agent, entry, accepted).await? {
+        return Ok(Some(done));
+    }
+    devices::done(agent, accepted, record).await
+}
+
 /// What is seen of a command.
 async fn found(
     agent: &Agent,
@@ -142,13 +158,7 @@ async fn found(
         };
         return Ok(seen(moved == Some(true)));
     }
-    if let Some(done) = alerts::done(agent, entry, accepted).await? {
-        return Ok(seen(done));
-    }
-    if let Some(done) = rights::done(agent, entry, accepted).await? {
-        return Ok(seen(done));
-    }
-    if let Some(done) = devices::done(agent, accepted, record).await? {
+    if let Some(done) = by_topic(agent, entry, accepted, record).await? {
         return Ok(seen(done));
     }
     let Some(record) = record else {
