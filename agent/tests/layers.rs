@@ -281,3 +281,31 @@ async fn all_its_files_go_into_the_trash_and_come_back() {
     delete(&stage, "a").await;
     assert_eq!(files(&stage), ["data.qcow2"]);
 }
+
+/// A note as a command leaves it that was answered with a no, because the store was full.
+fn left(stage: &Stage, name: &str, top: &str) {
+    let disks = own(stage).join("disks");
+    let note = serde_json::json!({
+        "name": name, "tops": [["data", disks.join(top)]], "before": [], "merging": null,
+    });
+    fs::write(disks.join(format!("{}.layers", uuid::Uuid::now_v7())), note.to_string()).unwrap();
+}
+
+#[tokio::test]
+async fn what_could_not_be_written_down_the_next_agent_settles() {
+    let stage = with_disk().await;
+    // Made whole, and so it goes forward.
+    fs::copy(own(&stage).join("disks/data.qcow2"), own(&stage).join("disks/data.1.qcow2")).unwrap();
+    left(&stage, "a", "data.1.qcow2");
+    let refusal = stage.refused(ANN, "web1: start").await;
+    assert!(refusal.text.contains("was not written down"), "{refusal:?}");
+    let stage = stage.restart().await;
+    assert_eq!(files(&stage), ["data.1.qcow2", "data.qcow2"]);
+    assert_eq!(tree(&stage).await, ["a", "  (now)"]);
+    // Not made, and so there is nothing of it.
+    left(&stage, "b", "data.2.qcow2");
+    let stage = stage.restart().await;
+    assert_eq!(files(&stage), ["data.1.qcow2", "data.qcow2"]);
+    assert_eq!(tree(&stage).await, ["a", "  (now)"]);
+    stage.done(ANN, "web1: start").await;
+}

@@ -88,6 +88,7 @@ pub(crate) async fn settle(agent: &Agent) -> Result<(), StoreError> {
         agent.inner.store.run(move |connection| super::close(connection, entry, &outcome)).await?;
         agent.inner.publisher.note(happening).await?;
     }
+    storage::settle_left(agent).await;
     Ok(())
 }
 

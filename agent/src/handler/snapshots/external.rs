@@ -48,7 +48,8 @@ impl Agent {
         let tops: Vec<Layer> = taking_part(&record.definition)
             .map(|disk| (disk.name.clone(), fresh(folder, &disk.name, &record.layers)))
             .collect();
-        let work = Work { tops: tops.clone(), ..Work::default() }.begin(folder, job.id).await;
+        let work =
+            Work { name: name.into(), tops: tops.clone(), ..Work::default() }.begin(folder, job.id).await;
         let work = work.map_err(|error| no_file(held.name(), &error))?;
         crash::point("folder-made");
         let stood = match self.cover_all(job, held, &tops, quiesce).await {
@@ -135,7 +136,8 @@ impl Agent {
         let mut definition = Definition::clone(&record.definition);
         let mut layers = record.layers.clone();
         let before = layers.revert(name, &mut definition, &tops);
-        let work = Work { tops: tops.clone(), before, ..Work::default() }.begin(folder, job.id).await;
+        let work = Work { name: name.clone(), tops: tops.clone(), before, ..Work::default() };
+        let work = work.begin(folder, job.id).await;
         let work = work.map_err(|error| no_file(held.name(), &error))?;
         crash::point("folder-made");
         let done = async {
@@ -263,6 +265,21 @@ pub(super) fn line(external: &External, notes: &Notes) -> SnapshotLine {
         quiesced: note.and_then(|note| note.quiesced),
         kept: if external.deleted { "for-others" } else { "external" }.into(),
         files: external.disks.iter().map(file).collect(),
+    }
+}
+
+/// Settles what is left of commands that were answered though what they did could not be written down: the
+/// disk of the store was full, mostly. Nothing else is under way.
+pub(crate) async fn settle_left(held: &Held, machine: &Machine) {
+    for job in Work::left(&held.card.folder) {
+        let Some(work) = Work::interrupted(&held.card.folder, job).await else { continue };
+        let name = work.name.clone();
+        let settled = match (work.tops.is_empty(), work.before.is_empty()) {
+            (true, _) => merging::settle_step(held, machine, work).await.is_some(),
+            (false, true) => settle_taken(held, machine, &name, job).await.is_some(),
+            (false, false) => settle_reverted(held, &name, job).await.is_some(),
+        };
+        tracing::warn!(machine = %held.name(), snapshot = name, settled, "where its disks are was not written down");
     }
 }
 

@@ -63,6 +63,17 @@ pub(super) async fn found(agent: &Agent, entry: Uuid, accepted: &Accepted) -> Op
     })
 }
 
+/// What commands left beside the disks that were closed all the same.
+pub(super) async fn settle_left(agent: &Agent) {
+    for machine in agent.inner.machines.all() {
+        if Work::is_open(&machine.card.folder)
+            && let Ok(held) = Held::of(&machine)
+        {
+            external::settle_left(&held, &machine).await;
+        }
+    }
+}
+
 /// After the interruption of a command.
 struct After<'a> {
     agent: &'a Agent,

@@ -207,7 +207,7 @@ pub(crate) async fn settle_deleted(
     })
 }
 
-async fn settle_step(held: &Held, machine: &Machine, work: Work) -> Option<()> {
+pub(super) async fn settle_step(held: &Held, machine: &Machine, work: Work) -> Option<()> {
     let (folder, record) = (&held.card.folder, held.card.record());
     let Some(merging) = work.merging.clone() else {
         match work.before.iter().any(|file| record.layers.is_frozen(file)) {

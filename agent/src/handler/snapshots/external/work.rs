@@ -37,6 +37,9 @@ impl From<Merging> for Merge {
 /// A note. It is written before anything is made, and goes last.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Work {
+    /// The snapshot that is taken, or gone back to.
+    #[serde(default)]
+    pub(crate) name: String,
     /// Disks, and the files they go on in.
     pub(crate) tops: Vec<Layer>,
     /// What is not needed once that is written down.
@@ -71,8 +74,13 @@ impl Work {
 
     /// Whether there is one that nobody has settled: where the disks are is not known for sure.
     pub(crate) fn is_open(folder: &Path) -> bool {
-        let entries = folder.join("disks").read_dir().into_iter().flatten().flatten();
-        entries.into_iter().any(|entry| entry.path().extension().is_some_and(|end| end == END))
+        notes(folder).next().is_some()
+    }
+
+    /// The jobs whose notes are there.
+    pub(super) fn left(folder: &Path) -> Vec<Uuid> {
+        let job = |note: PathBuf| note.file_stem()?.to_str()?.parse().ok();
+        notes(folder).filter_map(job).collect()
     }
 
     /// It is written down: what was needed before goes, if it is the machine's own.
@@ -103,6 +111,11 @@ impl Work {
             tracing::warn!(note = %self.note.display(), %error, "could not be removed");
         }
     }
+}
+
+fn notes(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = folder.join("disks").read_dir().into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == END))
 }
 
 /// Where a file is until it is whole: as drivers do it, too.
