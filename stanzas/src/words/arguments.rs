@@ -45,6 +45,12 @@ pub fn arguments(declaration: &Declaration, words: &[String]) -> Result<Vec<Stri
             reader.say(argument, value)?;
             continue;
         }
+        if reader.begins_sentence(word) {
+            let more = reader.until_spoken(rest, false);
+            left = &rest[more.len()..];
+            reader.take_bare(&[std::slice::from_ref(word), more].concat().join(" "))?;
+            continue;
+        }
         match word.strip_prefix("--") {
             Some(option) => {
                 if reader.option(option, rest.first())? {
@@ -88,14 +94,32 @@ impl<'a> Reader<'a> {
         let spoken = self.declaration.spoken_arguments;
         let is = |word: &str, name: &str| name.eq_ignore_ascii_case(word);
         let name = *spoken.iter().find(|name| is(word, name))?;
-        let text = spoken.last() == Some(&name);
+        Some((self.find(name)?, self.until_spoken(rest, spoken.last() == Some(&name))))
+    }
+
+    /// The words up to an option, and unless it is a text up to a word that introduces an argument.
+    fn until_spoken<'b>(&self, words: &'b [String], text: bool) -> &'b [String] {
+        let introduces = |word: &String| {
+            self.declaration.spoken_arguments.iter().any(|name| name.eq_ignore_ascii_case(word))
+        };
         let ends = |word: &String| {
-            (!text && spoken.iter().any(|name| is(word, name)))
+            (!text && introduces(word))
                 || word.starts_with("--")
                 || key_value(word).is_some_and(|(key, _)| self.find(key).is_some())
         };
-        let end = rest.iter().position(ends);
-        Some((self.find(name)?, &rest[..end.unwrap_or(rest.len())]))
+        let end = words.iter().position(ends);
+        &words[..end.unwrap_or(words.len())]
+    }
+
+    /// Whether from this word on all is one value, as in `grant power, snapshot to otto on web1`: where
+    /// several arguments are said as words, and one stands before them.
+    fn begins_sentence(&self, word: &str) -> bool {
+        let Declaration { spoken_arguments, positional, .. } = self.declaration;
+        spoken_arguments.len() > 1
+            && positional.len() == 1
+            && self.bare == 0
+            && !word.starts_with('-')
+            && key_value(word).is_none()
     }
 
     fn say(&mut self, argument: &Argument, value: &[String]) -> Result<(), Refusal> {
@@ -327,132 +351,5 @@ pub(crate) fn canonical(argument: &Argument, value: &str) -> Result<Option<Strin
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
-    use super::*;
-    use crate::{
-        command::Object,
-        words::{joined, split},
-    };
-
-    fn read(object: Object, line: &str) -> Result<Vec<String>, Refusal> {
-        let words = joined(split(line).unwrap());
-        let declaration = COMMANDS
-            .iter()
-            .find(|declaration| declaration.object == object && declaration.verb == words[0])
-            .unwrap();
-        arguments(declaration, &words[1..])
-    }
-
-    #[track_caller]
-    fn host(line: &str, argv: &[&str]) {
-        assert_eq!(read(Object::Host, line).unwrap(), argv, "{line}");
-    }
-
-    #[track_caller]
-    fn machine(line: &str, argv: &[&str]) {
-        assert_eq!(read(Object::Machine, line).unwrap(), argv, "{line}");
-    }
-
-    #[track_caller]
-    fn refused(line: &str, field: Option<&str>, says: &str) {
-        let object = if line.starts_with("create") || line.starts_with("may") {
-            Object::Host
-        } else {
-            Object::Machine
-        };
-        let refusal = read(object, line).unwrap_err();
-        assert_eq!(refusal.field.as_deref(), field, "{line}: {refusal:?}");
-        assert!(refusal.sentence().contains(says), "{line}: {}", refusal.sentence());
-    }
-
-    #[test]
-    fn bare_words_go_by_position() {
-        host("create web1 linux", &["--name=web1", "--image=linux"]);
-        host("may kill", &["--what=kill"]);
-        machine("autostart off", &["--set=off"]);
-    }
-
-    #[test]
-    fn named_arguments_may_be_written_in_three_ways() {
-        let argv = ["--name=web1", "--memory=1G", "--image=linux", "--start"];
-        host("create web1 memory=1G image=linux start=yes", &argv);
-        host("create web1 --memory 1G --image linux --start", &argv);
-        host("create web1 --Memory=1G IMAGE=linux --start=true", &argv);
-        host("create web1 linux start=no", &["--name=web1", "--image=linux"]);
-    }
-
-    #[test]
-    fn a_secret_is_not_given_in_words_and_not_repeated() {
-        machine("password root", &["--user=root"]);
-        for line in [
-            "password root hunter2",
-            "password root password=hunter2",
-            "password root --password hunter2",
-            "password root -hunter2",
-            "password root pass=hunter2",
-        ] {
-            let refusal = read(Object::Machine, line).unwrap_err();
-            assert_eq!(refusal.field.as_deref(), Some("password"), "{line}");
-            assert!(!refusal.sentence().contains("hunter2"), "{line}: {refusal:?}");
-        }
-    }
-
-    #[test]
-    fn values_that_begin_with_dashes_stay_values() {
-        machine("define note=--start", &["--note=--start"]);
-        host("create --name --image --image --start", &["--name=--image", "--image=--start"]);
-    }
-
-    #[test]
-    fn many_values_take_the_rest() {
-        machine("label web prod", &["--add=web", "--add=prod"]);
-        machine("label web remove=old remove=older", &["--add=web", "--remove=old", "--remove=older"]);
-        machine("label -- -x a=b", &["--add=-x", "--add=a=b"]);
-    }
-
-    #[test]
-    fn send_takes_the_rest_of_the_line() {
-        machine("send uname -a", &["--line=uname -a"]);
-        machine("send lines=50 ls --lines 5 a=b", &["--lines=50", "--line=ls --lines 5 a=b"]);
-        machine("send --lines 50 FOO=bar env", &["--lines=50", "--line=FOO=bar env"]);
-        machine("send -- --lines", &["--line=--lines"]);
-        machine("send -- -n 5", &["--line=-n 5"]);
-        machine("send line=", &["--line="]);
-    }
-
-    #[test]
-    fn an_empty_value_can_be_given_where_it_means_something() {
-        machine("define note=", &["--note="]);
-        machine("define --note --memory 1G", &["--note=", "--memory=1G"]);
-        machine("define --note memory=1G", &["--note=", "--memory=1G"]);
-    }
-
-    #[test]
-    fn what_is_unknown_is_refused_with_the_nearest() {
-        refused("create web1 linux memroy=1G", Some("memroy"), "Did you mean --memory?");
-        refused("create web1 linux --vcpu 2", Some("vcpu"), "Did you mean --vcpus?");
-        refused("create web1 linux start", Some("start"), "Did you mean --start?");
-        refused("create web1 linux extra", None, "no use for \"extra\"");
-        refused("start now", None, "help start");
-        refused("label env=prod", Some("env"), "add=\"env=prod\"");
-        refused("create web1 linux -m 1G", None, "long names only");
-        refused("send -n 5", None, "write send -- -n");
-        refused("send linse=50", Some("linse"), "Did you mean --line?");
-        refused("console linse=50", Some("linse"), "Did you mean --lines?");
-        for old in ["console uptime", "console line=uptime", "console send=uptime", "console --send uptime"] {
-            let said = read(Object::Machine, old).unwrap_err().sentence();
-            assert!(said.contains("Did you mean send "), "{old}: {said}");
-        }
-        refused("create web1 --image", Some("image"), "image=IMAGE");
-        refused("create web1 linux start=maybe", Some("start"), "yes or no");
-    }
-
-    #[test]
-    fn values_are_one_line_and_bounded() {
-        refused("define note='a\nb'", Some("note"), "one line");
-        let note = Declaration::of::<crate::command::machine::Define>();
-        let long = format!("note={}", "a".repeat(VALUE_BYTES_MAX + 1));
-        assert_eq!(arguments(&note, &[long]).unwrap_err().field.as_deref(), Some("note"));
-    }
-}
+#[path = "arguments/tests.rs"]
+mod tests;
