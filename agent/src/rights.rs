@@ -125,7 +125,7 @@ pub(crate) struct Rights {
 }
 
 impl Rights {
-    /// What counts for a person now, what forbids first.
+    /// What counts for a person now.
     fn of<'a>(&'a self, person: &'a BareJid, now: DateTime<Utc>) -> impl Iterator<Item = &'a Grant> {
         self.grants.iter().filter(move |grant| grant.whom.fits(person) && grant.is_live(now))
     }
@@ -166,6 +166,11 @@ impl Rights {
     pub(crate) fn names_label(&self, label: &str) -> bool {
         let names = |scope: &Scope| matches!(scope, Scope::Label(named) if named == label);
         self.grants.iter().any(|grant| grant.on.iter().any(names))
+    }
+
+    /// Whether any grant, also one that forbids, is about this person.
+    pub(crate) fn has_grants(&self, person: &BareJid, now: DateTime<Utc>) -> bool {
+        self.of(person, now).next().is_some()
     }
 
     /// Whether a person has any right here at all.

@@ -184,6 +184,12 @@ async fn a_role_of_ones_own_holds_what_it_was_made_of() {
     for taken in ["power", "start", "Night"] {
         stage.refused(ANN, &format!("role define {taken} start")).await;
     }
+    // Else whoever may define roles would have whatever they like.
+    stage.done(ANN, "role define mine start").await;
+    stage.done(ANN, "grant mine, role-define, role-delete to vera@example.org").await;
+    for line in ["role define mine admin", "role delete mine"] {
+        assert_eq!(stage.refused(VERA, line).await.reason, Reason::NotAllowed, "{line}");
+    }
 }
 
 #[tokio::test]

@@ -52,8 +52,9 @@ impl Agent {
             sensible(machine, declaration)
                 && self.allows(person, declaration, &Target::Machine(machine.record().name.clone()))
         };
-        let of_machines = COMMANDS.iter().filter(|declaration| declaration.object == Object::Machine);
-        of_machines.filter(|declaration| machines.iter().any(|machine| fits(machine, declaration))).collect()
+        let mut permitted = self.permitted(person, Object::Machine);
+        permitted.retain(|declaration| machines.iter().any(|machine| fits(machine, declaration)));
+        permitted
     }
 
     /// The machines this person may see.

@@ -83,8 +83,11 @@ impl Agent {
             Object::Host => may(Subject::Host),
             // Also of machines that are still to come.
             Object::Machine if may(Subject::Absent) => true,
+            // By the configuration it is the same on each.
             Object::Machine => {
-                self.inner.machines.all().iter().any(|machine| may(Subject::Machine(&machine.record())))
+                rights.has_grants(person, now) && {
+                    self.inner.machines.all().iter().any(|machine| may(Subject::Machine(&machine.record())))
+                }
             }
         }
     }
@@ -120,14 +123,18 @@ impl Agent {
     async fn end_what_is_over(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
         let _one = self.inner.ruling.lock().await;
         let rights = self.rights();
-        for grant in rights.grants.iter().filter(|grant| !grant.is_live(now)) {
+        let over = || rights.grants.iter().filter(|grant| !grant.is_live(now));
+        if over().next().is_some() {
+            // First, as it is over already, whether it can be noted or not.
+            self.inner.publisher.rights_changed();
+        }
+        for grant in over() {
             let number = grant.number;
             self.inner.store.run(move |connection| grants::remove(connection, number)).await?;
             self.change_rights(|rights| rights.grants.retain(|grant| grant.number != number));
             let sentence = format!("The grant {number} to {} is over.", grant.whom);
             let happening = Happening { what: "host.grant-ended", sentence, ..Happening::default() };
             self.inner.publisher.note(happening).await?;
-            self.inner.publisher.rights_changed();
         }
         Ok(())
     }

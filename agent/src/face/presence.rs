@@ -83,12 +83,17 @@ impl Face {
         }
     }
 
-    /// The same for one person: who has rights on some machines only is not told of the others.
+    /// The same for one person.
     fn presence_for(&self, entity: Entity, person: &BareJid) -> Option<Tag> {
-        if entity == Entity::Host && !self.agent.may_follow(person, &Target::Host) {
-            return Some(self.presence_from(&Target::Host).child(self.caps.element(&Target::Host)));
+        match entity == Entity::Host && !self.agent.may_follow(person, &Target::Host) {
+            true => Some(self.presence_to_few()),
+            false => self.presence_of(entity),
         }
-        self.presence_of(entity)
+    }
+
+    /// The host's to those with rights on some machines only: they are not told of the others.
+    fn presence_to_few(&self) -> Tag {
+        self.presence_from(&Target::Host).child(self.caps.element(&Target::Host))
     }
 
     /// Whether this person may see how something is. An account has one presence for all who see it, and its
@@ -110,11 +115,10 @@ impl Face {
             return;
         }
         let watchers = self.contacts().watchers(entity);
+        let few = (entity == Entity::Host).then(|| self.presence_to_few());
         for person in watchers {
-            let told = match entity {
-                Entity::Host => self.presence_for(entity, &person).unwrap_or_else(|| presence.clone()),
-                Entity::Machine(_) => presence.clone(),
-            };
+            let few = few.as_ref().filter(|_| !self.agent.may_follow(&person, &Target::Host));
+            let told = few.unwrap_or(&presence).clone();
             self.say(told.attr("to", person.as_str())).await;
         }
     }

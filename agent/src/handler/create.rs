@@ -3,7 +3,7 @@
 mod origin;
 mod plan;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hypervisor_core::{
     definition::DiskFormat,
@@ -178,10 +178,14 @@ impl Agent {
     ) -> Result<Arc<Machine>, StoreError> {
         let _one = self.inner.ruling.lock().await;
         let owner = maker.filter(|permit| permit.is_granted()).map(|permit| owner(&record, permit));
-        let owned = owner.is_some();
+        let (stored, number) = (owner.clone(), Arc::new(OnceLock::new()));
+        let given = Arc::clone(&number);
         let write = move |connection: &_, record: &_| {
             rows::insert(connection, record)?;
-            owner.map_or(Ok(()), |owner| grants::insert(connection, &owner).map(drop))
+            if let Some(owner) = stored {
+                let _ = given.set(grants::insert(connection, &owner)?);
+            }
+            Ok(())
         };
         let card = Arc::new(Card::new(
             record,
@@ -192,9 +196,9 @@ impl Agent {
         ));
         let machine = Arc::new(task::spawn(card, Arc::clone(&self.inner.publisher)));
         self.inner.publisher.welcome(Arc::clone(&machine), write, change).await?;
-        if owned {
-            let (grants, _) = self.inner.store.run(grants::all).await?;
-            self.change_rights(|rights| rights.grants = grants);
+        // From here on it is there: nothing may fail any more.
+        if let Some((owner, number)) = owner.zip(number.get().copied()) {
+            self.change_rights(|rights| rights.grants.push(Grant { number, ..owner }));
             self.inner.publisher.rights_changed();
         }
         Ok(machine)

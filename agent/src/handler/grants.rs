@@ -25,26 +25,15 @@ use crate::{
 /// The most roles, commands and machines of one grant.
 const PARTS_MAX: usize = 64;
 
-/// What was asked for, in words.
-struct Wanted {
-    what: String,
-    to: String,
-    on: String,
-    until: Option<String>,
-    because: Option<String>,
-}
-
 impl Handle<host::Grant> for Agent {
     async fn handle(&self, job: &Job, command: host::Grant) -> Result<Granted, Refusal> {
-        let host::Grant { what, to, on, until, because } = command;
-        self.make_grant(job, Wanted { what, to, on, until, because }, false).await
+        self.make_grant(job, command.terms, false).await
     }
 }
 
 impl Handle<host::Deny> for Agent {
     async fn handle(&self, job: &Job, command: host::Deny) -> Result<Granted, Refusal> {
-        let host::Deny { what, to, on, until, because } = command;
-        self.make_grant(job, Wanted { what, to, on, until, because }, true).await
+        self.make_grant(job, command.terms, true).await
     }
 }
 
@@ -73,7 +62,7 @@ impl Handle<host::Revoke> for Agent {
 }
 
 impl Agent {
-    async fn make_grant(&self, job: &Job, wanted: Wanted, forbids: bool) -> Result<Granted, Refusal> {
+    async fn make_grant(&self, job: &Job, wanted: host::Terms, forbids: bool) -> Result<Granted, Refusal> {
         let own = job.permit.person();
         let _one = self.inner.ruling.lock().await;
         let rights = self.rights();
@@ -133,15 +122,23 @@ impl Agent {
             _ => "granted",
         };
         let sentence = format!("{} {did} something: {} (number {}).", job.by(), grant.whom, grant.number);
-        self.note(job, what, &sentence).await?;
+        // First, as it is so already, whether it can be noted or not.
         self.inner.publisher.rights_changed();
-        Ok(())
+        self.note(job, what, &sentence).await
     }
 
     /// On what: `web1, label:lab`. A machine one may not see is as if it were not there.
     fn scopes(&self, own: &BareJid, text: &str) -> Result<Vec<Scope>, Refusal> {
         let mut scopes = Vec::new();
         for word in parts(text, "on")? {
+            if ["all", "host"].contains(&word.to_lowercase().as_str())
+                && self.inner.machines.names().contains(&word.to_lowercase())
+            {
+                let text = format!("There is a machine called {word}, and on {word} means more than that.");
+                return Err(Refusal::new(Reason::Conflict, text)
+                    .field("on")
+                    .hint("Rename it, or give it a label."));
+            }
             let scope = match (word.to_lowercase().as_str(), word.split_once(':')) {
                 ("all", _) => Scope::All,
                 ("host", _) => Scope::Host,

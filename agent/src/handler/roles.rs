@@ -29,6 +29,19 @@ fn line(rights: &Rights, name: &str) -> Option<RoleLine> {
     }
 }
 
+impl Agent {
+    /// Who defines a role gives what it holds to all who have it.
+    fn may_rule(&self, job: &Job) -> Result<(), Refusal> {
+        match self.is_admin(&job.permit.person()) {
+            true => Ok(()),
+            false => {
+                Err(Refusal::new(Reason::NotAllowed, "Roles are defined by an admin of the whole host.")
+                    .hint("Ask one of them."))
+            }
+        }
+    }
+}
+
 fn missing(rights: &Rights, name: &str) -> Refusal {
     let names = rights.role_names();
     let near = skerry_stanzas::words::nearest(name, names.iter().map(String::as_str)).map(str::to_owned);
@@ -58,28 +71,23 @@ impl Handle<host::RoleDefine> for Agent {
                 .field("name")
                 .hint("Small letters, digits and -, and no name that a role or command has already."));
         }
+        self.may_rule(job)?;
         let _one = self.inner.ruling.lock().await;
         let rights = self.rights();
         if rights.defined.len() >= ROLES_MAX && !rights.defined.contains_key(&name) {
             return Err(Refusal::new(Reason::Limit, format!("There are {ROLES_MAX} roles already."))
                 .hint("\"role delete NAME\" deletes one."));
         }
-        let mut permissions = Vec::new();
-        for word in holds.iter().flat_map(|word| word.split(',')).filter(|word| !word.trim().is_empty()) {
-            let word =
-                role::read(word, &rights.defined).map_err(|(text, near)| unknown(text, near, "holds"))?;
-            permissions.extend(role::permissions(&word, &rights.defined));
-        }
-        let in_order = skerry_stanzas::command::COMMANDS.iter().map(|it| it.permission());
-        let permissions: Vec<String> = in_order.filter(|it| permissions.contains(it)).collect();
+        let permissions = role::made_of(&holds, &rights.defined);
+        let permissions = permissions.map_err(|(text, near)| unknown(text, near, "holds"))?;
         let (stored, held) = (name.clone(), permissions.clone());
         self.inner.store.run(move |connection| grants::define(connection, &stored, &held)).await?;
         crash::point("role-stored");
         self.change_rights(|rights| {
             rights.defined.insert(name.clone(), permissions);
         });
-        self.note(job, "host.role-defined", &format!("{} made the role {name}.", job.by())).await?;
         self.inner.publisher.rights_changed();
+        self.note(job, "host.role-defined", &format!("{} made the role {name}.", job.by())).await?;
         let rights = self.rights();
         line(&rights, &name).ok_or_else(|| missing(&rights, &name))
     }
@@ -88,6 +96,7 @@ impl Handle<host::RoleDefine> for Agent {
 impl Handle<host::RoleDelete> for Agent {
     async fn handle(&self, job: &Job, command: host::RoleDelete) -> Result<RoleLine, Refusal> {
         let name = command.name;
+        self.may_rule(job)?;
         let _one = self.inner.ruling.lock().await;
         let rights = self.rights();
         let gone = line(&rights, &name).filter(|line| line.own).ok_or_else(|| missing(&rights, &name))?;

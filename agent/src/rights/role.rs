@@ -109,6 +109,19 @@ pub(crate) fn permissions(word: &str, defined: &Defined) -> Vec<String> {
     held.map(Declaration::permission).collect()
 }
 
+/// The permissions of what a role is made of, in the order of the manual.
+///
+/// # Errors
+/// The first word that is no role, permission or command: a sentence, and the nearest there is.
+pub(crate) fn made_of(words: &[String], defined: &Defined) -> Result<Vec<String>, (String, Option<String>)> {
+    let mut read_words = Vec::new();
+    for word in words.iter().flat_map(|word| word.split(',')).filter(|word| !word.trim().is_empty()) {
+        read_words.push(read(word, defined)?);
+    }
+    let held = |it: &&Declaration| read_words.iter().any(|word| holds(word, it, defined));
+    Ok(COMMANDS.iter().filter(held).map(Declaration::permission).collect())
+}
+
 /// The role on the whole host a word is, when it is one of those the configuration can give.
 pub(crate) fn standing(word: &str) -> Option<Role> {
     [Role::Admin, Role::Operator, Role::Viewer].into_iter().find(|role| role.word() == word)

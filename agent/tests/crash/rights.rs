@@ -46,6 +46,32 @@ async fn role_define() {
     assert_eq!(died, OF_ROLES);
 }
 
+/// Whether the next agent said that nothing was done.
+fn undone(agent: &Agent) -> bool {
+    let events = agent.events_after(0, 1000);
+    let events = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(events));
+    events.iter().any(|event| event.what == "command.undone")
+}
+
+fn holds_two(agent: &Agent) -> bool {
+    let roles = look(agent, "role list");
+    let night =
+        roles["roles"].as_array().unwrap().iter().find(|role| role["name"] == "night").unwrap().clone();
+    night["permissions"].as_array().unwrap().len() == 2
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn role_define_anew() {
+    let before = ["role define night start"];
+    let died = die_everywhere(&before, "role define night start shutdown", |agent, _, step| {
+        assert_eq!(holds_two(agent), late(step), "at {step}");
+        // That there is a role of that name does not mean that it is the one that was asked for.
+        assert_eq!(undone(agent), step == "accepted", "at {step}");
+    })
+    .await;
+    assert_eq!(died, OF_ROLES);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn role_delete() {
     let died = die_everywhere(&["role define night start"], "role delete night", |agent, _, step| {

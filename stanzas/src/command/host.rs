@@ -23,7 +23,8 @@ pub use self::{
     networks::{NetworkCreate, NetworkDefine, NetworkDelete, NetworkList, NetworkShow},
     numbers::{Graph, SortKey, Stats, Top},
     rights::{
-        Deny, Grant, GrantList, May, Revoke, RoleDefine, RoleDelete, RoleList, RoleShow, WhoCan, Whoami,
+        Deny, Grant, GrantList, May, Revoke, RoleDefine, RoleDelete, RoleList, RoleShow, Terms, WhoCan,
+        Whoami,
     },
 };
 use crate::reply::{self, Changed, DriverList, HostStatus, MachineList, TrashList};

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::{
     agent::Agent,
     journal::Accepted,
+    rights::role,
     store::{StoreError, grants},
 };
 
@@ -25,7 +26,13 @@ pub(super) async fn done(
             let number = accepted.args.get("number").and_then(Value::as_u64).unwrap_or_default();
             !store.run(move |connection| grants::is_there(connection, number)).await?
         }
-        "host.role-define" => agent.rights().defined.contains_key(name()),
+        "host.role-define" => {
+            let holds =
+                accepted.args.get("holds").and_then(|holds| serde_json::from_value(holds.clone()).ok());
+            let (holds, defined): (Vec<String>, _) =
+                (holds.unwrap_or_default(), agent.rights().defined.clone());
+            role::made_of(&holds, &defined).is_ok_and(|made| defined.get(name()) == Some(&made))
+        }
         "host.role-delete" => !agent.rights().defined.contains_key(name()),
         _ => return Ok(None),
     }))

@@ -43,28 +43,40 @@ declare! {
     EXAMPLES = &[("who can kill web1", "everybody who could cut its power")],
 }
 
+/// What a grant says, whether it gives or forbids.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, clap::Args)]
+pub struct Terms {
+    /// What: roles (see: role list), commands such as start, or permissions such as machine.start
+    #[arg(long, value_name = "ROLES")]
+    pub what: String,
+    /// To whom: an address, or a domain for everybody there
+    #[arg(long, value_name = "JID")]
+    pub to: String,
+    /// On what: machines by name, label:NAME, made-by:JID, host, or all
+    #[arg(long, value_name = "MACHINES", default_value = "all")]
+    pub on: String,
+    /// Until when: 3d, 18:00, friday, friday 18:00, 2027-01-31; for ever when not given
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub because: Option<String>,
+}
+
+/// The arguments of [`Terms`] that may be said as words.
+const SAID: &[&str] = &["to", "on", "until", "because"];
+
 declare! {
     /// Let somebody do something here, for a while or until it is revoked
     Grant {
-        /// What: roles (see: role list), commands such as start, or permissions such as machine.start
-        #[arg(long, value_name = "ROLES")]
-        pub what: String,
-        /// To whom: an address, or a domain for everybody there
-        #[arg(long, value_name = "JID")]
-        pub to: String,
-        /// On what: machines by name, label:NAME, made-by:JID, host, or all
-        #[arg(long, value_name = "MACHINES", default_value = "all")]
-        pub on: String,
-        /// Until when: 3d, 18:00, friday, friday 18:00, 2027-01-31; for ever when not given
-        #[arg(long, value_name = "TIME")]
-        pub until: Option<String>,
-        /// Why
-        #[arg(long, value_name = "TEXT")]
-        pub because: Option<String>,
+        /// What it says.
+        #[command(flatten)]
+        #[serde(flatten)]
+        pub terms: Terms,
     }
     "grant" Host Change Admin -> Granted,
     POSITIONAL = &["what"],
-    SPOKEN = &["to", "on", "until", "because"],
+    SPOKEN = SAID,
     EXAMPLES = &[
         ("grant power to otto@example.org on web1", "start it, stop it, its console"),
         ("grant power to eve@other.example on web1, web2 until friday 18:00", "and then no more"),
@@ -75,26 +87,15 @@ declare! {
 declare! {
     /// Forbid somebody something, whatever else allows it
     Deny {
-        /// What: roles (see: role list), commands such as kill, or permissions such as machine.kill
-        #[arg(long, value_name = "ROLES")]
-        pub what: String,
-        /// To whom: an address, or a domain for everybody there
-        #[arg(long, value_name = "JID")]
-        pub to: String,
-        /// On what: machines by name, label:NAME, made-by:JID, host, or all
-        #[arg(long, value_name = "MACHINES", default_value = "all")]
-        pub on: String,
-        /// Until when: 3d, 18:00, friday, friday 18:00, 2027-01-31; for ever when not given
-        #[arg(long, value_name = "TIME")]
-        pub until: Option<String>,
-        /// Why
-        #[arg(long, value_name = "TEXT")]
-        pub because: Option<String>,
+        /// What it says.
+        #[command(flatten)]
+        #[serde(flatten)]
+        pub terms: Terms,
     }
     "deny" Host Change Admin -> Granted,
     POSITIONAL = &["what"],
     ALIASES = &["forbid"],
-    SPOKEN = &["to", "on", "until", "because"],
+    SPOKEN = SAID,
     EXAMPLES = &[("deny kill to otto@example.org on db1 because it is slow to come back", "all but that")],
 }
 
