@@ -29,7 +29,11 @@ use hypervisor_core::{
 use skerry_stanzas::refusal::{Reason, Refusal};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use self::{layers::Layers, publisher::Change, restarts::Restarts};
+use self::{
+    layers::{Layering, Layers},
+    publisher::Change,
+    restarts::Restarts,
+};
 use crate::agent::Seen;
 
 /// Orders that may wait for one machine.
@@ -258,10 +262,20 @@ impl Do {
 /// A change of what is remembered.
 #[derive(Clone, Debug)]
 pub(crate) enum Edit {
-    /// Another definition, and what is different about it, in words.
-    Define(Box<Definition>, String),
-    /// Its disks in other files, and what they stand on; what that is, in words.
-    Layer(Box<(Definition, Layers)>, String),
+    /// Another definition, what it was made of, and what is different about it, in words. Refused when it is
+    /// something else by now: what came in between must not be lost.
+    Define {
+        /// What it was.
+        before: Box<Definition>,
+        /// What it is to be.
+        after: Box<Definition>,
+        /// What is different.
+        what: String,
+    },
+    /// One of its disks, in another file.
+    Move(String, PathBuf),
+    /// What its disks stand on; what is different, in words.
+    Layer(Layering, String),
     /// A further disk.
     Attach(Box<Disk>),
     /// Without the disk of this name.

@@ -179,3 +179,28 @@ async fn what_it_was_made_of_is_kept_and_comes_back() {
     let stage = stage.restart().await;
     assert_eq!(stage.done(ANN, "web1: definition list").await.lines().count(), 4);
 }
+
+#[tokio::test]
+async fn of_several_who_change_it_at_once_nobody_is_lost() {
+    let stage = created().await;
+    let said =
+        [("note=here", "here"), ("memory=320M", "320"), ("vcpus=3", "vcpus = 3"), ("order=7", "order = 7")];
+    let lines = said.map(|(asked, _)| format!("web1: define {asked}"));
+    let answers = futures::future::join_all(lines.iter().map(|line| stage.ask(ANN, line))).await;
+    let toml = toml(&stage).await;
+    let mut done = 0;
+    for (answer, (asked, words)) in answers.into_iter().zip(said) {
+        match answer {
+            Answer::Done { .. } => {
+                assert!(toml.contains(words), "{asked} was done: {toml}");
+                done += 1;
+            }
+            Answer::Refused(refusal) => {
+                assert!(refusal.text.contains("by another command meanwhile"), "{refusal:?}");
+                assert!(!toml.contains(words), "{asked} was refused: {toml}");
+            }
+            Answer::Confirm(_) => panic!("{asked} takes nothing away"),
+        }
+    }
+    assert!(done > 0);
+}

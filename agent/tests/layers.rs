@@ -309,3 +309,23 @@ async fn what_could_not_be_written_down_the_next_agent_settles() {
     assert_eq!(tree(&stage).await, ["a", "  (now)"]);
     stage.done(ANN, "web1: start").await;
 }
+
+#[tokio::test]
+async fn what_is_changed_while_files_are_merged_stays_changed() {
+    let stage = with_disk().await;
+    stage.done(ANN, "web1: start").await;
+    take(&stage, "a").await;
+    stage.done(ANN, "web1: disk resize data 2G").await;
+    stage.faults().slow(Duration::from_millis(200));
+    let (deleted, _) = tokio::join!(delete(&stage, "a"), async {
+        while !files(&stage).iter().any(|name| name.ends_with(".layers")) {
+            tokio::task::yield_now().await;
+        }
+        stage.done(ANN, "web1: define note=meanwhile").await;
+    });
+    stage.faults().slow(Duration::ZERO);
+    assert_eq!(deleted, "The snapshot a of web1 is deleted.");
+    assert_eq!(files(&stage), ["data.qcow2"]);
+    let toml = toml(&stage).await;
+    assert!(toml.contains("meanwhile") && toml.contains("data.qcow2"), "{toml}");
+}

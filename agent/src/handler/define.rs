@@ -114,7 +114,8 @@ pub(super) async fn define(job: &Job, record: &Record, definition: Definition) -
     let toml = definition.to_toml();
     if !found.is_empty() {
         let words: Vec<&str> = found.iter().map(|one| one.words.as_str()).collect();
-        edit(job, Edit::Define(Box::new(definition), words.join(", "))).await?;
+        let (before, what) = (Box::new(record.definition.clone()), words.join(", "));
+        edit(job, Edit::Define { before, after: Box::new(definition), what }).await?;
         crash::point("definition-stored");
     }
     let runs = !matches!(record.state, State::Stopped(_) | State::Failed(_) | State::Saved);

@@ -51,6 +51,21 @@ pub(crate) struct Frozen {
     on: Option<PathBuf>,
 }
 
+/// A change of what disks stand on, and so of where they are: made to what they are when it is its turn.
+#[derive(Clone, Debug)]
+pub(crate) enum Layering {
+    /// A snapshot of this name is taken by a command: these disks go on in other files.
+    Take(String, Uuid, Vec<Layer>),
+    /// The snapshot of this name is gone back to: its disks go on in other files.
+    Revert(String, Vec<Layer>),
+    /// Nobody goes back to the snapshot of this name any more.
+    Delete(String),
+    /// Nothing stood on this file.
+    Drop(PathBuf),
+    /// Two files are one.
+    Merged(Merge),
+}
+
 /// What can be done about a file that is there only for what stands on it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step {
@@ -82,6 +97,16 @@ impl Layers {
     pub(crate) fn of_disk(&self, disk: &str) -> Vec<&str> {
         let with = |one: &&External| one.disks.iter().any(|frozen| frozen.disk == disk);
         self.snapshots.iter().filter(with).map(|one| one.name.as_str()).collect()
+    }
+
+    pub(crate) fn lay(&mut self, layering: Layering, definition: &mut Definition) {
+        match layering {
+            Layering::Take(name, by, tops) => self.take(&name, by, definition, &tops),
+            Layering::Revert(name, tops) => drop(self.revert(&name, definition, &tops)),
+            Layering::Delete(name) => self.delete(&name),
+            Layering::Drop(path) => self.drop_file(&path),
+            Layering::Merged(merge) => self.merged(&merge, definition),
+        }
     }
 
     /// One is taken: its disks go on in other files.

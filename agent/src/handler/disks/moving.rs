@@ -93,7 +93,7 @@ impl Moving {
 }
 
 /// The definition with a disk in another file.
-pub(crate) fn moved(definition: &Definition, disk: &str, to: &Path) -> Definition {
+fn moved(definition: &Definition, disk: &str, to: &Path) -> Definition {
     let mut definition = definition.clone();
     for one in definition.disks.iter_mut().filter(|one| one.name == disk) {
         one.path = to.to_owned();
@@ -152,9 +152,7 @@ impl Agent {
         };
         job.unless_called_off(work).await?;
         crash::point("disk-made");
-        let what = |to: &Path| format!("its disk {} is in {}", disk.name, to.display());
-        let there = moved(&held.record.definition, &disk.name, to);
-        edit(job, Edit::Define(Box::new(there), what(to))).await?;
+        edit(job, Edit::Move(disk.name.clone(), to.to_owned())).await?;
         crash::point("definition-stored");
         crash::point("before-driver");
         let switched = disks.switch(&launch, &disk.name, to).await;
@@ -164,8 +162,7 @@ impl Agent {
         if disks.is_in(&launch, &disk.name, to).await.ok().flatten() == Some(true) {
             return Ok(());
         }
-        let back = Edit::Define(Box::new(held.record.definition.clone()), what(&disk.path));
-        edit(job, back).await?;
+        edit(job, Edit::Move(disk.name.clone(), disk.path.clone())).await?;
         Err(held.said(error))
     }
 

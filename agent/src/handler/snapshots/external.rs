@@ -7,7 +7,7 @@ pub(crate) mod work;
 use std::path::{Path, PathBuf};
 
 use hypervisor_core::{
-    definition::{Definition, Disk},
+    definition::Disk,
     driver::{layers::Layer, snapshots::taking_part},
 };
 use skerry_stanzas::{
@@ -29,8 +29,8 @@ use crate::{
         storage::{Held, no_file},
     },
     machine::{
-        Edit, Machine, Order, Record,
-        layers::{External, Frozen, Layers},
+        Edit, Machine, Order,
+        layers::{External, Frozen, Layering, Layers},
     },
 };
 
@@ -64,7 +64,7 @@ impl Agent {
             }
         };
         // Should that fail, the note stays, and what is done is written down by the next agent.
-        edit(job, taken(record, name, job.id, &tops)).await?;
+        edit(job, taken(name, job.id, &tops)).await?;
         crash::point("definition-stored");
         let mut notes = Notes::read(folder);
         let disks = tops.iter().map(|(disk, _)| disk.clone()).collect();
@@ -133,9 +133,7 @@ impl Agent {
             .iter()
             .map(|frozen| (frozen.disk.clone(), fresh(folder, &frozen.disk, &record.layers)))
             .collect();
-        let mut definition = Definition::clone(&record.definition);
-        let mut layers = record.layers.clone();
-        let before = layers.revert(name, &mut definition, &tops);
+        let before = record.layers.clone().revert(name, &mut record.definition.clone(), &tops);
         let work = Work { name: name.clone(), tops: tops.clone(), before, ..Work::default() };
         let work = work.begin(folder, job.id).await;
         let work = work.map_err(|error| no_file(held.name(), &error))?;
@@ -147,7 +145,7 @@ impl Agent {
             }
             crash::point("disk-made");
             let what = format!("its disks stand on the snapshot {name}");
-            edit(job, Edit::Layer(Box::new((definition, layers)), what)).await
+            edit(job, Edit::Layer(Layering::Revert(name.clone(), tops.clone()), what)).await
         };
         if let Err(refusal) = done.await {
             work.undo().await;
@@ -170,10 +168,9 @@ impl Agent {
 }
 
 /// What is written down of one that was taken.
-fn taken(record: &Record, name: &str, by: Uuid, tops: &[Layer]) -> Edit {
-    let (mut definition, mut layers) = (record.definition.clone(), record.layers.clone());
-    layers.take(name, by, &mut definition, tops);
-    Edit::Layer(Box::new((definition, layers)), format!("its disks stand on the snapshot {name}"))
+fn taken(name: &str, by: Uuid, tops: &[Layer]) -> Edit {
+    let layering = Layering::Take(name.to_owned(), by, tops.to_vec());
+    Edit::Layer(layering, format!("its disks stand on the snapshot {name}"))
 }
 
 /// Whether a machine's disks are in these files; `None` if it does not run.
@@ -301,7 +298,7 @@ pub(crate) async fn settle_taken(held: &Held, machine: &Machine, name: &str, job
             work.undo().await;
             return Some(false);
         }
-        let edit = taken(&held.record, name, job, &work.tops);
+        let edit = taken(name, job, &work.tops);
         machine.order(|reply| Order::Edit { edit, by: None, reply }).await.ok()?;
     }
     let mut notes = Notes::read(folder);

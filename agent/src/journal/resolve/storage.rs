@@ -12,7 +12,7 @@ use crate::{
         disks::{
             files::{Making, is_own},
             meant,
-            moving::{Moving, moved},
+            moving::Moving,
         },
         snapshots::{
             external::{
@@ -181,8 +181,7 @@ impl After<'_> {
             return Found::Unknown;
         }
         if written {
-            let what = format!("its disk {name} is in {}", moving.from.display());
-            let edit = Edit::Define(Box::new(moved(definition, name, &moving.from)), what);
+            let edit = Edit::Move(name.to_owned(), moving.from.clone());
             if machine.order(|reply| Order::Edit { edit, by: None, reply }).await.is_err() {
                 return Found::Unknown;
             }

@@ -28,7 +28,13 @@ impl Task {
         }
         let layers = matches!(edit, Edit::Layer(..));
         let mut changed = Record::clone(&record);
-        let (what, sentence) = apply(&mut changed, edit);
+        let (what, sentence) = match apply(&mut changed, edit) {
+            Ok(applied) => applied,
+            Err(refusal) => {
+                let _ = reply.send(Err(refusal));
+                return;
+            }
+        };
         if !layers && let Err(refusal) = record.layers.fits(&record.definition, &changed.definition) {
             let _ = reply.send(Err(refusal));
             return;
@@ -117,15 +123,25 @@ impl Task {
 }
 
 /// Makes the change, and says what it is called.
-fn apply(record: &mut Record, edit: Edit) -> (&'static str, String) {
+fn apply(record: &mut Record, edit: Edit) -> Result<(&'static str, String), Refusal> {
     let name = record.name.clone();
-    match edit {
-        Edit::Define(definition, what) => {
-            record.definition = *definition;
+    Ok(match edit {
+        Edit::Define { before, after, what } => {
+            if record.definition != *before {
+                let text = format!("{name} was changed by another command meanwhile.");
+                return Err(Refusal::new(Reason::Conflict, text).hint("Look at it, and ask again."));
+            }
+            record.definition = *after;
             ("machine.defined", format!("{name} was changed: {what}."))
         }
-        Edit::Layer(made, what) => {
-            (record.definition, record.layers) = *made;
+        Edit::Move(disk, to) => {
+            let what = format!("its disk {disk} is in {}", to.display());
+            let disks = record.definition.disks.iter_mut().filter(|one| one.name == disk);
+            disks.for_each(|one| one.path.clone_from(&to));
+            ("machine.defined", format!("{name} was changed: {what}."))
+        }
+        Edit::Layer(layering, what) => {
+            record.layers.lay(layering, &mut record.definition);
             ("machine.layered", format!("{name} was changed: {what}."))
         }
         Edit::Attach(disk) => {
@@ -168,7 +184,7 @@ fn apply(record: &mut Record, edit: Edit) -> (&'static str, String) {
             let words = if on { "is protected now" } else { "is no longer protected" };
             ("machine.protection-set", format!("{name} {words}."))
         }
-    }
+    })
 }
 
 /// The labels, in a sentence.

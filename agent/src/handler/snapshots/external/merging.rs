@@ -23,7 +23,7 @@ use crate::{
     },
     machine::{
         Do, Edit, Machine, Order, Record,
-        layers::{Frozen, Step},
+        layers::{Frozen, Layering, Step},
         task,
     },
 };
@@ -61,10 +61,8 @@ impl Agent {
     pub(super) async fn merge_away(&self, job: &Job, held: &Held, name: &str) -> Result<(), Refusal> {
         let record = held.card.record();
         if record.layers.find(name).is_some_and(|one| !one.deleted) {
-            let mut layers = record.layers.clone();
-            layers.delete(name);
             let what = format!("its snapshot {name} is deleted");
-            edit(job, Edit::Layer(Box::new((record.definition.clone(), layers)), what)).await?;
+            edit(job, Edit::Layer(Layering::Delete(name.to_owned()), what)).await?;
             crash::point("snapshot-hidden");
         }
         let mut notes = Notes::read(&held.card.folder);
@@ -80,7 +78,7 @@ impl Agent {
             let record = held.card.record();
             match record.layers.step(&record.definition) {
                 None => return Ok(()),
-                Some(Step::Drop(frozen)) => drop_file(job, held, &record, &frozen).await?,
+                Some(Step::Drop(frozen)) => drop_file(job, held, &frozen).await?,
                 Some(Step::Merge(merge)) => merge_files(job, held, &record, &merge).await?,
             }
         }
@@ -109,13 +107,11 @@ fn is_top(record: &Record, merge: &Merge) -> bool {
     record.definition.disk(&merge.disk).is_some_and(|disk| disk.path == merge.from)
 }
 
-async fn drop_file(job: &Job, held: &Held, record: &Record, frozen: &Frozen) -> Result<(), Refusal> {
+async fn drop_file(job: &Job, held: &Held, frozen: &Frozen) -> Result<(), Refusal> {
     let work = Work { before: vec![frozen.path.clone()], ..Work::default() };
     let work = work.begin(&held.card.folder, job.id).await.map_err(|error| no_file(held.name(), &error))?;
-    let mut layers = record.layers.clone();
-    layers.drop_file(&frozen.path);
     let what = format!("nothing stands on {} any more", frozen.path.display());
-    edit(job, Edit::Layer(Box::new((record.definition.clone(), layers)), what)).await?;
+    edit(job, Edit::Layer(Layering::Drop(frozen.path.clone()), what)).await?;
     crash::point("layers-stored");
     work.end(&held.card.folder).await;
     Ok(())
@@ -156,7 +152,7 @@ async fn merge_files(job: &Job, held: &Held, record: &Record, merge: &Merge) -> 
         }
     }
     // Should that fail, the guest is held still and the note stays: it must not write where nobody looks.
-    edit(job, merged_edit(record, merge)).await?;
+    edit(job, merged_edit(merge)).await?;
     crash::point("layers-stored");
     if let Err(error) = snapshots.go_on(&launch).await {
         tracing::error!(machine = %held.name(), %error, "does not go on after its files were merged");
@@ -165,11 +161,9 @@ async fn merge_files(job: &Job, held: &Held, record: &Record, merge: &Merge) -> 
     Ok(())
 }
 
-fn merged_edit(record: &Record, merge: &Merge) -> Edit {
-    let (mut definition, mut layers) = (record.definition.clone(), record.layers.clone());
-    layers.merged(merge, &mut definition);
+fn merged_edit(merge: &Merge) -> Edit {
     let what = format!("{} is part of {}", merge.from.display(), merge.into.display());
-    Edit::Layer(Box::new((definition, layers)), what)
+    Edit::Layer(Layering::Merged(merge.clone()), what)
 }
 
 /// What came of a deletion that was interrupted.
@@ -231,7 +225,7 @@ pub(super) async fn settle_step(held: &Held, machine: &Machine, work: Work) -> O
         };
     }
     if merged && !written {
-        let edit = merged_edit(&record, &merge);
+        let edit = merged_edit(&merge);
         machine.order(|reply| Order::Edit { edit, by: None, reply }).await.ok()?;
     }
     if held_still && machine.record().state == State::Paused {
