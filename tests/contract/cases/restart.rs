@@ -45,12 +45,13 @@ pub async fn one_that_crashed_meanwhile_is_not_taken_for_one_that_was_shut_down(
     let power = story.power(&launch).await;
     assert!(matches!(power, Power::Crashed(_)), "{power:?}");
     story.leaves_nothing(&launch).await;
-    story.start(&launch).await;
+    // Not "its second ready": QEMU logs a byte after those who follow have it, so that the crash may
+    // have kept the end of the first from the log.
+    story.boot(&launch).await;
     assert_eq!(story.power(&launch).await, Power::Running);
     if story.driver().console().is_none() {
         return;
     }
-    story.comes_up_times(&launch, 2).await;
     let halt = story.bench.typed(Act::Halt);
     // It is off when nobody looks any more: what it does about being told to takes a moment.
     let driver = story.driver();
