@@ -2,6 +2,8 @@
 //! and a change of it is seen in review. `SKERRY_BLESS=1` writes them anew.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "reference/approvals.rs"]
+mod approvals;
 #[path = "reference/commands.rs"]
 mod commands;
 #[path = "reference/devices.rs"]

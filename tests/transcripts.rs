@@ -63,6 +63,7 @@ transcripts! {
     adhoc_several_steps,
     adhoc_steps,
     alerts,
+    approval,
     caps,
     caps_forged,
     chat_asked_again,

@@ -27,6 +27,7 @@ pub use self::opening::OpenError;
 use crate::{
     address::Addresses,
     alerts::Alerts,
+    approval::Approvals,
     asked::{Answer, Asked, Door, Target},
     config::{Config, ConfigError},
     confirm::Confirmations,
@@ -77,6 +78,8 @@ pub(crate) struct Inner {
     pub(crate) machines: Arc<Machines>,
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) confirmations: Confirmations,
+    /// What waits for the consent of others.
+    pub(crate) approvals: Approvals,
     pub(crate) repeats: Repeats,
     /// What is under way.
     pub(crate) going: Jobs,
@@ -300,7 +303,11 @@ impl Agent {
     pub fn linked(&self, up: bool) {
         let mut linked = self.inner.linked.lock().unwrap_or_else(PoisonError::into_inner);
         match (up, *linked) {
-            (true, None) => *linked = Some(Instant::now()),
+            (true, None) => {
+                *linked = Some(Instant::now());
+                // What could not be told before can be now.
+                self.inner.approvals.changed.notify_one();
+            }
             (true, Some(_)) => {}
             (false, _) => *linked = None,
         }
@@ -322,11 +329,12 @@ impl Agent {
     /// When the configuration is wrong; then the old one stays in force.
     pub fn reload(&self, new: Config) -> Result<Vec<&'static str>, ConfigError> {
         new.check()?;
-        let roles = new.roles()?;
+        let (roles, policies) = (new.roles()?, new.policies()?);
         let old = self.config();
         let waits = old.differs(&new);
         let live = Config {
             roles: new.roles,
+            approval: new.approval,
             images: new.images,
             catalogues: new.catalogues,
             trash: new.trash,
@@ -336,6 +344,7 @@ impl Agent {
             ..Config::clone(&old)
         };
         self.change_rights(|rights| rights.roles = roles);
+        self.inner.approvals.change_policies(|kept| kept.configured = policies);
         *self.inner.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
         tracing::info!("the configuration was read again");
         Ok(waits)

@@ -54,6 +54,10 @@ pub struct Told {
     pub text: String,
     /// The id of the message it is the end of.
     pub answers: Option<String>,
+    /// The id of the message it takes the place of (XEP-0308).
+    pub instead: Option<String>,
+    /// Answers that can be given with one tap (XEP-0439).
+    pub buttons: Vec<String>,
 }
 
 /// Tells people something.
@@ -107,7 +111,7 @@ impl Alerts {
         *self.messages.write().unwrap_or_else(PoisonError::into_inner) = Some(messages);
     }
 
-    fn messages(&self) -> Option<Arc<dyn Messages>> {
+    pub(crate) fn messages(&self) -> Option<Arc<dyn Messages>> {
         self.messages.read().unwrap_or_else(PoisonError::into_inner).as_ref()?.upgrade()
     }
 
@@ -240,7 +244,15 @@ impl Agent {
                 (format!("{begun}-end"), self.ended(&alert, machine))
             }
         };
-        let told = Told { from, to: alert.person.clone(), id: id.clone(), text, answers: alert.told.clone() };
+        let told = Told {
+            from,
+            to: alert.person.clone(),
+            id: id.clone(),
+            text,
+            answers: alert.told.clone(),
+            instead: None,
+            buttons: Vec::new(),
+        };
         if !messages.tell(told).await {
             return Ok(());
         }

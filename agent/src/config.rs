@@ -3,6 +3,7 @@
 //! Every complaint names the file and the key and says what to write. An unknown key is refused with
 //! the nearest known one: a misspelt `trash.kep` must not silently mean the default.
 
+mod approval;
 mod catalogues;
 mod keys;
 mod moving;
@@ -22,6 +23,7 @@ use skerry_link::config::{LinkConfig, Login, ServerAddress, Tls};
 use skerry_stanzas::command::Role;
 use xmpp_parsers::jid::{BareJid, Jid};
 
+pub use self::approval::ApprovalSection;
 pub use self::catalogues::CatalogueSection;
 pub use self::moving::MigrationSection;
 pub use self::numbers::{MetricsSection, PrometheusListen, PrometheusSection};
@@ -56,6 +58,9 @@ pub struct Config {
     /// Who may do what.
     #[serde(default)]
     pub roles: RolesSection,
+    /// What is not done before others agree, by the name of the rule.
+    #[serde(default)]
+    pub approval: BTreeMap<String, ApprovalSection>,
     /// Which drivers.
     #[serde(default)]
     pub drivers: DriversSection,
@@ -322,6 +327,7 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.check_link()?;
         self.roles()?;
+        self.policies()?;
         if self.drivers.enabled.is_empty() {
             return Err(self.wrong("drivers.enabled", "names no driver; write [\"qemu\"]"));
         }

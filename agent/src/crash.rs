@@ -5,6 +5,13 @@
 pub const STEPS: &[&str] = &[
     "before-accepted",
     "accepted",
+    "request-stored",
+    "approval-asked",
+    "approval-stored",
+    "approval-begun",
+    "request-ended",
+    "approval-told",
+    "policy-stored",
     "folder-made",
     "disk-made",
     "adopted",

@@ -34,6 +34,7 @@ pub(crate) use self::{
 };
 use crate::{
     agent::Agent,
+    approval,
     asked::{Answer, Asked, Target},
     crash, handler,
     journal::{self, Accepted, Outcome, Repeated},
@@ -136,6 +137,10 @@ impl Agent {
         }
         let slot = self.inner.jobs.take(&asked.person())?;
         let mut accepted = accepted(&asked, &job, ready.as_ref());
+        if let Some(open) = self.asked_before(&accepted) {
+            drop(slot);
+            return Ok(self.wait_for_request(open, asked.key.as_ref(), patience).await);
+        }
         let claim = match self.inner.repeats.claim(&accepted, &going) {
             Ok(claim) => claim,
             Err(running) => return Ok(wait_on(running, patience).await),
@@ -146,7 +151,13 @@ impl Agent {
         }
         job.machine = self.subject(declaration, &asked.target)?;
         accepted.machine = accepted.machine.or(job.machine.as_ref().map(|machine| machine.card.id.0));
-        if declaration.effect == Effect::Destroy && self.needs_yes(&job)? && !confirmed {
+        let takes_away = declaration.effect == Effect::Destroy && self.needs_yes(&job)?;
+        let policies = self.policies_for(&asked, job.machine.as_ref());
+        if !policies.is_empty() && (takes_away || declaration.effect == Effect::Change) {
+            ready.obstacle(self, &job).await?;
+            return self.put_request(&asked, &job, accepted, ready.as_ref(), policies).await;
+        }
+        if takes_away && !confirmed {
             ready.obstacle(self, &job).await?;
             let sentence = ready.warning(self, &job);
             let confirmation = self.inner.confirmations.put(asked, sentence, chrono::Utc::now())?;
@@ -156,7 +167,7 @@ impl Agent {
         let running = claim.running();
         let waiting = self.under_way(&job);
         let hears = job.progress.is_some();
-        self.start_job(ready, job, slot, claim);
+        self.start_job(ready, job, slot, claim, None);
         // Who hears nothing meanwhile is told how far it is, if it says so, and asks again.
         let news = async {
             match hears {
@@ -168,6 +179,41 @@ impl Agent {
             }
         };
         Ok(wait(running, waiting, patience, news).await)
+    }
+
+    /// Carries out what enough others agreed to, if it is still what they agreed to, and its asker may; false
+    /// if that is to be tried again later.
+    ///
+    /// # Errors
+    /// Why it is not done.
+    pub(crate) async fn carry_out_approved(
+        &self,
+        asked: Asked,
+        request: &approval::Request,
+    ) -> Result<bool, Refusal> {
+        let declaration = asked.declaration;
+        let permit = self.permit(&asked.caller, declaration, &asked.target)?;
+        let ready = Runner::of(declaration)?.parse(&asked.argv)?;
+        let Ok(slot) = self.inner.jobs.take(&asked.person()) else { return Ok(false) };
+        let going = self.going_on(request.id, declaration, &asked);
+        let mut job =
+            Job { permit, id: request.id, machine: None, progress: None, going: Arc::clone(&going) };
+        let mut accepted = accepted(&asked, &job, ready.as_ref());
+        if approval::hash(&accepted.permission, request.machine, &accepted.args) != request.hash {
+            let text = "That command is another one by now: nothing was done.";
+            return Err(Refusal::new(Reason::Conflict, text).hint("Ask again."));
+        }
+        job.machine = self.subject(declaration, &asked.target)?;
+        if declaration.effect == Effect::Destroy {
+            self.needs_yes(&job)?;
+        }
+        ready.obstacle(self, &job).await?;
+        let Ok(claim) = self.inner.repeats.claim(&accepted, &going) else { return Ok(false) };
+        accepted.machine = accepted.machine.or(job.machine.as_ref().map(|machine| machine.card.id.0));
+        accepted.rule = format!("{}; {}", accepted.rule, request.consent());
+        self.begin_approved(request, accepted).await?;
+        self.start_job(ready, job, slot, claim, Some(request.code.clone()));
+        Ok(true)
     }
 
     /// Looks whether a command could be carried out as far as it is said, and does nothing.
@@ -274,7 +320,7 @@ impl Agent {
     }
 
     /// Runs a journalled command in a task of its own, which outlives whoever asked.
-    fn start_job(&self, ready: Box<dyn Ready>, job: Job, slot: Slot, claim: Claim) {
+    fn start_job(&self, ready: Box<dyn Ready>, job: Job, slot: Slot, claim: Claim, request: Option<String>) {
         let agent = self.clone();
         let id = job.id;
         let span = span(&job);
@@ -286,15 +332,24 @@ impl Agent {
             agent.count(&permission, &outcome);
             crash::point("before-close");
             let closed = outcome.clone();
-            let stored =
-                agent.inner.store.run(move |connection| journal::close(connection, id, &closed)).await;
+            let of_request = request.is_some();
+            let close = move |connection: &_| {
+                if of_request {
+                    approval::close(connection, id, &closed)?;
+                }
+                journal::close(connection, id, &closed)
+            };
+            let stored = agent.inner.store.run(close).await;
             crash::point("closed");
             match stored {
                 Ok(()) => going.notes.remove(),
                 Err(error) => tracing::error!(%id, %error, "the journal's entry stays open"),
             }
-            claim.ended(outcome);
+            claim.ended(outcome.clone());
             drop((slot, listed));
+            if let Some(code) = request {
+                agent.request_is_over(&code, outcome).await;
+            }
         };
         tokio::spawn(work.instrument(span));
     }

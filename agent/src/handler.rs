@@ -2,6 +2,7 @@
 
 mod adopt;
 mod alerts;
+mod approvals;
 mod clone;
 mod console;
 mod create;
@@ -24,6 +25,7 @@ mod migrate;
 mod network;
 mod nics;
 mod numbers;
+mod policies;
 mod release;
 mod rights;
 mod roles;

@@ -115,6 +115,18 @@ pub(crate) enum Repeated {
     Open,
 }
 
+/// Writes down that something was asked for that needs the consent of others.
+pub(crate) fn ask(connection: &Connection, entry: Uuid, accepted: &Accepted) -> Result<(), StoreError> {
+    append(connection, "asked", entry, &json(accepted)?)
+}
+
+/// How an entry ended, if it did.
+pub(crate) fn ended(connection: &Connection, entry: Uuid) -> Result<Option<Outcome>, StoreError> {
+    let mut query = connection.prepare("SELECT body FROM journal WHERE entry = ?1 AND kind = 'closed'")?;
+    let body: Option<String> = query.query_row([entry.to_string()], |row| row.get(0)).optional()?;
+    body.map(|body| read(&body)).transpose()
+}
+
 /// Writes down that a command is accepted. On the disk when the transaction is.
 pub(crate) fn accept(connection: &Connection, entry: Uuid, accepted: &Accepted) -> Result<(), StoreError> {
     append(connection, "accepted", entry, &json(accepted)?)

@@ -12,6 +12,7 @@ extern crate self as skerry_agent;
 pub mod address;
 pub mod agent;
 pub mod alerts;
+mod approval;
 pub mod asked;
 pub mod config;
 mod confirm;

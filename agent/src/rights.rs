@@ -7,6 +7,7 @@
 
 pub(crate) mod configured;
 pub(crate) mod grant;
+mod held;
 pub(crate) mod role;
 pub(crate) mod until;
 mod whom;
@@ -30,8 +31,19 @@ use self::{
 use crate::{asked::Target, machine::Record};
 
 /// What whoever has any right here may ask the host, so that they find it. The answers show only theirs.
-const FOR_ANYBODY_KNOWN: &[&str] =
-    &["host.list", "host.whoami", "host.may", "host.grant-list", "host.role-list", "host.role-show"];
+const FOR_ANYBODY_KNOWN: &[&str] = &[
+    "host.list",
+    "host.whoami",
+    "host.may",
+    "host.grant-list",
+    "host.role-list",
+    "host.role-show",
+    "host.request-list",
+    "host.approve",
+    "host.reject",
+    "host.withdraw",
+    "host.break-glass",
+];
 /// What an owner may ask the host. Its handlers look at what exactly is given away.
 const GIVING: &[&str] = &["host.grant", "host.deny", "host.revoke"];
 

@@ -7,6 +7,7 @@
 //! thread itself, right after it.
 
 pub(crate) mod alerts;
+pub(crate) mod approvals;
 pub(crate) mod definitions;
 pub(crate) mod devices;
 pub(crate) mod events;

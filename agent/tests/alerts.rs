@@ -4,66 +4,11 @@
 
 mod stage;
 
-use std::{
-    path::Path,
-    process::Command,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use hypervisor_core::driver::{Driver, fake::Fake};
-use skerry_agent::{
-    agent::Agent,
-    alerts::{Messages, Told},
-    crash,
-};
-use stage::{ANN, EVE, OTTO, Stage, VERA, config, done, stage};
-
-/// Hears what people are told.
-struct Ear {
-    heard: Mutex<Vec<Told>>,
-    deaf: Mutex<bool>,
-    rang: tokio::sync::Notify,
-}
-
-#[async_trait]
-impl Messages for Ear {
-    async fn tell(&self, told: Told) -> bool {
-        if *self.deaf.lock().unwrap() {
-            return false;
-        }
-        self.heard.lock().unwrap().push(told);
-        self.rang.notify_one();
-        true
-    }
-}
-
-impl Ear {
-    fn of(agent: &Agent) -> Arc<Self> {
-        let ear = Arc::new(Self {
-            heard: Mutex::default(),
-            deaf: Mutex::default(),
-            rang: tokio::sync::Notify::new(),
-        });
-        let weak: std::sync::Weak<Self> = Arc::downgrade(&ear);
-        agent.messages_by(weak);
-        ear
-    }
-
-    fn texts(&self) -> Vec<String> {
-        self.heard.lock().unwrap().iter().map(|told| format!("{}: {}", told.to, told.text)).collect()
-    }
-
-    async fn next(&self, nth: usize) -> Told {
-        loop {
-            if let Some(told) = self.heard.lock().unwrap().get(nth) {
-                return told.clone();
-            }
-            self.rang.notified().await;
-        }
-    }
-}
+use skerry_agent::{agent::Agent, crash};
+use stage::{ANN, EVE, OTTO, Stage, VERA, config, done, ear::Ear, stage};
 
 /// A clock that goes only where a test says so: also while the store's thread is waited for.
 struct Still {

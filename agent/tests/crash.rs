@@ -6,6 +6,8 @@
 
 #[path = "crash/alerts.rs"]
 mod alerts;
+#[path = "crash/approval.rs"]
+mod approval;
 #[path = "crash/devices.rs"]
 mod devices;
 #[path = "crash/firewall.rs"]

@@ -180,6 +180,11 @@ impl Declaration {
         format!("{}.{}", self.object.word(), self.verb)
     }
 
+    /// Whether one of its arguments is a secret.
+    pub fn has_secret(&self) -> bool {
+        self.arguments().iter().any(|argument| argument.takes == argument::Takes::Secret)
+    }
+
     /// The clap command: grammar of chat and CLI, source of the form and of the help.
     pub fn cli(&self) -> clap::Command {
         (self.arguments)(
@@ -222,7 +227,9 @@ macro_rules! each_command {
             host::NetworkDelete, host::DeviceList, host::DeviceMap, host::DeviceUnmap,
             host::Trash, host::Undelete, host::Adopt, host::Version, host::Uptime,
             host::Whoami, host::May, host::WhoCan, host::Grant, host::Deny, host::Revoke, host::GrantList,
-            host::RoleList, host::RoleShow, host::RoleDefine, host::RoleDelete, host::Evacuate,
+            host::RoleList, host::RoleShow, host::RoleDefine, host::RoleDelete, host::RequestList,
+            host::Approve, host::Reject, host::Withdraw, host::BreakGlass, host::PolicyAdd, host::PolicyList,
+            host::PolicyRemove, host::Evacuate,
             host::JobList, host::JobCancel
         }
     };

@@ -16,6 +16,9 @@ pub trait Reply: Serialize + DeserializeOwned + Send + 'static {
 /// The same request again, with the same id, waits for the end and is answered with it.
 pub const UNDER_WAY: &str = "under_way";
 
+/// Beside [`UNDER_WAY`]: the code of the request that waits for the consent of others.
+pub const REQUEST: &str = "request";
+
 /// Beside [`UNDER_WAY`]: what `job cancel` calls it by.
 pub const JOB: &str = "job";
 
@@ -31,6 +34,7 @@ macro_rules! reply {
 }
 
 mod alerts;
+mod approvals;
 mod devices;
 mod firewall;
 mod guest;
@@ -51,6 +55,7 @@ mod storage;
 mod trimmed;
 
 pub use alerts::{AlertChanged, AlertLine, AlertList, QuietHours};
+pub use approvals::{PolicyLine, PolicyList, RequestLine, RequestList};
 pub use devices::{DeviceChanged, DeviceLine, DeviceList, DeviceMissing};
 pub use firewall::{FirewallChanged, FirewallList};
 pub use guest::{Executed, FileWritten, Frozen, GuestAddress, GuestFacts, GuestFile, PasswordSet, Thawed};

@@ -19,6 +19,7 @@ use skerry_stanzas::{
 };
 
 use crate::{
+    approvals::of_approvals,
     devices::of_devices,
     networks::{of_firewalls, of_networks},
     numbers::of_numbers,
@@ -73,6 +74,7 @@ pub fn replies() -> Vec<Example> {
         of_hosts(),
         of_images(),
         of_rights(),
+        of_approvals(),
         of_jobs(),
         of_moves(),
         of_networks(),

@@ -36,6 +36,7 @@
 //!   `{any}` in an attribute or a text stands for anything, `{none}` for no such attribute. `{x}` is
 //!   remembered the first time, and must be the same afterwards; it can be sent as well. An element
 //!   `<never xmlns='urn:skerry:test'>…</never>` holds children that must not be there.
+//! * `receives in any order:` takes as many stanzas as it writes, one below the other, whichever comes first.
 //! * `server` is who gets what has no receiver: an account's own server.
 //! * Time stands still but for `later`, so that a slow machine changes nothing; with `Clock: runs` it goes on
 //!   by itself as well.
@@ -106,11 +107,27 @@ async fn step(world: &mut World, line: &Line, bound: &mut Bound, still: bool) ->
         }
         Line::Receives(person, xml) => {
             let expected = parse(xml)?;
-            let received = tokio::time::timeout(PATIENCE, world.next_for(person)).await;
-            let Ok(received) = received else { bail!("{person} received nothing, but was to receive {xml}") };
-            let received = received?;
+            let received = next(world, person, xml).await?;
             matching::matches(&expected, &received, bound)
                 .with_context(|| format!("{person} received\n  {}", String::from(&received)))
+        }
+        Line::ReceivesInAnyOrder(person, xml) => {
+            let mut expected: Vec<Element> =
+                parse(&format!("<all>{xml}</all>"))?.children().cloned().collect();
+            while !expected.is_empty() {
+                let received = next(world, person, xml).await?;
+                let fits = |one: &Element| {
+                    let mut tried = bound.clone();
+                    matching::matches(one, &received, &mut tried).ok().map(|()| tried)
+                };
+                let found = expected.iter().enumerate().find_map(|(at, one)| Some((at, fits(one)?)));
+                let Some((at, tried)) = found else {
+                    bail!("{person} received\n  {}, which is none of these", String::from(&received));
+                };
+                *bound = tried;
+                expected.remove(at);
+            }
+            Ok(())
         }
         Line::ReceivesNothing(person) => match world.quiet(person).await? {
             None => Ok(()),
@@ -132,6 +149,13 @@ async fn step(world: &mut World, line: &Line, bound: &mut Bound, still: bool) ->
         }
         Line::Roles(person, role) => world.set_role(person, role).await,
         Line::Link(what) => world.link(what).await,
+    }
+}
+
+async fn next(world: &mut World, person: &str, expected: &str) -> anyhow::Result<Element> {
+    match tokio::time::timeout(PATIENCE, world.next_for(person)).await {
+        Ok(received) => received,
+        Err(_) => bail!("{person} received nothing, but was to receive {expected}"),
     }
 }
 

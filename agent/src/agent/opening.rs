@@ -18,6 +18,7 @@ use super::{Agent, Inner};
 use crate::{
     address::Addresses,
     alerts::{self, Alerts},
+    approval::{self, Approvals},
     config::{Config, ConfigError},
     confirm::Confirmations,
     console::Keyboards,
@@ -95,7 +96,7 @@ impl Agent {
     /// # Errors
     /// When the configuration, the folder or the store cannot be used.
     pub async fn open(config: Config, drivers: Vec<Arc<dyn Driver>>) -> Result<Self, OpenError> {
-        let roles = config.roles()?;
+        let (roles, policies) = (config.roles()?, config.policies()?);
         let folder = config.state.display().to_string();
         let unusable = |source| OpenError::Folder { folder: folder.clone(), source };
         let folders = Folders::open(&config.state).map_err(unusable)?;
@@ -115,6 +116,7 @@ impl Agent {
             publisher: Arc::new(Publisher::new(store.clone(), Arc::clone(&machines))),
             machines,
             confirmations: Confirmations::default(),
+            approvals: Approvals::default(),
             repeats: Repeats::default(),
             going: Jobs::default(),
             jobs: Limits::new(JOBS_PER_PERSON, JOBS_ALL),
@@ -140,6 +142,7 @@ impl Agent {
             store,
         });
         let agent = Self { inner };
+        agent.inner.approvals.change_policies(|kept| kept.configured = policies);
         agent.begin().await.map_err(broken)?;
         Ok(agent)
     }
@@ -172,6 +175,7 @@ impl Agent {
         let (grants, defined) = inner.store.run(crate::store::grants::all).await?;
         self.change_rights(|rights| (rights.grants, rights.defined) = (grants, defined));
         resolve::settle(self).await?;
+        self.take_up_requests().await?;
         inner.alerts.load(inner.store.run(crate::store::alerts::all).await?);
         dispatch::notes::tidy(inner);
         self.thaw_what_was_held().await;
@@ -187,6 +191,7 @@ impl Agent {
         inner.machines.all().iter().for_each(|machine| machine.send(Order::Resume));
         self.keep(purge(Arc::downgrade(inner)));
         self.keep(super::rights::lapse(Arc::downgrade(inner)));
+        self.keep(approval::keep::keep(Arc::downgrade(inner)));
         self.keep(alerts::look_after(Arc::downgrade(inner), self.config().metrics.every));
         if self.config().metrics.history {
             self.keep(numbers::history::remember(Arc::downgrade(inner)));

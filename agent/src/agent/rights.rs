@@ -31,6 +31,8 @@ impl Agent {
         change(Arc::make_mut(&mut rights));
         drop(rights);
         self.inner.ruled.notify_one();
+        // Whose consent counts may have changed, too.
+        self.inner.approvals.changed.notify_one();
     }
 
     /// The right to a command, or why not.

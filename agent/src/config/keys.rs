@@ -7,6 +7,7 @@ const TOP: &[&str] = &[
     "state",
     "link",
     "roles",
+    "approval",
     "drivers",
     "trash",
     "images",
@@ -21,6 +22,8 @@ const TOP: &[&str] = &[
 ];
 const IMAGE: &[&str] = &["kernel", "initrd", "cmdline", "disk", "about"];
 const CATALOGUE: &[&str] = &["source", "key"];
+const APPROVAL: &[&str] =
+    &["what", "on", "need", "from", "within", "during", "except", "emergency", "reactions"];
 const SECTIONS: &[(&str, &[&str])] = &[
     ("link", &["kind", "jid", "server", "secret_file", "tls", "ca"]),
     ("roles", &["admin", "operator", "viewer"]),
@@ -42,7 +45,7 @@ pub(super) fn check(table: &Table) -> Result<(), (String, String)> {
             known(section, inner, keys)?;
         }
     }
-    for (section, keys) in [("images", IMAGE), ("catalogues", CATALOGUE)] {
+    for (section, keys) in [("images", IMAGE), ("catalogues", CATALOGUE), ("approval", APPROVAL)] {
         let Some(Value::Table(named)) = table.get(section) else { continue };
         for (name, one) in named {
             if let Value::Table(one) = one {

@@ -5,6 +5,7 @@
 //! no groups, nothing forwarded or late, no other agent.
 
 mod alert;
+mod consent;
 mod console;
 mod file;
 mod live;
@@ -21,7 +22,7 @@ use skerry_stanzas::{
     command::Effect,
     ns,
     payload::{Hint, Response, hint, replace},
-    reply::ScreenPicture,
+    reply::{REQUEST, ScreenPicture},
 };
 use tokio::{sync::mpsc, time::Instant};
 use xmpp_parsers::{jid::Jid, ns as xep};
@@ -115,6 +116,7 @@ impl Face {
             to,
             target,
         };
+        let Some(said) = self.as_consent(said, &message) else { return };
         let caller = said.from.to_bare();
         let face = Arc::clone(self);
         let answered = async move { face.reply(said, tone).await };
@@ -129,7 +131,8 @@ impl Face {
         let encrypted =
             message.has_child("encryption", xep::EME) || message.has_child("encrypted", xep::LEGACY_OMEMO);
         let known = self.agent.knows(&from.to_bare(), target);
-        if body.as_ref().is_none_or(|body| body.trim().is_empty()) && !encrypted {
+        let says = body.as_ref().is_some_and(|body| !body.trim().is_empty()) || consent::is_reaction(message);
+        if !says && !encrypted {
             return None;
         }
         let tone = match (known, encrypted) {
@@ -268,6 +271,10 @@ impl Face {
                 }
             }
         };
+        let request = match &answer {
+            Answer::Done { json, .. } => json.get(REQUEST).and_then(|code| code.as_str()).map(str::to_owned),
+            Answer::Refused(_) | Answer::Confirm(_) => None,
+        };
         let words = match answer {
             Answer::Done { text, json } => Words::answer(text, &json),
             Answer::Refused(refusal) => Words::new(refusal.sentence()),
@@ -278,7 +285,11 @@ impl Face {
                     .buttons([format!("yes {code}").as_str(), "no"])
             }
         };
-        self.speak(message, &words, first.as_deref()).await;
+        let said = self.speak_on(message, &words, first.as_deref(), false).await;
+        if let Some(code) = request {
+            let shown = first.unwrap_or(said);
+            self.agent.request_was_shown(&code, &message.from, &message.target, shown).await;
+        }
     }
 
     /// Says something for good, in the place of an earlier message when there is one.

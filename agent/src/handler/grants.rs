@@ -128,7 +128,7 @@ impl Agent {
     }
 
     /// On what: `web1, label:lab`. A machine one may not see is as if it were not there.
-    fn scopes(&self, own: &BareJid, text: &str) -> Result<Vec<Scope>, Refusal> {
+    pub(super) fn scopes(&self, own: &BareJid, text: &str) -> Result<Vec<Scope>, Refusal> {
         let mut scopes = Vec::new();
         for word in parts(text, "on")? {
             if ["all", "host"].contains(&word.to_lowercase().as_str())
@@ -230,7 +230,7 @@ fn held<'a>(rights: &'a Rights, grant: &'a Grant) -> impl Iterator<Item = &'stat
 }
 
 /// The words between commas.
-fn parts<'a>(text: &'a str, field: &'static str) -> Result<Vec<&'a str>, Refusal> {
+pub(super) fn parts<'a>(text: &'a str, field: &'static str) -> Result<Vec<&'a str>, Refusal> {
     let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
     match parts.len() {
         0 => Err(Refusal::new(Reason::BadRequest, "That names nothing.").field(field)),

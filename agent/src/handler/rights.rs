@@ -102,7 +102,7 @@ impl Handle<host::GrantList> for Agent {
 
 impl Agent {
     /// Whether a person may see what others may do.
-    pub(super) fn sees_all_rights(&self, person: &BareJid) -> bool {
+    pub(crate) fn sees_all_rights(&self, person: &BareJid) -> bool {
         let who_can = COMMANDS.iter().find(|it| it.object == Object::Host && it.verb == "who-can");
         who_can.is_some_and(|who_can| self.decide(person, who_can, &Target::Host).allowed)
     }
@@ -152,7 +152,7 @@ impl Agent {
         }
     }
 
-    fn scope_in_words(&self, scope: &Scope) -> String {
+    pub(super) fn scope_in_words(&self, scope: &Scope) -> String {
         match scope {
             Scope::All => "all".to_owned(),
             Scope::Host => "host".to_owned(),

@@ -183,6 +183,17 @@ const STEPS: &[&str] = &[
          -- The host's, which has it back afterwards.
          driver TEXT
      ) STRICT, WITHOUT ROWID;",
+    // Requests that wait for the consent of others, and what asks for it.
+    "CREATE TABLE requests (
+         -- The number it has in the journal.
+         entry TEXT PRIMARY KEY,
+         body TEXT NOT NULL
+     ) STRICT, WITHOUT ROWID;
+
+     CREATE TABLE policies (
+         name TEXT PRIMARY KEY,
+         body TEXT NOT NULL
+     ) STRICT, WITHOUT ROWID;",
 ];
 
 /// Opens the file, checks it, and brings it to the newest version.

@@ -1,6 +1,7 @@
 //! A stage for tests: an agent on the fake driver, in a folder of its own.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic)]
 
+pub mod ear;
 pub mod web;
 
 use std::{path::Path, sync::Arc, time::Duration};

@@ -1,6 +1,7 @@
 //! The commands of a host.
 
 mod alerts;
+mod approvals;
 mod create;
 mod devices;
 mod evacuate;
@@ -12,6 +13,7 @@ mod rights;
 
 pub use self::{
     alerts::{AlertAdd, AlertList, AlertRemove, Quiet},
+    approvals::{Approve, BreakGlass, PolicyAdd, PolicyList, PolicyRemove, Reject, RequestList, Withdraw},
     create::{Create, Firmware},
     devices::{DeviceList, DeviceMap, DeviceUnmap},
     evacuate::Evacuate,

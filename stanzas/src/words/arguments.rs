@@ -116,8 +116,7 @@ impl<'a> Reader<'a> {
     fn begins_sentence(&self, word: &str) -> bool {
         let Declaration { spoken_arguments, positional, .. } = self.declaration;
         spoken_arguments.len() > 1
-            && positional.len() == 1
-            && self.bare == 0
+            && self.bare + 1 == positional.len()
             && !word.starts_with('-')
             && key_value(word).is_none()
     }

@@ -17,6 +17,7 @@ pub(super) struct Person {
 pub(super) enum Line {
     Sends(String, String),
     Receives(String, String),
+    ReceivesInAnyOrder(String, String),
     ReceivesNothing(String),
     Later(Duration),
     DriverTakes(Duration),
@@ -98,6 +99,9 @@ fn command(line: &str, block: String) -> anyhow::Result<Line> {
     }
     if let Some(person) = line.strip_suffix(" receives:") {
         return Ok(Line::Receives(person.into(), block));
+    }
+    if let Some(person) = line.strip_suffix(" receives in any order:") {
+        return Ok(Line::ReceivesInAnyOrder(person.into(), block));
     }
     if let Some(person) = line.strip_suffix(" receives nothing") {
         return Ok(Line::ReceivesNothing(person.into()));

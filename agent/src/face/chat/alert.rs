@@ -1,17 +1,18 @@
 //! What somebody asked to be told of, told: a message nobody's message was before.
 
 use async_trait::async_trait;
-use skerry_stanzas::ns;
+use minidom::Element;
+use skerry_stanzas::{
+    ns,
+    payload::{Response, replace},
+};
 use xmpp_parsers::{jid::Jid, ns as xep};
 
-use super::{mark, spoken_by_a_domain};
+use super::{consent::REPLY, mark, spoken_by_a_domain};
 use crate::{
     alerts::{Messages, Told},
     face::{Face, stanza::tag},
 };
-
-/// Message replies (XEP-0461).
-const REPLY: &str = "urn:xmpp:reply:0";
 
 #[async_trait]
 impl Messages for Face {
@@ -27,6 +28,8 @@ impl Messages for Face {
             .attr("id", &told.id)
             .child(tag("body", ns::CLIENT).text(&told.text))
             .children(answers)
+            .children(told.instead.as_deref().map(replace))
+            .children(told.buttons.iter().map(|value| Element::from(Response::new(value))))
             .child(tag("origin-id", xep::SID).attr("id", &told.id))
             .children(from.node().is_none().then(spoken_by_a_domain))
             .child(mark());

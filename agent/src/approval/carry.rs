@@ -1,0 +1,395 @@
+//! From a command to a request, and from an approved request to the command.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::Utc;
+use hypervisor_core::machine::MachineId;
+use skerry_stanzas::{
+    command::{Effect, argument::Takes},
+    refusal::{Reason, Refusal},
+    reply::{REQUEST, UNDER_WAY, measure},
+    safe::safe_line,
+};
+
+use super::{
+    ALL_MAX, Open, PER_PERSON_MAX,
+    policy::Policy,
+    request::{Need, Request, Says, Shown, Stage, hash, lacks},
+};
+use crate::{
+    agent::Agent,
+    asked::{Answer, Asked, Door, Target},
+    confirm, crash,
+    dispatch::{Job, Ready},
+    journal::{self, Accepted, Outcome},
+    machine::Machine,
+    store::{StoreError, approvals as rows, events::Happening},
+};
+
+/// The longest words of a command that are kept for later, in bytes.
+const WORDS_BYTES_MAX: usize = 128 * 1024;
+/// So much of what was given is shown to those who are asked; the hash stands for all of it.
+const EFFECT_CHARS_MAX: usize = 1500;
+const ENDED_ELSEWHERE: &str = "That request is over.";
+
+impl Agent {
+    /// The policies that ask for consent to this. A schedule does what was agreed to when it was made.
+    pub(crate) fn policies_for(&self, asked: &Asked, machine: Option<&Arc<Machine>>) -> Vec<Policy> {
+        if asked.door == Door::Schedule {
+            return Vec::new();
+        }
+        let (policies, rights) = (self.inner.approvals.policies(), self.rights());
+        let record = machine.map(|machine| machine.record());
+        let on =
+            record.as_ref().map_or(crate::rights::Subject::Host, |it| crate::rights::Subject::Machine(it));
+        let mut asking: Vec<Policy> =
+            policies.asking(&rights, &asked.person(), asked.declaration, &on).into_iter().cloned().collect();
+        for left in self.policies_left_by(asked, record.as_deref()) {
+            if !asking.contains(&left) {
+                asking.push(left);
+            }
+        }
+        asking
+    }
+
+    /// A request in place of the command: written down, then shown to who can agree.
+    ///
+    /// # Errors
+    /// Too many wait; nobody could agree; it may not be done before it would end.
+    pub(crate) async fn put_request(
+        &self,
+        asked: &Asked,
+        job: &Job,
+        accepted: Accepted,
+        ready: &dyn Ready,
+        policies: Vec<Policy>,
+    ) -> Result<Answer, Refusal> {
+        let _one = self.inner.approvals.deciding.lock().await;
+        if let Some(open) = self.asked_before(&accepted) {
+            return Ok(waits(&open.request, self.still_missing(&open.request)));
+        }
+        let machine = job.machine().ok().map(|machine| machine.card.id);
+        let mut request = self.draw_up(asked, job, accepted, machine, policies)?;
+        request.effect = self.effect_of(asked, job, ready);
+        let words = (!asked.declaration.has_secret()).then(|| asked.argv.clone());
+        if words.as_ref().is_some_and(|words| words.iter().map(String::len).sum::<usize>() > WORDS_BYTES_MAX)
+        {
+            return Err(Refusal::new(Reason::Limit, "That is too long to wait for approval."));
+        }
+        request.words = words;
+        request.messages = self.to_be_asked(&request).await?;
+        let stored = request.clone();
+        self.inner
+            .store
+            .run(move |connection| {
+                journal::ask(connection, stored.id, &stored.accepted)?;
+                rows::write(connection, &stored)
+            })
+            .await?;
+        crash::point("request-stored");
+        let secret = request.words.is_none().then(|| asked.argv.clone());
+        self.inner.approvals.open().insert(request.code.clone(), Open::new(request.clone(), secret));
+        self.inner.approvals.changed.notify_one();
+        let sentence = format!("{} asks for approval of {} ({}).", job.by(), request.command(), request.code);
+        self.note_request("host.approval-asked", &request, sentence).await;
+        Ok(waits(&request, self.still_missing(&request)))
+    }
+
+    fn draw_up(
+        &self,
+        asked: &Asked,
+        job: &Job,
+        accepted: Accepted,
+        machine: Option<MachineId>,
+        policies: Vec<Policy>,
+    ) -> Result<Request, Refusal> {
+        let person = asked.person();
+        let code = {
+            let open = self.inner.approvals.open();
+            let theirs = open.values().filter(|one| one.request.is_by(&person)).count();
+            if open.len() >= ALL_MAX || theirs >= PER_PERSON_MAX {
+                return Err(Refusal::new(Reason::Limit, "Too many requests wait for approval.")
+                    .hint("\"request list\" shows them; \"withdraw CODE\" takes one of yours back."));
+            }
+            confirm::fresh_code(|code| open.contains_key(code))
+        };
+        let now = Utc::now();
+        let within = policies.iter().map(|policy| policy.within).min().unwrap_or_default();
+        let need = |policy: &Policy| Need {
+            policy: policy.name.clone(),
+            count: policy.need,
+            from: policy.from.clone(),
+            emergency: policy.emergency.clone(),
+        };
+        let request = Request {
+            id: job.id,
+            code,
+            hash: hash(&accepted.permission, machine, &accepted.args),
+            accepted,
+            machine,
+            words: None,
+            effect: String::new(),
+            needs: policies.iter().map(need).collect(),
+            during: policies.iter().filter_map(|policy| policy.during.clone()).collect(),
+            reactions: policies.iter().all(|policy| policy.reactions),
+            at: now,
+            until: now + within,
+            agreed: Vec::new(),
+            emergency: None,
+            messages: Vec::new(),
+            stage: Stage::Waiting,
+        };
+        if request.opens(now).is_none() && request.needs.iter().any(|need| need.emergency.is_none()) {
+            let hours: Vec<String> = request.during.iter().map(|window| window.to_string()).collect();
+            return Err(Refusal::new(
+                Reason::Conflict,
+                format!(
+                    "That may be done {}, and a request waits no longer than {}.",
+                    hours.join(" and "),
+                    measure::duration(within.as_secs())
+                ),
+            )
+            .hint("Ask again nearer to the time."));
+        }
+        Ok(request)
+    }
+
+    /// What exactly will be done, in a sentence; with the words that were given, but for secrets.
+    fn effect_of(&self, asked: &Asked, job: &Job, ready: &dyn Ready) -> String {
+        let declaration = asked.declaration;
+        let secret = |word: &&String| {
+            let name = word.trim_start_matches('-').split('=').next().unwrap_or_default();
+            let known = declaration.arguments().iter().find(|argument| argument.name == name);
+            known.is_some_and(|argument| argument.takes == Takes::Secret)
+        };
+        let given = asked.argv.iter().filter(|word| !secret(word));
+        let given: Vec<&str> = given.map(|word| word.trim_start_matches("--")).collect();
+        let what = match declaration.effect {
+            Effect::Destroy => ready.warning(self, job),
+            Effect::Read | Effect::Change => format!("{}.", declaration.about()),
+        };
+        match given.is_empty() {
+            true => what,
+            false => format!("{what} ({})", safe_line(&given.join(", "), EFFECT_CHARS_MAX)),
+        }
+    }
+
+    /// The messages to those who can agree.
+    async fn to_be_asked(&self, request: &Request) -> Result<Vec<Shown>, Refusal> {
+        let (rights, now) = (self.rights(), Utc::now());
+        for need in &request.needs {
+            let (mut people, others) = self.about(request, |on| rights.with_role(&need.from, &on, now));
+            people.retain(|person| !request.is_by(person));
+            if !others && people.len() < usize::from(need.count) {
+                let text = format!(
+                    "That needs the consent of {}, and there are not so many besides you.",
+                    lacks(need, need.count)
+                );
+                return Err(Refusal::new(Reason::NotAllowed, text)
+                    .hint(format!("An admin can grant the role, or change the policy {}.", need.policy)));
+            }
+        }
+        let people = self.everybody_of(request).await;
+        let to_ask = people.into_iter().filter(|person| !request.is_by(person));
+        let shown = |person: xmpp_parsers::jid::BareJid| Shown {
+            to: person.into(),
+            from: None,
+            id: uuid::Uuid::new_v4().simple().to_string(),
+            sent: false,
+            says: Says::Question,
+        };
+        Ok(to_ask.map(shown).collect())
+    }
+
+    /// A request that waits already, of the same words of the same person.
+    pub(crate) fn asked_before(&self, accepted: &Accepted) -> Option<Open> {
+        let open = self.inner.approvals.open();
+        let same = |one: &&Open| {
+            let request = &one.request.accepted;
+            let by = |text: &str| xmpp_parsers::jid::Jid::new(text).ok().map(|jid| jid.to_bare());
+            one.request.stage == Stage::Waiting
+                && request.permission == accepted.permission
+                && request.name == accepted.name
+                && request.args == accepted.args
+                && by(&request.caller) == by(&accepted.caller)
+        };
+        open.values().find(same).cloned()
+    }
+
+    /// What is answered to who asks the same again: at once that it waits, but a repetition with the same key
+    /// waits for the end, as long as its asker does.
+    pub(crate) async fn wait_for_request(
+        &self,
+        open: Open,
+        key: Option<&String>,
+        patience: Duration,
+    ) -> Answer {
+        if key.is_none() || key != open.request.accepted.key.as_ref() {
+            return waits(&open.request, self.still_missing(&open.request));
+        }
+        let mut outcome = open.outcome.subscribe();
+        // The other end goes with the request.
+        drop(open.outcome);
+        let ended = tokio::time::timeout(patience, outcome.wait_for(Option::is_some)).await;
+        match ended {
+            Ok(Ok(outcome)) => outcome.clone().map_or_else(|| over(ENDED_ELSEWHERE), Outcome::answer),
+            Ok(Err(_)) => over(ENDED_ELSEWHERE),
+            Err(_) => {
+                let now = self.inner.approvals.find(&open.request.code);
+                let request = now.map_or(open.request, |open| open.request);
+                let missing = self.still_missing(&request);
+                waits(&request, missing)
+            }
+        }
+    }
+
+    /// Ends a request without doing it: the journal has it as refused.
+    ///
+    /// # Errors
+    /// When that cannot be stored: it goes on waiting.
+    pub(super) async fn end_request(&self, open: &Open, refusal: Refusal) -> Result<(), Refusal> {
+        let mut request = open.request.clone();
+        request.stage = Stage::Over(refusal.text.clone());
+        request.words = None;
+        let (stored, outcome) = (request.clone(), Outcome::Refused(refusal));
+        let closed = outcome.clone();
+        self.inner
+            .store
+            .run(move |connection| {
+                journal::accept(connection, stored.id, &stored.accepted)?;
+                journal::close(connection, stored.id, &closed)?;
+                rows::write(connection, &stored)
+            })
+            .await?;
+        crash::point("request-ended");
+        self.request_is_over(&request.code, outcome).await;
+        Ok(())
+    }
+
+    /// What became of a request is known and stored: tells who waits, and lets the rest be told.
+    pub(crate) async fn request_is_over(&self, code: &str, outcome: Outcome) {
+        let sentence = told_of(&outcome);
+        let known =
+            self.inner.approvals.change(code, |request| request.stage = Stage::Over(sentence.clone()));
+        if let Some(open) = self.inner.approvals.find(code) {
+            open.outcome.send_replace(Some(outcome));
+        }
+        self.inner.approvals.changed.notify_one();
+        if let Some(request) = known {
+            self.note_request("host.approval-ended", &request, sentence).await;
+        }
+    }
+
+    async fn note_request(&self, what: &'static str, request: &Request, sentence: String) {
+        let happening = Happening {
+            what,
+            machine: request.accepted.name.clone(),
+            by: Some(request.accepted.caller.clone()),
+            sentence,
+            ..Happening::default()
+        };
+        if let Err(error) = self.inner.publisher.note(happening).await {
+            tracing::warn!(%error, "what became of a request could not be noted");
+        }
+    }
+
+    /// Writes down that a request is carried out from now on: from here it is the journal's.
+    ///
+    /// # Errors
+    /// When that cannot be stored.
+    pub(crate) async fn begin_approved(&self, request: &Request, accepted: Accepted) -> Result<(), Refusal> {
+        let mut begun = request.clone();
+        begun.stage = Stage::Begun;
+        self.inner
+            .store
+            .run(move |connection| {
+                journal::accept(connection, begun.id, &accepted)?;
+                rows::write(connection, &begun)
+            })
+            .await?;
+        crash::point("approval-begun");
+        self.inner.approvals.change(&request.code, |request| request.stage = Stage::Begun);
+        Ok(())
+    }
+
+    /// Carries an approved request out, if that is still right: the asker may, the machine is there, the
+    /// command is the one that was agreed to. True when it has begun or ended; false to try again later.
+    ///
+    /// # Errors
+    /// When the store cannot take it.
+    pub(super) async fn begin_request(&self, open: &Open) -> Result<bool, Refusal> {
+        let request = &open.request;
+        let words = request.words.as_ref().or(open.words.as_ref());
+        let (Some(caller), Some(declaration), Some(words)) = (request.caller(), request.declaration(), words)
+        else {
+            let text = "The agent was started anew, and keeps no secret for so long: ask again.";
+            return self.end_request(open, Refusal::new(Reason::Lapsed, text)).await.map(|()| true);
+        };
+        let target = match request.machine.map(|id| self.inner.machines.get(id)) {
+            None => Target::Host,
+            Some(Some(machine)) => Target::Machine(machine.record().name.clone()),
+            Some(None) => {
+                let text = format!("The machine of {} is gone: nothing was done.", request.command());
+                return self.end_request(open, Refusal::new(Reason::NotFound, text)).await.map(|()| true);
+            }
+        };
+        let asked = Asked {
+            caller,
+            target,
+            declaration,
+            argv: words.clone(),
+            door: request.accepted.door,
+            key: request.accepted.key.clone(),
+            patience: Duration::ZERO,
+        };
+        match self.carry_out_approved(asked, request).await {
+            Ok(begun) => Ok(begun),
+            Err(refusal) => self.end_request(open, refusal).await.map(|()| true),
+        }
+    }
+}
+
+/// Writes down that a request that was carried out is over, together with its end in the journal.
+pub(crate) fn close(
+    connection: &rusqlite::Connection,
+    entry: uuid::Uuid,
+    outcome: &Outcome,
+) -> Result<(), StoreError> {
+    rows::over(connection, entry, &told_of(outcome))
+}
+
+/// What is told of an end.
+pub(crate) fn told_of(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Done { text, .. } => text.lines().next().unwrap_or_default().to_owned(),
+        Outcome::Refused(refusal) => refusal.text.clone(),
+        Outcome::Unknown { text } => text.clone(),
+    }
+}
+
+fn over(text: &str) -> Answer {
+    Answer::Refused(Refusal::new(Reason::Lapsed, text).hint("\"log\" shows what became of it."))
+}
+
+/// The answer to who asked: it waits.
+pub(crate) fn waits(request: &Request, missing: Vec<String>) -> Answer {
+    let (code, command) = (&request.code, request.command());
+    let until = request.time_left();
+    let asked: Vec<String> = request
+        .messages
+        .iter()
+        .filter(|shown| shown.says == Says::Question)
+        .map(|shown| shown.to.to_bare().to_string())
+        .collect();
+    let asked = match asked.as_slice() {
+        [] => format!("Tell somebody who has it to say: approve {code}"),
+        people => format!("I asked {}", people.join(", ")),
+    };
+    let needs = match missing.as_slice() {
+        [] => "is approved, and waits for its time".to_owned(),
+        missing => format!("needs the consent of {}", missing.join(" and ")),
+    };
+    let sentence = format!("{command} {needs} ({code}). {asked}; it waits for {until}.");
+    let json = serde_json::json!({ "sentence": sentence, UNDER_WAY: true, REQUEST: code });
+    Answer::Done { text: sentence, json }
+}

@@ -1,0 +1,239 @@
+//! Agreeing, refusing, taking back, and doing without.
+
+use chrono::Utc;
+use skerry_stanzas::{
+    refusal::{Reason, Refusal},
+    reply::{RequestLine, measure},
+};
+use xmpp_parsers::jid::BareJid;
+
+use super::{
+    Open,
+    request::{Agreed, Emergency, Request, Says, Shown, Stage, lacks},
+};
+use crate::{agent::Agent, crash, rights::Subject, store::approvals as rows};
+
+/// Nothing of this code that this person has to do with; the same whether there is one or not.
+fn none(code: &str) -> Refusal {
+    let code = skerry_stanzas::safe::safe_line(code, 20);
+    Refusal::new(
+        Reason::NotFound,
+        format!("No request {code} waits for you: it is over, or is none of yours."),
+    )
+    .field("code")
+    .hint("\"request list\" shows those that wait.")
+}
+
+impl Agent {
+    /// What a request is about, as it is now.
+    pub(crate) fn about<T>(&self, request: &Request, then: impl FnOnce(Subject<'_>) -> T) -> T {
+        match request.machine {
+            None => then(Subject::Host),
+            Some(id) => match self.inner.machines.get(id) {
+                Some(machine) => then(Subject::Machine(&machine.record())),
+                None => then(Subject::Absent),
+            },
+        }
+    }
+
+    /// Whose consent it still needs, in words.
+    pub(crate) fn still_missing(&self, request: &Request) -> Vec<String> {
+        if request.emergency.is_some() {
+            return Vec::new();
+        }
+        let (rights, now) = (self.rights(), Utc::now());
+        self.about(request, |on| {
+            request.missing(&rights, &on, now).map(|(need, count)| lacks(need, count)).collect()
+        })
+    }
+
+    /// Whether this person can agree to it.
+    pub(crate) fn can_agree_to(&self, person: &BareJid, request: &Request) -> bool {
+        let (rights, now) = (self.rights(), Utc::now());
+        self.about(request, |on| request.takes(person, &rights, &on, now))
+    }
+
+    fn can_do_without(&self, person: &BareJid, request: &Request) -> bool {
+        let (rights, now) = (self.rights(), Utc::now());
+        let Some(it) = request.declaration() else { return false };
+        self.about(request, |on| {
+            let has = |role: &String| rights.has_role(person, role, &on, now);
+            request.needs.iter().all(|need| need.emergency.as_ref().is_some_and(has))
+                && rights.decide(person, it, &on, now).allowed
+        })
+    }
+
+    /// The request of this code that waits, if this person may know of it.
+    fn waiting(&self, person: &BareJid, code: &str) -> Result<Open, Refusal> {
+        let open = self.inner.approvals.find(code).ok_or_else(|| none(code))?;
+        if !self.may_see_request(person, &open.request) {
+            return Err(none(code));
+        }
+        match &open.request.stage {
+            Stage::Waiting if Utc::now() < open.request.until => Ok(open),
+            Stage::Waiting => Err(none(code)),
+            Stage::Begun => {
+                Err(Refusal::new(Reason::Conflict, format!("That is being done already: {code}.")))
+            }
+            Stage::Over(sentence) => Err(Refusal::new(Reason::Conflict, sentence.clone())),
+        }
+    }
+
+    /// Whether this person may know of a request: theirs, theirs to agree to, or they may see all.
+    pub(crate) fn may_see_request(&self, person: &BareJid, request: &Request) -> bool {
+        request.is_by(person)
+            || self.can_agree_to(person, request)
+            || self.sees_all_rights(person)
+            || self.can_do_without(person, request)
+    }
+
+    /// The request that the message of this id asked this person about, if it waits.
+    pub(crate) fn question_to(&self, person: &BareJid, id: &str) -> Option<Request> {
+        let open = self.inner.approvals.open();
+        let asks =
+            |shown: &Shown| shown.says == Says::Question && shown.id == id && shown.to.to_bare() == *person;
+        let mut waiting = open.values().map(|open| &open.request).filter(|it| it.stage == Stage::Waiting);
+        waiting.find(|request| request.messages.iter().any(asks)).cloned()
+    }
+
+    /// A person agrees.
+    ///
+    /// # Errors
+    /// There is none of this code that waits for them; it is theirs; their role does not suffice.
+    pub(crate) async fn agree(&self, person: &BareJid, code: &str) -> Result<RequestLine, Refusal> {
+        let _one = self.inner.approvals.deciding.lock().await;
+        let open = self.waiting(person, code)?;
+        let request = &open.request;
+        if request.is_by(person) {
+            return Err(Refusal::new(Reason::NotAllowed, "You asked for it: somebody else has to agree.")
+                .hint(format!("\"withdraw {}\" takes it back.", request.code)));
+        }
+        if !self.can_agree_to(person, request) {
+            let needs = self.still_missing(request).join(" and ");
+            return Err(Refusal::new(Reason::NotAllowed, "You cannot agree to that.")
+                .hint(format!("It needs {needs}.")));
+        }
+        if request.agreed.iter().any(|agreed| agreed.who == *person) {
+            return Ok(self.request_line(request, "You agreed to that before."));
+        }
+        let agreed = Agreed { who: person.clone(), at: Utc::now() };
+        let request = self.store_change(&request.code, |request| request.agreed.push(agreed)).await?;
+        let missing = self.still_missing(&request);
+        let opens = request.opens(Utc::now()).filter(|at| *at > Utc::now());
+        let command = request.command();
+        let sentence = match (missing.as_slice(), opens) {
+            ([], None) => format!("You agreed: {command} is carried out."),
+            ([], Some(at)) => format!("You agreed: {command} is carried out at {}.", measure::moment(at)),
+            (missing, _) => format!("You agreed. {command} still needs {}.", missing.join(" and ")),
+        };
+        Ok(self.request_line(&request, &sentence))
+    }
+
+    /// A person refuses; one is enough.
+    ///
+    /// # Errors
+    /// There is none of this code that waits for them, or their role does not suffice.
+    pub(crate) async fn reject(&self, person: &BareJid, code: &str) -> Result<RequestLine, Refusal> {
+        let _one = self.inner.approvals.deciding.lock().await;
+        let open = self.waiting(person, code)?;
+        if !open.request.is_by(person) && !self.can_agree_to(person, &open.request) {
+            return Err(Refusal::new(
+                Reason::NotAllowed,
+                "You cannot refuse that: it is not yours to agree to.",
+            ));
+        }
+        let did = if open.request.is_by(person) { "Taken back" } else { "Rejected" };
+        let sentence = format!("{did} by {person}: nothing was done.");
+        let refusal = Refusal::new(Reason::NotAllowed, sentence.clone());
+        self.end_request(&open, refusal).await?;
+        Ok(self.request_line(&open.request, &sentence))
+    }
+
+    /// Who asked takes it back.
+    ///
+    /// # Errors
+    /// There is none of this code that they asked for.
+    pub(crate) async fn withdraw(&self, person: &BareJid, code: &str) -> Result<RequestLine, Refusal> {
+        let is_theirs = self.inner.approvals.find(code).is_some_and(|open| open.request.is_by(person));
+        if !is_theirs {
+            return Err(none(code));
+        }
+        self.reject(person, code).await
+    }
+
+    /// Somebody does without consent, in an emergency; everybody concerned is told.
+    ///
+    /// # Errors
+    /// There is none of this code; their role does not suffice; no reason was given.
+    pub(crate) async fn break_glass(
+        &self,
+        person: &BareJid,
+        code: &str,
+        because: &str,
+    ) -> Result<RequestLine, Refusal> {
+        let _one = self.inner.approvals.deciding.lock().await;
+        let open = self.waiting(person, code)?;
+        let because = skerry_stanzas::safe::safe_line(because.trim(), 400);
+        if because.is_empty() {
+            return Err(Refusal::new(Reason::BadRequest, "Why can it not wait?").field("because"));
+        }
+        if !self.can_do_without(person, &open.request) {
+            return Err(Refusal::new(Reason::NotAllowed, "You cannot do without approval here.")
+                .hint("\"policy list\" says who can, if anybody."));
+        }
+        let command = open.request.command();
+        let everybody = self.everybody_of(&open.request).await;
+        let text = format!(
+            "Emergency: {person} does without approval what {} asked for: {command} ({}), because \"{because}\".",
+            open.request.accepted.caller, open.request.code
+        );
+        let request = self
+            .store_change(&open.request.code, |request| {
+                request.emergency = Some(Emergency { by: person.clone(), because: because.clone() });
+                let to_tell = everybody.into_iter().filter(|one| one != person);
+                request.messages.extend(to_tell.map(|one| Shown {
+                    to: one.into(),
+                    from: None,
+                    id: uuid::Uuid::new_v4().simple().to_string(),
+                    sent: false,
+                    says: Says::Emergency(text.clone()),
+                }));
+            })
+            .await?;
+        Ok(self.request_line(
+            &request,
+            &format!("{command} is carried out without approval. Everybody is told."),
+        ))
+    }
+
+    /// Changes a request: in the store first, then here.
+    pub(super) async fn write_request(
+        &self,
+        code: &str,
+        change: impl FnOnce(&mut Request),
+    ) -> Result<Request, Refusal> {
+        let mut request = self.inner.approvals.find(code).ok_or_else(|| none(code))?.request;
+        change(&mut request);
+        let stored = request.clone();
+        self.inner.store.run(move |connection| rows::write(connection, &stored)).await?;
+        let kept = request.clone();
+        self.inner.approvals.change(code, |open| *open = kept);
+        Ok(request)
+    }
+
+    /// The same, and there may be something to do then.
+    pub(super) async fn store_change(
+        &self,
+        code: &str,
+        change: impl FnOnce(&mut Request),
+    ) -> Result<Request, Refusal> {
+        let request = self.write_request(code, change).await?;
+        crash::point("approval-stored");
+        self.inner.approvals.changed.notify_one();
+        Ok(request)
+    }
+
+    pub(crate) fn request_line(&self, request: &Request, sentence: &str) -> RequestLine {
+        request.line(self.still_missing(request), Utc::now(), sentence.to_owned())
+    }
+}

@@ -1,0 +1,46 @@
+//! Agreeing to what others asked for, refusing it, taking it back, doing without.
+
+use skerry_stanzas::{
+    command::host,
+    refusal::Refusal,
+    reply::{RequestLine, RequestList},
+};
+
+use super::Handle;
+use crate::{agent::Agent, approval::Stage, dispatch::Job};
+
+impl Handle<host::Approve> for Agent {
+    async fn handle(&self, job: &Job, command: host::Approve) -> Result<RequestLine, Refusal> {
+        self.agree(&job.permit.person(), &command.code).await
+    }
+}
+
+impl Handle<host::Reject> for Agent {
+    async fn handle(&self, job: &Job, command: host::Reject) -> Result<RequestLine, Refusal> {
+        self.reject(&job.permit.person(), &command.code).await
+    }
+}
+
+impl Handle<host::Withdraw> for Agent {
+    async fn handle(&self, job: &Job, command: host::Withdraw) -> Result<RequestLine, Refusal> {
+        self.withdraw(&job.permit.person(), &command.code).await
+    }
+}
+
+impl Handle<host::BreakGlass> for Agent {
+    async fn handle(&self, job: &Job, command: host::BreakGlass) -> Result<RequestLine, Refusal> {
+        self.break_glass(&job.permit.person(), &command.code, &command.because).await
+    }
+}
+
+impl Handle<host::RequestList> for Agent {
+    async fn handle(&self, job: &Job, _command: host::RequestList) -> Result<RequestList, Refusal> {
+        let person = job.permit.person();
+        let open: Vec<_> = self.inner.approvals.open().values().cloned().collect();
+        let waits = open.iter().map(|open| &open.request).filter(|it| it.stage == Stage::Waiting);
+        let theirs = waits.filter(|request| self.may_see_request(&person, request));
+        let mut requests: Vec<RequestLine> = theirs.map(|it| self.request_line(it, &it.effect)).collect();
+        requests.sort_by_key(|request| request.until);
+        Ok(RequestList { requests })
+    }
+}
