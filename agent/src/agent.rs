@@ -236,6 +236,14 @@ impl Agent {
         self.dispatch(asked, progress, true).await.unwrap_or_else(Answer::Refused)
     }
 
+    /// Puts a reason to a question that is open, before it is answered with yes. `because` is a word of the
+    /// one grammar; without one the reason that was given at first stays.
+    pub(crate) fn explain(&self, person: &BareJid, target: &Target, code: &str, because: Option<String>) {
+        if let Some(because) = because {
+            self.inner.confirmations.explain(person, target, code, because, Utc::now());
+        }
+    }
+
     /// "No": forgets the caller's pending confirmation(s) for this target; true if there was one.
     pub fn decline(&self, caller: &Jid, target: &Target, code: Option<&str>) -> bool {
         self.inner.confirmations.drop_for(&caller.to_bare(), target, code, Utc::now())

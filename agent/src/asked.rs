@@ -4,8 +4,13 @@
 use std::time::Duration;
 
 use hypervisor_core::machine::MachineName;
-use skerry_stanzas::{command::Declaration, refusal::Refusal};
+use skerry_stanzas::{
+    command::{Declaration, argument},
+    refusal::Refusal,
+};
 use xmpp_parsers::jid::{BareJid, Jid};
+
+pub use crate::hop::Hop;
 
 /// Who or what is addressed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -46,12 +51,19 @@ pub struct Asked {
     pub key: Option<String>,
     /// How long to wait for the end before answering "under way".
     pub patience: Duration,
+    /// What it passed on its way here.
+    pub hops: Vec<Hop>,
 }
 
 impl Asked {
     /// The caller without a resource: what rights are given to.
     pub fn person(&self) -> BareJid {
         self.caller.to_bare()
+    }
+
+    /// Why, when that was said: it is among the arguments of everything that changes something.
+    pub fn because(&self) -> Option<&str> {
+        argument::reason(&self.argv)
     }
 }
 

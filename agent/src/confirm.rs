@@ -59,7 +59,10 @@ impl Confirmations {
             return Err(too_many());
         }
         let pending = open.entry(asked.person()).or_default();
-        if let Some(same) = pending.iter().find(|one| same_words(&one.asked, &asked)) {
+        if let Some(same) = pending.iter_mut().find(|one| same_words(&one.asked, &asked)) {
+            if asked.because().is_some() {
+                same.asked.argv = asked.argv;
+            }
             return Ok(same.confirmation.clone());
         }
         if pending.len() >= PER_PERSON_MAX {
@@ -98,6 +101,23 @@ impl Confirmations {
         }
     }
 
+    /// Puts a reason, a word of the one grammar, to what was asked, in the place of one that was given.
+    pub(crate) fn explain(
+        &self,
+        person: &BareJid,
+        target: &Target,
+        code: &str,
+        because: String,
+        now: DateTime<Utc>,
+    ) {
+        let mut open = self.open(now);
+        let pending = open.get_mut(person).into_iter().flatten();
+        for one in pending.filter(|one| one.fits(target, Some(code))) {
+            one.asked.argv.retain(|word| !is_reason(word));
+            one.asked.argv.push(because.clone());
+        }
+    }
+
     /// Forgets the questions put to `person` for `target`.
     pub(crate) fn drop_for(
         &self,
@@ -123,9 +143,17 @@ impl Pending {
     }
 }
 
+fn is_reason(word: &str) -> bool {
+    word.starts_with("--because=")
+}
+
+/// The same request, whatever the reason that is given for it.
 fn same_words(one: &Asked, other: &Asked) -> bool {
+    let words = |asked: &'_ Asked| -> Vec<String> {
+        asked.argv.iter().filter(|word| !is_reason(word)).cloned().collect()
+    };
     one.target == other.target
-        && one.argv == other.argv
+        && words(one) == words(other)
         && one.declaration.permission() == other.declaration.permission()
 }
 
@@ -170,6 +198,7 @@ mod tests {
             argv: vec![],
             door: Door::Chat,
             key: None,
+            hops: Vec::new(),
             patience: Duration::from_secs(1),
         }
     }

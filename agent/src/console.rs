@@ -107,6 +107,8 @@ impl Agent {
                     name: Some(name.to_string()),
                     args: serde_json::json!({ "stream": true }),
                     key: None,
+                    because: None,
+                    hops: Vec::new(),
                 };
                 (None, Some(Entry::open(self, accepted, "console").await?))
             }

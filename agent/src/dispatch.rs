@@ -481,6 +481,8 @@ fn accepted(asked: &Asked, job: &Job, ready: &dyn Ready) -> Accepted {
         },
         args: ready.args(),
         key: asked.key.clone(),
+        because: asked.because().map(str::to_owned),
+        hops: asked.hops.clone(),
     }
 }
 

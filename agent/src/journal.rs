@@ -18,7 +18,7 @@ use skerry_stanzas::{
 use uuid::Uuid;
 
 use crate::{
-    asked::{Answer, Door},
+    asked::{Answer, Door, Hop},
     store::StoreError,
 };
 
@@ -44,6 +44,12 @@ pub(crate) struct Accepted {
     pub(crate) args: serde_json::Value,
     /// What makes the request this one.
     pub(crate) key: Option<String>,
+    /// Why, as who asked says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) because: Option<String>,
+    /// What it passed on its way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) hops: Vec<Hop>,
 }
 
 /// How a command ended.

@@ -24,6 +24,7 @@ mod drivers;
 pub mod face;
 mod folders;
 mod handler;
+mod hop;
 mod images;
 mod journal;
 mod machine;

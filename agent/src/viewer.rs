@@ -149,6 +149,8 @@ impl Agent {
                     name: Some(name.to_string()),
                     args: serde_json::json!({ "stream": true }),
                     key: None,
+                    because: None,
+                    hops: Vec::new(),
                 };
                 Some(Entry::open(self, accepted, "screen").await?)
             }

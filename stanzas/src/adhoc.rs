@@ -8,7 +8,7 @@ use serde_json::Value;
 use xmpp_parsers::data_forms::DataForm;
 use xso::error::FromElementError;
 
-use crate::{element::set, ns};
+use crate::{element::set, ns, payload::Via};
 
 mod condition;
 
@@ -159,6 +159,8 @@ pub struct AdhocCommand {
     /// In requests: the requester reads the JSON, and the result form can be left out. The JSON says all
     /// that it does, and a server takes its time for each element it carries.
     pub json_only: bool,
+    /// In requests: what it passed on its way, as the requester says.
+    pub vias: Vec<Via>,
 }
 
 impl AdhocCommand {
@@ -221,6 +223,7 @@ impl AdhocCommand {
                 .map(|json| serde_json::from_str(&json.text()).map_err(|_| Condition::BadPayload))
                 .transpose()?,
             json_only: element.has_child(JSON_ONLY, ns::COMMAND),
+            vias: Via::of(element),
         })
     }
 
@@ -250,6 +253,9 @@ impl AdhocCommand {
         }
         if self.json_only {
             element.append_child(Element::bare(JSON_ONLY, ns::COMMAND));
+        }
+        for via in &self.vias {
+            element.append_child(Element::from(via));
         }
         element
     }

@@ -185,14 +185,20 @@ impl Declaration {
         self.arguments().iter().any(|argument| argument.takes == argument::Takes::Secret)
     }
 
-    /// The clap command: grammar of chat and CLI, source of the form and of the help.
+    /// The clap command: grammar of chat and CLI, source of the form and of the help. What changes
+    /// something takes a reason besides its own arguments.
     pub fn cli(&self) -> clap::Command {
-        (self.arguments)(
+        let command = (self.arguments)(
             clap::Command::new(self.verb)
                 .no_binary_name(true)
                 .disable_help_flag(true)
                 .disable_version_flag(true),
-        )
+        );
+        let own = command.get_arguments().any(|argument| argument.get_id() == argument::BECAUSE);
+        match self.effect == Effect::Read || own {
+            true => command,
+            false => command.arg(argument::because()),
+        }
     }
 }
 

@@ -15,14 +15,14 @@ use xmpp_parsers::{
 use crate::{
     command::{
         Declaration,
-        argument::{Argument, Takes},
+        argument::{Argument, BECAUSE, Takes},
     },
     element::set,
     ns,
     safe::{safe_line, safe_value},
 };
 pub use result::result;
-pub use submitted::{VALUES_MAX, argv, confirmed, keep, machine_of, nothing_given};
+pub use submitted::{VALUES_MAX, argv, confirmed, confirmed_because, keep, machine_of, nothing_given};
 
 /// The field that names the machine, in forms of machine commands at their host.
 pub const MACHINE: &str = "machine";
@@ -40,7 +40,7 @@ pub fn form(
     choices: impl Fn(&str) -> Vec<String>,
     present: impl Fn(&str) -> Option<String>,
 ) -> DataForm {
-    let (fields, instructions) = asking(declaration.arguments().iter(), choices, present);
+    let (fields, instructions) = asking(declaration.all_arguments(), choices, present);
     envelope(DataFormType::Form, declaration.about().to_owned(), &instructions, fields)
 }
 
@@ -59,6 +59,7 @@ pub fn step(
     let Some(named) = steps.get(at) else { return form(declaration, choices, present) };
     let arguments = declaration.arguments().iter();
     let asked = arguments.clone().filter(|argument| argument.step.as_deref() == Some(*named));
+    let asked = asked.chain(declaration.because().filter(|_| at + 1 == steps.len()));
     let (fields, instructions) = asking(asked, choices, present);
     let before = arguments.take_while(|argument| argument.step.as_deref() != Some(*named));
     let held = before.map(|argument| Field::new(&format!("{}-asked", argument.name), FieldType::Hidden));
@@ -74,7 +75,7 @@ pub fn summary(
     present: impl Fn(&str) -> Option<String>,
 ) -> String {
     let mut said: Vec<String> = Vec::new();
-    for argument in declaration.arguments() {
+    for argument in declaration.all_arguments() {
         let Some(field) = given.fields.iter().find(|field| field.var.as_ref() == Some(&argument.name)) else {
             continue;
         };
@@ -134,7 +135,9 @@ pub fn confirm(title: &str, sentence: &str) -> DataForm {
     let mut field = Field::new(CONFIRM, FieldType::Boolean).with_value("0");
     field.label = Some("Yes, do it".into());
     field.required = true;
-    envelope(DataFormType::Form, title.to_owned(), sentence, vec![field])
+    let mut because = Field::new(BECAUSE, FieldType::TextSingle);
+    because.label = Some("Why, for the audit".into());
+    envelope(DataFormType::Form, title.to_owned(), sentence, vec![field, because])
 }
 
 /// The submitted form for these arguments: what a program sends with its first `execute`, and the

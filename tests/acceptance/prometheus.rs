@@ -40,6 +40,7 @@ async fn create(agent: &Agent, words: &[&str]) {
         door: Door::Adhoc,
         key: None,
         patience: PATIENCE,
+        hops: Vec::new(),
     };
     let answer = agent.ask(asked, None).await;
     assert!(matches!(answer, Answer::Done { .. }), "{answer:?}");

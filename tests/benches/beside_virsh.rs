@@ -112,6 +112,7 @@ async fn give(agent: &Agent, object: Object, verb: &str, argv: &[String]) -> Res
         door: Door::Adhoc,
         key: None,
         patience: Duration::from_secs(120),
+        hops: Vec::new(),
     };
     let answer = match agent.ask(asked, None).await {
         Answer::Confirm(question) => {

@@ -14,7 +14,7 @@ use xmpp_parsers::jid::Jid;
 
 use super::{Agent, Inner};
 use crate::{
-    asked::{Answer, Asked, Door, Target},
+    asked::{Answer, Asked, Door, Hop, Target},
     handler::snapshots::schedules::{Schedule, Schedules},
     machine::Machine,
 };
@@ -66,7 +66,7 @@ impl Agent {
             let tries = (Utc::now() - due).num_minutes();
             let key = format!("{title} {due} {tries}");
             let argv = vec![format!("--name={name}")];
-            let answer = self.ask_for(machine, &schedule, "snapshot-take", argv, key).await;
+            let answer = self.ask_for(machine, (title, &schedule), "snapshot-take", argv, key).await;
             let done = matches!(answer, Answer::Done { .. }) || is_there(machine, &name).await;
             if let (false, Answer::Refused(refusal)) = (done, &answer) {
                 let machine = &machine.record().name;
@@ -99,7 +99,7 @@ impl Agent {
         {
             let argv = vec![format!("--name={oldest}")];
             let key = format!("{title} without {oldest}");
-            let answer = self.ask_for(machine, &schedule, "snapshot-delete", argv, key).await;
+            let answer = self.ask_for(machine, (title, &schedule), "snapshot-delete", argv, key).await;
             // Somebody may have deleted it already.
             let gone = match &answer {
                 Answer::Done { .. } => true,
@@ -138,7 +138,7 @@ impl Agent {
     async fn ask_for(
         &self,
         machine: &Machine,
-        schedule: &Schedule,
+        (title, schedule): (&str, &Schedule),
         verb: &str,
         argv: Vec<String>,
         key: String,
@@ -155,6 +155,7 @@ impl Agent {
             door: Door::Schedule,
             key: Some(format!("schedule {} {key}", machine.card.id)),
             patience: PATIENCE,
+            hops: vec![Hop::Schedule { title: title.to_owned(), made_by: schedule.by.clone() }],
         };
         let (hears, _) = tokio::sync::mpsc::channel(1);
         // What it deletes was confirmed when the schedule was made: it said how many are kept.

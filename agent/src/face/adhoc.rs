@@ -31,7 +31,10 @@ use super::{
     session::{Session, Stage},
     stanza::{Fault, Inquiry},
 };
-use crate::asked::{Answer, Asked, Door, Target};
+use crate::{
+    asked::{Answer, Asked, Door, Target},
+    hop,
+};
 
 /// How long an answer may take before it says that the work goes on.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -266,6 +269,10 @@ impl Face {
             let text = "Nothing was done: it was not confirmed.".to_owned();
             return Ok(self.over(session, NoteKind::Warn, text, None));
         }
+        match form::confirmed_because(session.place.declaration(), form) {
+            Ok(because) => self.agent.explain(&inquiry.from.to_bare(), &target, code, because),
+            Err(refusal) => return Err(refusal.into()),
+        }
         let key = Some(format!("{} yes", key_of(&session)));
         let answer = self.agent.confirm(&inquiry.from, &target, Some(code), Door::Adhoc, key, None).await;
         self.answered(session, answer).await
@@ -361,6 +368,7 @@ fn asked(
         door: Door::Adhoc,
         key,
         patience: PATIENCE,
+        hops: hop::said(&inquiry.payload),
     }
 }
 

@@ -35,7 +35,10 @@ use super::{
     Face, presence,
     stanza::{self, Tag, fresh_id, tag},
 };
-use crate::asked::{Answer, Asked, Door, Target};
+use crate::{
+    asked::{Answer, Asked, Door, Hop, Target},
+    hop,
+};
 
 /// How long a command in a chat is waited for: its progress is seen meanwhile. Longer than any takes: an
 /// end that nobody is told of is none.
@@ -65,6 +68,8 @@ pub(crate) struct Message {
     /// What makes it this message and no other.
     key: Option<String>,
     body: String,
+    /// What it passed on its way, as its sender says.
+    hops: Vec<Hop>,
     /// The address of a file it is about.
     file: Option<String>,
 }
@@ -111,6 +116,7 @@ impl Face {
             kind: message.attr("type").map(str::to_owned),
             thread: message.get_child("thread", ns::CLIENT).map(Element::text),
             file: file::sent(&message, &body),
+            hops: hop::said(&message),
             body,
             from,
             to,
@@ -220,6 +226,7 @@ impl Face {
                         Effect::Read => LOOK_PATIENCE,
                         Effect::Change | Effect::Destroy => PATIENCE,
                     },
+                    hops: message.hops.clone(),
                 };
                 if self.watches(message, &asked).await {
                     return;

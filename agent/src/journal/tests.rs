@@ -14,6 +14,8 @@ fn start(key: Option<&str>, machine: Uuid) -> Accepted {
         name: Some("web1".into()),
         args: json!({}),
         key: key.map(str::to_owned),
+        because: None,
+        hops: Vec::new(),
     }
 }
 

@@ -122,6 +122,7 @@ pub fn asked(caller: &str, line: &str) -> Asked {
         door: Door::Chat,
         key: None,
         patience: Duration::from_secs(30),
+        hops: Vec::new(),
     }
 }
 

@@ -57,8 +57,7 @@ fn arguments(declaration: &Declaration, before: &[String]) -> Vec<(String, Strin
     let given =
         |name: &str| before.iter().any(|word| word.trim_start_matches('-').split('=').next() == Some(name));
     declaration
-        .arguments()
-        .iter()
+        .all_arguments()
         .filter(|argument| argument.many || !given(&argument.name))
         .flat_map(spelled)
         .collect()

@@ -55,7 +55,7 @@ pub fn asked(name: &str, matches: &ArgMatches) -> Asked {
     let declarations = verb_declarations(&verb);
     let mut flags = Vec::new();
     for declaration in &declarations {
-        for argument in declaration.arguments() {
+        for argument in declaration.all_arguments() {
             let written = written(matches, &argument.name);
             if !flags.iter().any(|flag: &String| written.contains(flag)) {
                 flags.extend(written);

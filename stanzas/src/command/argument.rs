@@ -8,6 +8,22 @@ use super::{
     kept::{Content, Secret},
 };
 
+/// The argument that every command takes which changes something: why it is given. A few declare one of
+/// their own, which means the same.
+pub const BECAUSE: &str = "because";
+
+/// The same for clap.
+pub(super) fn because() -> clap::Arg {
+    clap::Arg::new(BECAUSE).long(BECAUSE).value_name("TEXT").help("Why, for the audit")
+}
+
+/// The reason among `--name=value` words, when one is given.
+pub fn reason(argv: &[String]) -> Option<&str> {
+    let said =
+        argv.iter().filter_map(|word| word.strip_prefix("--")?.strip_prefix(BECAUSE)?.strip_prefix('='));
+    said.map(str::trim).find(|why| !why.is_empty())
+}
+
 /// What an argument takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Takes {
@@ -85,6 +101,16 @@ impl Declaration {
         &self.reflection().arguments
     }
 
+    /// The reason that it takes besides them, as everything does that changes something.
+    pub fn because(&self) -> Option<&Argument> {
+        self.reflection().because.as_ref()
+    }
+
+    /// Its own arguments, and the reason.
+    pub fn all_arguments(&self) -> impl Iterator<Item = &Argument> + Clone {
+        self.arguments().iter().chain(self.because())
+    }
+
     /// The steps in which a form asks for them, in this order; none when it asks for all at once.
     pub fn steps(&self) -> Vec<&str> {
         let mut steps: Vec<&str> = self.arguments().iter().filter_map(|one| one.step.as_deref()).collect();
@@ -103,7 +129,12 @@ impl Declaration {
             let mut cli = self.cli();
             cli.build();
             let about = cli.get_about().map(ToString::to_string).unwrap_or_default();
-            Reflection { arguments: cli.get_arguments().map(argument).collect(), about }
+            let mut arguments: Vec<Argument> = cli.get_arguments().map(argument).collect();
+            // Declared ones have a place of their own among the others.
+            let declared = (self.arguments)(clap::Command::new(self.verb));
+            let own = declared.get_arguments().any(|one| one.get_id() == BECAUSE);
+            let because = arguments.pop_if(|last| !own && last.name == BECAUSE);
+            Reflection { arguments, because, about }
         })
     }
 }
@@ -111,6 +142,7 @@ impl Declaration {
 /// What clap says of a command.
 pub(super) struct Reflection {
     arguments: Vec<Argument>,
+    because: Option<Argument>,
     about: String,
 }
 

@@ -6,7 +6,7 @@ use super::{CONFIRM, MACHINE, NOT_CHOSEN};
 use crate::{
     command::{
         Declaration,
-        argument::{Argument, Takes},
+        argument::{Argument, BECAUSE, Takes},
     },
     ns,
     refusal::{Reason, Refusal},
@@ -26,12 +26,12 @@ pub const VALUES_MAX: usize = 256;
 /// It is no submitted form of ours, over a limit, or a value cannot be one.
 pub fn argv(declaration: &Declaration, form: &DataForm) -> Result<Vec<String>, Refusal> {
     check(form)?;
-    let known = declaration.arguments();
+    let known = || declaration.all_arguments();
     let mut words = Vec::new();
     let mut seen: Vec<&str> = Vec::new();
     for field in &form.fields {
         let var = field.var.as_deref().unwrap_or_default();
-        let Some(argument) = known.iter().find(|argument| argument.name == var) else { continue };
+        let Some(argument) = known().find(|argument| argument.name == var) else { continue };
         if seen.contains(&var) {
             return Err(Refusal::new(Reason::BadRequest, format!("{var} is in the form twice.")).field(var));
         }
@@ -71,7 +71,7 @@ pub fn keep(declaration: &Declaration, kept: &mut DataForm, form: &DataForm) {
     if check(form).is_err() {
         return;
     }
-    for argument in declaration.arguments() {
+    for argument in declaration.all_arguments() {
         let Some(given) = find(form, &argument.name).filter(|field| words(argument, field).is_ok()) else {
             continue;
         };
@@ -108,6 +108,16 @@ pub fn confirmed(form: &DataForm) -> Result<bool, Refusal> {
     check(form)?;
     let values = find(form, CONFIRM).map_or(&[][..], |field| &field.values);
     Ok(matches!(values, [yes] if matches!(yes.trim(), "1" | "true")))
+}
+
+/// The reason that was given with a confirmation, when there is one: as a word of the one grammar.
+///
+/// # Errors
+/// It is too long, or no line of text.
+pub fn confirmed_because(declaration: &Declaration, form: &DataForm) -> Result<Option<String>, Refusal> {
+    let argument = declaration.all_arguments().find(|argument| argument.name == BECAUSE);
+    let (Some(argument), Some(field)) = (argument, find(form, BECAUSE)) else { return Ok(None) };
+    Ok(words(argument, field)?.pop())
 }
 
 fn find<'a>(form: &'a DataForm, var: &str) -> Option<&'a Field> {

@@ -17,8 +17,8 @@ const LINES_BYTES_MAX: usize = 64 * 1024;
 
 /// Reads the words after a verb: bare ones in the order of [`Declaration::positional`], `key=value`,
 /// `--key value`, `--key=value`, switches (`--start`, `start=yes`), many-valued arguments given
-/// again and again, and words of [`Declaration::spoken_arguments`] (`to otto until friday`). After `--`
-/// every word is bare. The result is safe for clap: values that begin
+/// again and again, and words of [`Declaration::spoken_arguments`] (`to otto until friday`), and the reason
+/// (`because the disk is full`), which is all that follows. After `--` every word is bare. The result is safe for clap: values that begin
 /// with dashes stay values.
 ///
 /// # Errors
@@ -73,7 +73,12 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn find(&self, key: &str) -> Option<&'a Argument> {
-        self.known.iter().find(|argument| argument.name.eq_ignore_ascii_case(key))
+        self.declaration.all_arguments().find(|argument| argument.name.eq_ignore_ascii_case(key))
+    }
+
+    /// Whether a word says that a reason follows, of a command that takes one as everything does.
+    fn is_because(&self, word: &str) -> bool {
+        self.declaration.because().is_some_and(|because| because.name.eq_ignore_ascii_case(word))
     }
 
     /// Whether from this word on all is one text, as with `send uname -a`.
@@ -91,16 +96,21 @@ impl<'a> Reader<'a> {
     /// The argument this word introduces, and the words that are its value: up to an option, or to the next
     /// such word; the last of them is a text, in which such words are words (`because he is on call`).
     fn begins_spoken<'b>(&self, word: &str, rest: &'b [String]) -> Option<(&'a Argument, &'b [String])> {
+        if self.is_because(word) {
+            return Some((self.declaration.because()?, self.until_spoken(rest, true)));
+        }
         let spoken = self.declaration.spoken_arguments;
         let is = |word: &str, name: &str| name.eq_ignore_ascii_case(word);
         let name = *spoken.iter().find(|name| is(word, name))?;
-        Some((self.find(name)?, self.until_spoken(rest, spoken.last() == Some(&name))))
+        let text = spoken.last() == Some(&name) && self.declaration.because().is_none();
+        Some((self.find(name)?, self.until_spoken(rest, text)))
     }
 
     /// The words up to an option, and unless it is a text up to a word that introduces an argument.
     fn until_spoken<'b>(&self, words: &'b [String], text: bool) -> &'b [String] {
         let introduces = |word: &String| {
-            self.declaration.spoken_arguments.iter().any(|name| name.eq_ignore_ascii_case(word))
+            let mut spoken = self.declaration.spoken_arguments.iter();
+            self.is_because(word) || spoken.any(|name| name.eq_ignore_ascii_case(word))
         };
         let ends = |word: &String| {
             (!text && introduces(word))

@@ -306,6 +306,7 @@ async fn make(agent: &Agent, admin: &str, name: &str, running: bool) -> anyhow::
         door: Door::Adhoc,
         key: None,
         patience: Duration::from_secs(60),
+        hops: Vec::new(),
     };
     match agent.ask(asked, None).await {
         Answer::Done { .. } => Ok(()),

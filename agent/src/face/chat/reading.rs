@@ -209,15 +209,17 @@ impl Face {
             return Said::Words(words);
         }
         if let Some(declaration) = known(Object::Machine, first) {
-            if let Some((name, others)) = self.machine_in(person, rest) {
+            let (named, because) = rest.split_at(until_because(declaration, rest));
+            if let Some((name, mut others)) = self.machine_in(person, named) {
+                others.extend_from_slice(because);
                 return command(declaration, Target::Machine(name), &others);
             }
-            let ends = [rest.last(), rest.first()];
+            let ends = [named.last(), named.first()];
             if let Some(words) = ends.into_iter().flatten().find_map(|word| self.called_now(person, word)) {
                 return Said::Words(words);
             }
             if host.is_none() {
-                return self.which_machine(person, declaration, rest);
+                return self.which_machine(person, declaration, named);
             }
         }
         match host {
@@ -298,6 +300,14 @@ impl Face {
         let words = Words::new(format!("Which machine? Write {example}, for example, or list to see all."));
         Said::Words(words.buttons(choices.iter().map(String::as_str)))
     }
+}
+
+/// How many of the words come before the reason, which may name machines as well.
+fn until_because(declaration: &Declaration, words: &[String]) -> usize {
+    let takes = declaration.because().filter(|_| !declaration.rest);
+    let because =
+        takes.and_then(|because| words.iter().position(|word| because.name.eq_ignore_ascii_case(word)));
+    because.unwrap_or(words.len())
 }
 
 fn yes_or_no(word: &str) -> Option<bool> {

@@ -69,6 +69,7 @@ impl Agent {
             door: Door::Chat,
             key: None,
             patience: PATIENCE,
+            hops: Vec::new(),
         };
         self.inner.confirmations.put(asked, sentence, Utc::now())
     }
