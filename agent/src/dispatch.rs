@@ -210,7 +210,6 @@ impl Agent {
         ready.obstacle(self, &job).await?;
         let Ok(claim) = self.inner.repeats.claim(&accepted, &going) else { return Ok(false) };
         accepted.machine = accepted.machine.or(job.machine.as_ref().map(|machine| machine.card.id.0));
-        accepted.rule = format!("{}; {}", accepted.rule, request.consent());
         self.begin_approved(request, accepted).await?;
         self.start_job(ready, job, slot, claim, Some(request.code.clone()));
         Ok(true)

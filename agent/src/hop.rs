@@ -36,6 +36,16 @@ pub enum Hop {
         /// The bare addresses of all who agreed, in the order in which they did.
         agreed: Vec<String>,
     },
+    /// Somebody did without the consent of others, on this host. Known.
+    Emergency {
+        /// The code of the request.
+        code: String,
+        /// Who.
+        #[serde(rename = "who")]
+        by: String,
+        /// Why.
+        because: String,
+    },
 }
 
 impl Hop {
@@ -54,6 +64,9 @@ impl Hop {
                 format!("{name}{version}{on}{behalf} (says who asked)")
             }
             Self::Schedule { title, made_by } => format!("the schedule {title} of {made_by}"),
+            Self::Emergency { code, by, because } => {
+                format!("done without approval by {by} ({code}), because {because:?}")
+            }
             Self::Approval { code, agreed } => format!("agreed to by {} ({code})", agreed.join(", ")),
         }
     }
@@ -87,7 +100,9 @@ mod tests {
         let known = Hop::Approval { code: "7f3a".into(), agreed: vec!["bob@x".into(), "eve@x".into()] };
         assert!(!known.is_said());
         assert_eq!(known.sentence(), "agreed to by bob@x, eve@x (7f3a)");
-        for hop in [said, known] {
+        let alone = Hop::Emergency { code: "7f3a".into(), by: "bob@x".into(), because: "fire".into() };
+        assert_eq!(alone.sentence(), "done without approval by bob@x (7f3a), because \"fire\"");
+        for hop in [said, known, alone] {
             let text = serde_json::to_string(&hop).unwrap();
             assert_eq!(serde_json::from_str::<Hop>(&text).unwrap(), hop, "{text}");
         }

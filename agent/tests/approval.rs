@@ -130,8 +130,8 @@ async fn one_no_is_enough_and_who_asked_can_take_it_back() {
 #[tokio::test]
 async fn a_request_outlives_its_agent_and_is_done_once() {
     let (stage, ear) = furnished().await;
-    let code = requested(&stage, OTTO, "db1: kill").await;
-    told(&ear, "ann@example.org", "wants: kill db1").await;
+    let code = requested(&stage, OTTO, "db1: kill because it hangs").await;
+    told(&ear, "ann@example.org", "wants: kill db1 because \"it hangs\"").await;
     let stage = stage.restart().await;
     let ear = Ear::of(&stage.agent);
     let mut heard = stage.agent.announcements();
@@ -143,6 +143,14 @@ async fn a_request_outlives_its_agent_and_is_done_once() {
     let stage = stage.restart().await;
     assert_eq!(stage.done(ANN, "request list").await, "Nothing waits for approval.");
     assert_eq!(stage.done(ANN, "db1: log").await.matches("kill").count(), 1);
+    // One entry says who asked, why, and who agreed.
+    stage.agent.close().await;
+    let store = rusqlite::Connection::open(stage.folder.path().join("state/state.db")).unwrap();
+    let sql = "SELECT body FROM journal WHERE kind = 'accepted' AND json_extract(body, '$.permission') = 'machine.kill'";
+    let body: String = store.query_row(sql, [], |row| row.get(0)).unwrap();
+    let entry: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((entry["caller"].as_str(), entry["because"].as_str()), (Some(OTTO), Some("it hangs")));
+    assert_eq!(entry["hops"][0]["agreed"], serde_json::json!(["ann@example.org"]), "{body}");
 }
 
 #[tokio::test]

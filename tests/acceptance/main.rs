@@ -6,6 +6,7 @@
 
 mod agent_dies;
 mod apart;
+mod approval;
 mod cli;
 mod console_log;
 mod debian;

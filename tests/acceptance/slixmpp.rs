@@ -4,14 +4,18 @@ use std::{path::Path, process::Stdio};
 
 use skerry_tests::lab::Wanted;
 
-/// Runs the whole story on a lab; what the script says is shown when it does not end well.
 async fn the_whole_story(server: &'static str, link: &'static str) {
+    drive("drive_slixmpp.py", server, link).await;
+}
+
+/// Runs a script of tests/clients/ on a lab; what it says is shown when it does not end well.
+pub async fn drive(script: &str, server: &'static str, link: &'static str) {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let python = top.join("build/python/bin/python");
     assert!(python.exists(), "slixmpp is not here: scripts/test acceptance installs it into build/python");
     let lab = Wanted::new(server, link).up().await.unwrap();
     let output = tokio::process::Command::new(python)
-        .arg(top.join("tests/clients/drive_slixmpp.py"))
+        .arg(top.join("tests/clients").join(script))
         .arg(lab.dir().join("lab.json"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::null())

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use chrono::Utc;
 use hypervisor_core::machine::MachineId;
 use skerry_stanzas::{
-    command::{Effect, argument::Takes},
+    command::{
+        Effect,
+        argument::{BECAUSE, Takes},
+    },
     refusal::{Reason, Refusal},
     reply::{REQUEST, UNDER_WAY, measure},
     safe::safe_line,
@@ -162,7 +165,8 @@ impl Agent {
             let known = declaration.arguments().iter().find(|argument| argument.name == name);
             known.is_some_and(|argument| argument.takes == Takes::Secret)
         };
-        let given = asked.argv.iter().filter(|word| !secret(word));
+        let reason = asked.because().map(|why| format!("--{BECAUSE}={why}"));
+        let given = asked.argv.iter().filter(|word| !secret(word) && Some(*word) != reason.as_ref());
         let given: Vec<&str> = given.map(|word| word.trim_start_matches("--")).collect();
         let what = match declaration.effect {
             Effect::Destroy => ready.warning(self, job),
@@ -341,6 +345,7 @@ impl Agent {
             door: request.accepted.door,
             key: request.accepted.key.clone(),
             patience: Duration::ZERO,
+            hops: request.hops(),
         };
         match self.carry_out_approved(asked, request).await {
             Ok(begun) => Ok(begun),

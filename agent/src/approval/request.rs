@@ -13,7 +13,7 @@ use xmpp_parsers::jid::{BareJid, Jid};
 
 use super::window::Window;
 use crate::{
-    asked::Target,
+    asked::Hop,
     journal::Accepted,
     rights::{Rights, Subject},
 };
@@ -159,24 +159,19 @@ impl Request {
         measure::duration(if seconds < 90 { seconds } else { (seconds + 30) / 60 * 60 })
     }
 
-    /// Who agreed, for the journal.
-    pub(crate) fn consent(&self) -> String {
-        match &self.emergency {
-            Some(emergency) => {
-                let Emergency { by, because } = emergency;
-                format!("request {}: without approval by {by}, because {because:?}", self.code)
+    /// What it passed on its way to being carried out: others agreed, unless one did without them.
+    pub(crate) fn hops(&self) -> Vec<Hop> {
+        let mut hops = self.accepted.hops.clone();
+        hops.push(match &self.emergency {
+            Some(Emergency { by, because }) => {
+                Hop::Emergency { code: self.code.clone(), by: by.to_string(), because: because.clone() }
             }
-            None => {
-                let people: Vec<String> = self.agreed.iter().map(|one| one.who.to_string()).collect();
-                format!("request {}: approved by {}", self.code, people.join(", "))
-            }
-        }
-    }
-
-    /// Where it was asked: the machine by the name it had, or the host.
-    pub(crate) fn place(&self) -> Target {
-        let name = self.accepted.name.as_ref().and_then(|name| MachineName::new(name.clone()).ok());
-        name.map_or(Target::Host, Target::Machine)
+            None => Hop::Approval {
+                code: self.code.clone(),
+                agreed: self.agreed.iter().map(|one| one.who.to_string()).collect(),
+            },
+        });
+        hops
     }
 
     /// Whether a person's consent counts for any of its needs.
@@ -231,7 +226,7 @@ impl Request {
             machine: self.accepted.name.clone(),
             effect: self.effect.clone(),
             hash: self.hash.chars().take(16).collect(),
-            because: None,
+            because: self.accepted.because.clone(),
             agreed: self.agreed.iter().map(|agreed| agreed.who.to_string()).collect(),
             missing,
             not_before: opens,

@@ -122,7 +122,7 @@ impl Agent {
             && !request.messages.iter().any(heard)
         {
             let told = Told {
-                from: request.place(),
+                from: Target::Host,
                 to: asker,
                 id: format!("{}-{END}", request.id),
                 text: self.result(request, sentence),
