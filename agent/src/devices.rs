@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use hypervisor_core::{
-    device::{BindError, Lent, Loan, Mapping, Obstacle, Seen, Tree, choose},
+    device::{BindError, HostUse, Lent, Loan, Mapping, Obstacle, Seen, Tree, choose},
     driver::{Devices as Lending, DriverError, Lend, When},
     lifecycle::State,
     machine::MachineId,
@@ -191,9 +191,29 @@ impl Devices {
         })
     }
 
-    async fn meant(&self, names: &[String]) -> Result<Vec<(String, Mapping)>, DriverError> {
-        let all =
-            self.all().await.map_err(|error| DriverError::system("reading what devices mean", error))?;
+    /// What the host itself does with a device now.
+    pub(crate) async fn host_uses(&self, lent: Lent) -> io::Result<Vec<HostUse>> {
+        let tree = self.tree()?;
+        task::spawn_blocking(move || tree.host_uses(&lent)).await.map_err(io::Error::other)?
+    }
+
+    /// Refuses what the host itself uses, whatever it did when the device was given its name.
+    async fn not_the_hosts(&self, all: &[Stored], new: &[Loan]) -> Result<(), DriverError> {
+        let meant = |loan: &&Loan| !all.iter().any(|stored| stored.name == loan.name && stored.even_in_use);
+        for Loan { name, lent, .. } in new.iter().filter(meant) {
+            let uses = self.host_uses(lent.clone()).await;
+            let uses = uses.map_err(|error| DriverError::system("looking what the host uses", error))?;
+            if let Some(first) = uses.first() {
+                return Err(DriverError::Unfit(format!(
+                    "the host itself uses the device {name} ({lent}): {first}. It is handed over all the same \
+                     when it is mapped with --even-in-use (see: device map)"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn meant(all: &[Stored], names: &[String]) -> Result<Vec<(String, Mapping)>, DriverError> {
         let meant = names.iter().map(|name| {
             let found = all.iter().find(|device| device.name == *name);
             found.map(|device| (name.clone(), device.mapping.clone())).ok_or_else(|| {
@@ -214,9 +234,12 @@ impl Lend for Devices {
     ) -> Result<Vec<(String, Lent)>, DriverError> {
         let mut loans = self.0.loans.lock().await;
         self.take_back(&mut loans).await;
-        let meant = self.meant(names).await?;
+        let all =
+            self.all().await.map_err(|error| DriverError::system("reading what devices mean", error))?;
+        let meant = Self::meant(&all, names)?;
         let seen = self.look().await.map_err(|error| DriverError::system("looking at devices", error))?;
         let new = choose(&meant, &seen, &loans, id, when == When::Runs).map_err(|error| self.said(&error))?;
+        self.not_the_hosts(&all, &new).await?;
         if let Err(error) = self.taken(&mut loans, &new).await {
             for loan in &new {
                 self.give_back(&mut loans, loan).await;

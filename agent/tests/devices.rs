@@ -209,6 +209,58 @@ async fn a_name_is_one_devices_and_stays_while_it_is_used() {
     assert_eq!(refusal.reason, Reason::NotFound, "{refusal:?}");
 }
 
+/// The pretended host is reached by the interface of its one NIC, and by nothing else.
+fn routes_go_over_the_nic(stage: &Stage) {
+    let host = stage.folder.path().join("state/pretended");
+    let interface = host.join("sys/bus/pci/devices/0000:02:00.0/net/eno1");
+    for folder in [&interface, &host.join("sys/class/net"), &host.join("proc/net")] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    std::os::unix::fs::symlink(interface, host.join("sys/class/net/eno1")).unwrap();
+    std::fs::write(host.join("proc/net/route"), "Iface Destination Gateway\neno1 00000000 0101A8C0\n")
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_the_host_itself_uses_is_handed_over_on_an_explicit_word_alone() {
+    let stage = mapped().await;
+    stage.done(ANN, "device map nic 02:00.0").await;
+    stage.done(ANN, "web1: device attach nic").await;
+    routes_go_over_the_nic(&stage);
+    // Since it was mapped.
+    let refusal = stage.refused(OTTO, "web1: start").await;
+    assert!(refusal.text.contains("the host itself uses the device nic (pci 0000:02:00.0)"), "{refusal:?}");
+    assert_eq!(driver(&stage, "0000:02:00.0"), "igb");
+    let refusal = stage.refused(ANN, "device map uplink 02:00.0").await;
+    assert_eq!(
+        (refusal.reason, refusal.text.as_str()),
+        (Reason::Conflict, "That device is called nic already.")
+    );
+    stage.done(ANN, "web1: device detach nic").await;
+    stage.done(ANN, "device unmap nic").await;
+    let refusal = stage.refused(ANN, "device map nic 02:00.0").await;
+    assert_eq!(
+        refusal.sentence(),
+        "The host itself uses pci 0000:02:00.0: its routes go over it (eno1). The host, and its machines, are \
+         not reached over it any more, and by that perhaps not at all: then nobody can take it back from \
+         afar. If that is meant: device map nic 02:00.0 --even-in-use"
+    );
+    let said = stage.done(ANN, "device map nic 02:00.0 --even-in-use").await;
+    assert!(
+        said.contains("Mind: the host itself uses it: its routes go over it (eno1). The host,"),
+        "{said}"
+    );
+    stage.done(ANN, "web1: device attach nic").await;
+    // The word is remembered, and taken back by saying it without.
+    let stage = stage.restart().await;
+    assert_eq!(stage.done(OTTO, "web1: start").await, "web1 is running.");
+    assert_eq!(driver(&stage, "0000:02:00.0"), "vfio-pci");
+    stage.done(OTTO, "web1: shutdown").await;
+    assert_eq!(stage.refused(ANN, "device map nic 02:00.0").await.reason, Reason::Conflict);
+    std::fs::remove_file(stage.folder.path().join("state/pretended/sys/class/net/eno1")).unwrap();
+    assert_eq!(stage.done(OTTO, "web1: start").await, "web1 is running.");
+}
+
 #[tokio::test]
 async fn a_memory_is_not_kept_while_it_has_devices() {
     let stage = mapped().await;

@@ -2,10 +2,12 @@
 //!
 //! A definition names a device only; what the name means on a host is that host's [`Mapping`]. What the
 //! host has is read from sysfs ([`Tree::look`]); what a machine gets is decided purely ([`choose`]); and
-//! [`Tree::take`] and [`Tree::give_back`] change drivers by sysfs. docs/design/ says why so.
+//! [`Tree::take`] and [`Tree::give_back`] change drivers by sysfs. What the host itself uses
+//! ([`Tree::host_uses`]) is handed over on an explicit word alone. docs/design/ says why so.
 
 mod binding;
 mod choice;
+mod in_use;
 mod mapping;
 mod names;
 mod place;
@@ -15,6 +17,7 @@ mod tree;
 pub use self::{
     binding::BindError,
     choice::{Lent, Loan, Obstacle, choose},
+    in_use::HostUse,
     mapping::{Mapping, Missing},
     names::Names,
     place::{Id, PciAddress, PlaceError, UsbPort},

@@ -25,6 +25,8 @@ use crate::{
 
 /// The longest serial that is written down, in characters.
 const SERIAL_CHARS_MAX: usize = 128;
+/// The longest account of what the host does with a device, in characters.
+const USES_CHARS_MAX: usize = 400;
 /// What is different for a machine with a device on PCI.
 const LOCKED: &str =
     "all of its memory is locked: whatever its guest gives back of it, the host does not have again";
@@ -123,7 +125,8 @@ impl Handle<host::DeviceMap> for Agent {
         let mapping = meant(&command, &seen)?;
         let all = self.inner.devices.all().await?;
         let before = all.iter().find(|stored| stored.name == name);
-        if before.is_some_and(|stored| stored.mapping == mapping) {
+        let even_in_use = command.even_in_use;
+        if before.is_some_and(|stored| stored.mapping == mapping && stored.even_in_use == even_in_use) {
             let sentence = format!("The device {name} is {mapping} already.");
             return Ok(DeviceChanged { name, sentence, notes: vec![] });
         }
@@ -134,13 +137,14 @@ impl Handle<host::DeviceMap> for Agent {
             let text = format!("That device is called {} already.", other.name);
             return Err(Refusal::new(Reason::Conflict, text).field("device"));
         }
+        let lost = self.lost_to_the_host(&command, &mapping, &seen).await?;
         let sentence = format!("The device {name} is {mapping} now.");
-        let stored =
-            Stored { name: name.clone(), mapping: mapping.clone(), made_at: Utc::now(), made_by: job.by() };
+        let (made_at, made_by) = (Utc::now(), job.by());
+        let stored = Stored { name: name.clone(), mapping: mapping.clone(), even_in_use, made_at, made_by };
         self.inner.store.run(move |connection| rows::map(connection, &stored)).await?;
         crash::point("device-mapped");
         self.note(job, "device.mapped", &sentence).await?;
-        Ok(DeviceChanged { name, sentence, notes: notes(&mapping, &seen) })
+        Ok(DeviceChanged { name, sentence, notes: lost.into_iter().chain(notes(&mapping, &seen)).collect() })
     }
 }
 
@@ -264,6 +268,31 @@ impl Agent {
             _ => usb.port.to_string(),
         });
         pci.map(|pci| pci.address.to_string()).chain(usb).collect()
+    }
+
+    /// What the host loses when a machine is given what it uses itself. Refused, unless that is meant.
+    async fn lost_to_the_host(
+        &self,
+        command: &host::DeviceMap,
+        mapping: &Mapping,
+        seen: &Seen,
+    ) -> Result<Option<String>, Refusal> {
+        let Some(lent) = mapping.lent(seen) else { return Ok(None) };
+        let place = lent.to_string();
+        let uses = self.inner.devices.host_uses(lent).await.map_err(|error| {
+            reference::internal("What the host does with that device could not be looked at", &error)
+        })?;
+        let Some(first) = uses.first() else { return Ok(None) };
+        let all: Vec<String> = uses.iter().map(ToString::to_string).collect();
+        let (used, loss) = (safe_line(&all.join("; "), USES_CHARS_MAX), first.loss());
+        if command.even_in_use {
+            return Ok(Some(format!("the host itself uses it: {used}. {}", loss.trim_end_matches('.'))));
+        }
+        let text = format!("The host itself uses {place}: {used}. {loss}");
+        let (name, device) = (command.name.trim(), command.device.trim());
+        Err(Refusal::new(Reason::Conflict, text)
+            .field("device")
+            .hint(format!("If that is meant: device map {name} {device} --even-in-use")))
     }
 
     async fn seen_devices(&self) -> Result<Seen, Refusal> {

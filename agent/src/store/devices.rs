@@ -16,6 +16,8 @@ pub(crate) struct Stored {
     pub(crate) name: String,
     /// What it means.
     pub(crate) mapping: Mapping,
+    /// Whether it is handed over also while the host itself uses it.
+    pub(crate) even_in_use: bool,
     /// Since when.
     pub(crate) made_at: DateTime<Utc>,
     /// Who said so.
@@ -27,10 +29,11 @@ pub(crate) fn map(connection: &Connection, device: &Stored) -> Result<(), StoreE
     let mapping = serde_json::to_string(&device.mapping).map_err(unreadable)?;
     connection
         .prepare_cached(
-            "INSERT INTO devices (name, mapping, made_at, made_by) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (name) DO UPDATE SET mapping = ?2, made_at = ?3, made_by = ?4",
+            "INSERT INTO devices (name, mapping, made_at, made_by, even_in_use) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (name)
+             DO UPDATE SET mapping = ?2, made_at = ?3, made_by = ?4, even_in_use = ?5",
         )?
-        .execute((&device.name, mapping, device.made_at.to_rfc3339(), &device.made_by))?;
+        .execute((&device.name, mapping, device.made_at.to_rfc3339(), &device.made_by, device.even_in_use))?;
     Ok(())
 }
 
@@ -42,8 +45,8 @@ pub(crate) fn unmap(connection: &Connection, name: &str) -> Result<(), StoreErro
 
 /// All names, in their order.
 pub(crate) fn all(connection: &Connection) -> Result<Vec<Stored>, StoreError> {
-    let mut query =
-        connection.prepare_cached("SELECT name, mapping, made_at, made_by FROM devices ORDER BY name")?;
+    let sql = "SELECT name, mapping, made_at, made_by, even_in_use FROM devices ORDER BY name";
+    let mut query = connection.prepare_cached(sql)?;
     let rows = query.query_map([], |row| Ok(stored(row)))?;
     rows.map(|row| row?).collect()
 }
@@ -53,6 +56,7 @@ fn stored(row: &Row<'_>) -> Result<Stored, StoreError> {
     Ok(Stored {
         name: text("name")?,
         mapping: serde_json::from_str(&text("mapping")?).map_err(unreadable)?,
+        even_in_use: row.get("even_in_use")?,
         made_at: DateTime::parse_from_rfc3339(&text("made_at")?).map_err(unreadable)?.to_utc(),
         made_by: text("made_by")?,
     })

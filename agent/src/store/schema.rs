@@ -194,6 +194,8 @@ const STEPS: &[&str] = &[
          name TEXT PRIMARY KEY,
          body TEXT NOT NULL
      ) STRICT, WITHOUT ROWID;",
+    // Whether a device is handed over also while the host itself uses it.
+    "ALTER TABLE devices ADD COLUMN even_in_use INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// Opens the file, checks it, and brings it to the newest version.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Id, Pci, PciAddress, Seen, Usb, UsbPort};
+use super::{Id, Lent, Pci, PciAddress, Seen, Usb, UsbPort};
 
 /// What a name means: where the device is, and what it was when it was given the name, so that nothing
 /// else that comes to be there is taken for it.
@@ -120,6 +120,18 @@ impl Mapping {
             several => {
                 let at: Vec<String> = several.iter().map(|usb| usb.port.to_string()).collect();
                 Err(Missing::Several { wanted: self.clone(), at: at.join(", ") })
+            }
+        }
+    }
+
+    /// What would be handed over now, if it is there.
+    pub fn lent(&self, seen: &Seen) -> Option<Lent> {
+        match self {
+            Mapping::Pci { address, id } => {
+                self.function(*address, *id, seen).ok().map(|_| Lent::Pci { address: *address })
+            }
+            Mapping::Usb { id, .. } => {
+                self.plugged(seen).ok().map(|usb| Lent::Usb { port: usb.port.clone(), id: *id })
             }
         }
     }

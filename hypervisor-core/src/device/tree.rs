@@ -135,7 +135,7 @@ impl Tree {
     }
 }
 
-fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
     match fs::read_dir(folder) {
         Ok(entries) => entries.map(|entry| entry.map(|entry| entry.path())).collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -144,7 +144,7 @@ fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// What an attribute says, in one line. It may go away while it is read.
-fn said(path: &Path, attribute: &str) -> Option<String> {
+pub(super) fn said(path: &Path, attribute: &str) -> Option<String> {
     let bytes = fs::read(path.join(attribute)).ok()?;
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(TEXT_BYTES_MAX)]);
     let text: String = text.trim().chars().filter(|c| !c.is_control()).collect();

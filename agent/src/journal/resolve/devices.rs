@@ -2,7 +2,12 @@
 
 use serde_json::Value;
 
-use crate::{agent::Agent, journal::Accepted, machine::Record, store::StoreError};
+use crate::{
+    agent::Agent,
+    journal::Accepted,
+    machine::Record,
+    store::{StoreError, devices::Stored},
+};
 
 /// Whether it did what it was to; `None` of a command about something else.
 pub(super) async fn done(
@@ -17,7 +22,10 @@ pub(super) async fn done(
         "host.device-map" => {
             let all = agent.inner.devices.all().await?;
             let found = all.into_iter().find(|device| device.name == name);
-            Some(found.is_some_and(|device| device.mapping.is_by(text("device"))))
+            let even_in_use = accepted.args["even_in_use"] == true;
+            let is_so =
+                |device: Stored| device.mapping.is_by(text("device")) && device.even_in_use == even_in_use;
+            Some(found.is_some_and(is_so))
         }
         "host.device-unmap" => {
             Some(!agent.inner.devices.all().await?.iter().any(|device| device.name == name))

@@ -22,6 +22,9 @@ declare! {
         /// Which one by USB, where several of its kind are there
         #[arg(long, value_name = "SERIAL")]
         pub serial: Option<String>,
+        /// Hand it over also while the host itself uses it: what it does with it is lost to it then
+        #[arg(long)]
+        pub even_in_use: bool,
     }
     "device-map" Host Change Admin -> reply::DeviceChanged,
     POSITIONAL = &["name", "device"],
@@ -29,6 +32,7 @@ declare! {
         ("device map gpu 0000:01:00.0", "on PCI"),
         ("device map key 1050:0407", "by USB, wherever it is plugged in"),
         ("device map key 1-2", "by USB, at this port alone"),
+        ("device map nic 0000:02:00.0 --even-in-use", "what the host would be cut off without"),
     ],
 }
 
