@@ -62,16 +62,20 @@ struct Listening(std::process::Child);
 
 impl Listening {
     fn on(space: &Space, port: u16) -> Self {
-        Self::at(&format!("nsenter --net=/proc/{}/ns/net ", space.holder()), port)
+        Self::saying(LISTENS, space, port)
+    }
+
+    fn saying(script: &str, space: &Space, port: u16) -> Self {
+        Self::at(&format!("nsenter --net=/proc/{}/ns/net ", space.holder()), script, port)
     }
 
     /// In the test's own namespace.
     fn here(port: u16) -> Self {
-        Self::at("", port)
+        Self::at("", LISTENS, port)
     }
 
-    fn at(within: &str, port: u16) -> Self {
-        let line = format!("exec {within}python3 -c '{LISTENS}' {port}");
+    fn at(within: &str, script: &str, port: u16) -> Self {
+        let line = format!("exec {within}python3 -c '{script}' {port}");
         let mut child = std::process::Command::new("sh");
         child.args(["-c", &line]).stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
         let mut child = child.spawn().unwrap();
@@ -140,7 +144,7 @@ fn a_firewall_lets_in_what_it_says_and_answers_to_what_went_out() {
             web2.does("busybox udhcpc -i eth0 -n -q -f -t 4 -T 1 -s /bin/true 2>&1").contains("10.20.0.2")
         );
         // Its rules change; who it spoke with is not forgotten.
-        let flows = || run("nft list set bridge skerry flows4-sk00000002").unwrap().matches("tcp").count();
+        let flows = || run("nft list set bridge skerry flows4-in-sk00000002").unwrap().matches("tcp").count();
         let before = flows();
         assert!(before > 0);
         let two = ruled(two, &["deny out tcp 90", "deny in icmp"]);
@@ -153,6 +157,91 @@ fn a_firewall_lets_in_what_it_says_and_answers_to_what_went_out() {
         assert!(connects(&web3, "10.20.0.2", 81), "it answers");
         assert!(!connects(&web2, "10.20.0.3", 90) && !web2.reaches("10.20.0.1"));
         assert!(web2.does("busybox nslookup web3.lan.internal 10.20.0.1").contains("10.20.0.3"));
+        making.leaves_nothing().await;
+    });
+}
+
+/// Answers whatever it is sent, for as long as somebody speaks.
+const ECHOES: &str = "
+import socket, sys, threading
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind((\"\", int(sys.argv[1]))); s.listen(); print(\"on\", flush=True)
+def echo(c):
+    while d := c.recv(9): c.sendall(d)
+while True: threading.Thread(target=echo, args=(s.accept()[0],), daemon=True).start()
+";
+
+/// Opens a connection, and asks by it as often as it is told to: whether an answer came.
+const KEEPS: &str = "
+import socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 2); s.settimeout(1)
+for _ in sys.stdin:
+    try: s.sendall(b\"?\"); s.recv(9); print(\"heard\", flush=True)
+    except TimeoutError: print(\"silent\", flush=True)
+";
+
+/// A connection that is open.
+struct Open(std::process::Child);
+
+impl Open {
+    fn from(space: &Space, address: &str, port: u16) -> Self {
+        let holder = space.holder();
+        let line = format!("exec nsenter --net=/proc/{holder}/ns/net python3 -c '{KEEPS}' {address} {port}");
+        let piped = std::process::Stdio::piped;
+        let mut child = std::process::Command::new("sh");
+        let mut open = Self(child.args(["-c", &line]).stdin(piped()).stdout(piped()).spawn().unwrap());
+        assert!(open.speaks());
+        open
+    }
+
+    fn speaks(&mut self) -> bool {
+        let mut said = [0; 7];
+        std::io::Write::write_all(self.0.stdin.as_mut().unwrap(), b"\n").unwrap();
+        let stdout = self.0.stdout.as_mut().unwrap();
+        std::io::Read::read_exact(stdout, &mut said[..6]).unwrap();
+        if &said[..6] == b"heard\n" {
+            return true;
+        }
+        std::io::Read::read_exact(stdout, &mut said[6..]).unwrap();
+        assert_eq!(&said, b"silent\n");
+        false
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn what_is_denied_ends_though_it_is_open_and_nothing_else_does() {
+    inside(async {
+        let making = Making::new();
+        let lan = network("lan", Mode::Nat, 0);
+        let (two, three) = (plug(&lan, 2), plug(&lan, 3));
+        let (web2, web3) = pair(&two, &three);
+        let rules = async |rules: &[&str]| {
+            making.makes(&wanted(&[&lan], &[&ruled(two.clone(), rules), &three])).await;
+        };
+        rules(&[]).await;
+        let _echoes = [Listening::saying(ECHOES, &web2, 80), Listening::saying(ECHOES, &web3, 90)];
+        let opened = || (Open::from(&web3, "10.20.0.2", 80), Open::from(&web2, "10.20.0.3", 90));
+        let (mut came, mut went) = opened();
+        // With its first rule nobody is known; who may still begin goes on.
+        rules(&["deny in"]).await;
+        assert!(went.speaks() && !came.speaks());
+        rules(&["deny out tcp 91"]).await;
+        let (mut came, mut went) = opened();
+        rules(&["deny in tcp 80"]).await;
+        assert!(went.speaks() && !came.speaks());
+        rules(&["deny out tcp 90"]).await;
+        let mut came = Open::from(&web3, "10.20.0.2", 80);
+        assert!(came.speaks() && !went.speaks());
+        // What is no rule's matter goes on, however they change.
+        rules(&["deny out"]).await;
+        assert!(came.speaks() && !went.speaks());
         making.leaves_nothing().await;
     });
 }
@@ -241,6 +330,57 @@ fn a_bridge_of_the_hosts_is_used_and_left_as_it_was() {
         making.leaves_nothing().await;
         assert!(ip("link show br0").contains(",UP"), "it is there");
         assert_eq!(run("ip -brief address show scope global br0").unwrap(), "", "it got no address");
+    });
+}
+
+#[test]
+fn guests_of_one_vlan_reach_each_other_and_its_world_and_those_of_another_do_not() {
+    inside(async {
+        if run("ip link add probe0 type bridge && ip link add link probe0 name probe0.7 type vlan id 7")
+            .is_err()
+        {
+            eprintln!("skipped: the kernel has no VLANs");
+            return;
+        }
+        run("ip link delete probe0").unwrap();
+        // The switch at the other end of the host's NIC: what it says on two VLANs.
+        let world = world();
+        // On each it answers for what it is there, not for all that it is.
+        world.does("echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore");
+        for (vlan, address) in [(20, "10.9.0.20"), (30, "10.9.0.30")] {
+            world.does(&format!(
+                "ip link add link up1 name up1.{vlan} type vlan id {vlan}; ip link set up1.{vlan} up; \
+                 ip address add {address}/32 dev up1.{vlan}; ip route add 10.9.0.{} dev up1.{vlan}",
+                vlan / 10
+            ));
+        }
+        let making = Making::new();
+        let of = |name: &str, vlan: u16| {
+            let uplink = Some("up0".into());
+            let definition =
+                NetworkDefinition { uplink, vlan: Some(vlan), ..NetworkDefinition::new(Mode::Bridge) };
+            Network { name: name.parse().unwrap(), definition }
+        };
+        let (office, lab) = (of("office", 20), of("lab", 30));
+        let (two, four, three) = (plug(&office, 2), plug(&office, 4), plug(&lab, 3));
+        let spaces = [&two, &four, &three].map(Space::at);
+        for (space, n) in spaces.iter().zip([2, 4, 3]) {
+            space.does(&format!("ip address add 10.9.0.{n}/24 dev eth0"));
+        }
+        let [web2, web4, web3] = &spaces;
+        making.makes(&wanted(&[&office, &lab], &[&two, &four, &three])).await;
+        assert!(web2.reaches("10.9.0.4") && web4.reaches("10.9.0.2"), "they are of one VLAN");
+        assert!(web2.reaches("10.9.0.20") && web3.reaches("10.9.0.30"), "so is the world at the other end");
+        for (space, others) in [(web2, ["10.9.0.3", "10.9.0.30"]), (web3, ["10.9.0.2", "10.9.0.20"])] {
+            assert!(!others.iter().any(|other| space.reaches(other)), "of another");
+        }
+        // A tag of its own making leads nowhere.
+        web2.does(
+            "ip link add link eth0 name eth0.30 type vlan id 30; ip link set eth0.30 up; \
+             ip address flush dev eth0; ip address add 10.9.0.2/24 dev eth0.30",
+        );
+        assert!(!web2.reaches("10.9.0.3") && !web2.reaches("10.9.0.30"));
+        making.leaves_nothing().await;
     });
 }
 

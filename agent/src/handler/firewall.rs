@@ -141,10 +141,10 @@ fn cut(record: &Record) -> Vec<String> {
         _ if !record.state.has_guest() => return Vec::new(),
         // Who speaks with it is noted from the first rule on.
         true => {
-            "It had no rules, and so it is not known what is open now: that may stand still until the side that \
-             may still begin says something."
+            "It had no rules, and so it is not known what is open now: of that, what may still begin may stand \
+             still until that side says something, and what is denied has ended."
         }
-        false => "What is open now goes on: rules are about what begins.",
+        false => "That holds for what is open, too: what nobody may begin any more has ended.",
     };
     vec![open.to_owned(), NOT_BY_NICS.to_owned()]
 }

@@ -7,7 +7,9 @@
 //!
 //! Answers to what was let through are known by sets of our own, one for each NIC, and not by conntrack:
 //! that is in bridges since Linux 5.3 and a module not every kernel has, and its table is one for all, which
-//! one guest can fill. The sets stay when the rules change. A set that is full lets no more answers in.
+//! one guest can fill. The sets stay when the rules change, and who began is in them: only answers pass by
+//! them, the side that began is asked by the rules with each packet. A set that is full lets no more answers
+//! in.
 
 mod guest;
 

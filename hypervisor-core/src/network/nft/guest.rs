@@ -7,13 +7,15 @@ use ipnet::IpNet;
 use super::Text;
 use crate::{
     definition::{Carried, Rule, Way},
-    network::{Mode, Network, Plug, Wanted},
+    network::{Interface, Mode, Network, Plug, Wanted},
 };
 
 /// Frames that come from guests.
 pub(super) const FROM: &str = "from-guests";
 /// Frames that go to guests.
 pub(super) const TO: &str = "to-guests";
+/// What is remembered: addresses with ports, and without.
+const KINDS: [&str; 2] = ["flows", "pairs"];
 /// How many connections of one NIC are known at once.
 const FLOWS_MAX: usize = 65_536;
 /// The least burst of a rate: one that were smaller than what a guest hands over at once (64 KiB, segmented
@@ -50,12 +52,20 @@ impl Guest<'_> {
         chains
     }
 
-    /// Its sets: who was spoken with lately.
+    /// Its sets: who was spoken with lately, and who began.
     pub(super) fn sets(&self) -> Vec<String> {
-        let all = ["flows4", "flows6", "pairs4", "pairs6"];
-        let wanted = all.into_iter().filter(|_| self.has_rules());
-        wanted.map(|what| format!("{what}-{}", self.plug.interface)).collect()
+        let interface = &self.plug.interface;
+        let ways = [Way::In, Way::Out].into_iter().filter(|_| self.has_rules());
+        let of =
+            |way| KINDS.into_iter().flat_map(move |what| ["4", "6"].map(|ip| set(what, way, ip, interface)));
+        ways.flat_map(of).collect()
     }
+}
+
+/// The set of what was begun this way.
+fn set(what: &str, begun: Way, ip: &str, interface: &Interface) -> String {
+    let begun = if begun == Way::In { "in" } else { "out" };
+    format!("{what}{ip}-{begun}-{interface}")
 }
 
 /// The whole table.
@@ -92,12 +102,14 @@ fn sets(text: &mut Text, guest: &Guest<'_>) {
     for (name, ip) in [("4", "ip"), ("6", "ip6")] {
         let pair = format!("{ip} saddr . {ip} daddr . meta l4proto");
         for (what, key) in [("flows", format!("{pair} . th sport . th dport")), ("pairs", pair.clone())] {
-            text.block(&format!("set {what}{name}-{interface}"), |text| {
-                text.line(&format!("typeof {key}"));
-                text.line(&format!("size {FLOWS_MAX}"));
-                text.line("flags dynamic,timeout");
-                text.line("timeout 5m");
-            });
+            for begun in [Way::In, Way::Out] {
+                text.block(&format!("set {}", set(what, begun, name, interface)), |text| {
+                    text.line(&format!("typeof {key}"));
+                    text.line(&format!("size {FLOWS_MAX}"));
+                    text.line("flags dynamic,timeout");
+                    text.line("timeout 5m");
+                });
+            }
         }
     }
 }
@@ -117,7 +129,7 @@ fn from(text: &mut Text, guest: &Guest<'_>) {
     text.line("udp sport 68 udp dport 67 accept");
     text.line("ip6 saddr fe80::/10 udp sport 546 udp dport 547 accept");
     neighbourhood(text);
-    answers(text, interface.as_str(), Way::Out);
+    answers(text, interface, Way::Out);
     rules(text, guest, Way::Out);
     text.line(&format!("goto sent-{interface}"));
 }
@@ -137,7 +149,7 @@ fn to(text: &mut Text, guest: &Guest<'_>) {
     text.line("icmp type { destination-unreachable, time-exceeded, parameter-problem } accept");
     let six = "destination-unreachable, packet-too-big, time-exceeded, parameter-problem";
     text.line(&format!("icmpv6 type {{ {six} }} accept"));
-    answers(text, interface.as_str(), Way::In);
+    answers(text, interface, Way::In);
     rules(text, guest, Way::In);
     text.line(&format!("goto got-{interface}"));
 }
@@ -206,33 +218,39 @@ fn keys(ip: &str, way: Way) -> (String, String) {
     (pair, flow)
 }
 
-/// What belongs to what was let through. Later parts of a packet in parts have no ports, and what is neither
-/// TCP nor UDP never has: these go by the pair of addresses.
-fn answers(text: &mut Text, interface: &str, way: Way) {
-    let verdict = format!("goto {}-{interface}", if way == Way::In { "got" } else { "sent" });
+/// What answers to what was begun the other way. Who began is asked by the rules with each packet, so that
+/// a rule counts at once, for what is open already too. Later parts of a packet in parts have no ports, and
+/// what is neither TCP nor UDP never has: these go by the pair of addresses.
+fn answers(text: &mut Text, interface: &Interface, way: Way) {
+    let begun = if way == Way::In { Way::Out } else { Way::In };
     for (name, ip) in [("4", "ip"), ("6", "ip6")] {
         let (pair, flow) = keys(ip, way);
         let part = if ip == "ip" { "ip frag-off & 0x1fff != 0" } else { "frag frag-off != 0" };
-        text.line(&format!("{part} {pair} @pairs{name}-{interface} accept"));
-        text.line(&format!("meta l4proto {{ tcp, udp }} {flow} @flows{name}-{interface} {verdict}"));
+        for known in [Way::In, Way::Out] {
+            text.line(&format!("{part} {pair} @{} accept", set("pairs", known, name, interface)));
+        }
+        let (flows, pairs) = (set("flows", begun, name, interface), set("pairs", begun, name, interface));
+        text.line(&format!("meta l4proto {{ tcp, udp }} {flow} @{flows} accept"));
         // That somebody was asked does not let them ask.
         let (icmp, also) = if ip == "ip" { ("icmp", "") } else { ("icmpv6", "packet-too-big, ") };
         let errors = "destination-unreachable, time-exceeded, parameter-problem";
         let kinds = format!("{icmp} type {{ echo-reply, {also}{errors} }}");
-        text.line(&format!("{kinds} {pair} @pairs{name}-{interface} {verdict}"));
+        text.line(&format!("{kinds} {pair} @{pairs} accept"));
         let others = "meta l4proto != { tcp, udp, icmp, ipv6-icmp }";
-        text.line(&format!("{others} {pair} @pairs{name}-{interface} {verdict}"));
+        text.line(&format!("{others} {pair} @{pairs} accept"));
     }
 }
 
-/// What was let through is known from then on, for a while: TCP may be silent for long.
+/// What was let through is answered from then on, for a while after its last packet: TCP may be silent for
+/// long.
 fn remember(text: &mut Text, guest: &Guest<'_>, way: Way) {
     let interface = &guest.plug.interface;
     for (name, ip) in [("4", "ip"), ("6", "ip6")] {
         let (pair, flow) = keys(ip, way);
-        text.line(&format!("update @pairs{name}-{interface} {{ {pair} timeout 5m }}"));
-        text.line(&format!("meta l4proto tcp update @flows{name}-{interface} {{ {flow} timeout 12h }}"));
-        text.line(&format!("meta l4proto udp update @flows{name}-{interface} {{ {flow} timeout 5m }}"));
+        let (flows, pairs) = (set("flows", way, name, interface), set("pairs", way, name, interface));
+        text.line(&format!("update @{pairs} {{ {pair} timeout 5m }}"));
+        text.line(&format!("meta l4proto tcp update @{flows} {{ {flow} timeout 12h }}"));
+        text.line(&format!("meta l4proto udp update @{flows} {{ {flow} timeout 5m }}"));
     }
     text.line("accept");
 }
