@@ -1,20 +1,28 @@
 //! The one way of a command: permit → parse → what it is about → confirmation → journal → handler →
 //! journal → answer.
 
+mod approved;
 mod jobs;
 mod limits;
 pub(crate) mod notes;
 mod repeats;
 mod runner;
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::FutureExt;
 use hypervisor_core::lifecycle::Request;
 use skerry_stanzas::{
     command::{COMMANDS, Declaration, Effect, Object},
     refusal::{Reason, Refusal},
-    reply::{JOB, PERCENT, Reply as _, UNDER_WAY},
+    reply::{JOB, PERCENT, Reply, UNDER_WAY},
 };
 use tokio::sync::mpsc;
 use tracing::Instrument;
@@ -34,12 +42,11 @@ pub(crate) use self::{
 };
 use crate::{
     agent::Agent,
-    approval,
     asked::{Answer, Asked, Target},
     crash, handler,
     journal::{self, Accepted, Outcome, Repeated},
     machine::{
-        Machine,
+        Ending, Machine, Record,
         queue::{Verdict, verdict},
         task, wording,
     },
@@ -59,6 +66,8 @@ pub(crate) struct Job {
     machine: Option<Arc<Machine>>,
     progress: Option<mpsc::Sender<String>>,
     going: Arc<Going>,
+    /// Its end is in the journal.
+    closed: Arc<AtomicBool>,
 }
 
 impl Job {
@@ -76,6 +85,18 @@ impl Job {
     /// Where whoever waits hears how it goes.
     pub(crate) fn progress(&self) -> Option<mpsc::Sender<String>> {
         self.progress.clone()
+    }
+
+    /// Its end, for whoever stores what it does: nothing may come after that.
+    pub(crate) fn ending<R: Reply>(
+        &self,
+        reply: impl FnOnce(&Record) -> R + Send + Sync + 'static,
+    ) -> Ending {
+        let outcome = Box::new(move |record: &Record| {
+            let reply = reply(record);
+            Outcome::Done { text: reply.text(), json: serde_json::json!(reply) }
+        });
+        Ending { entry: self.id, outcome, written: Arc::clone(&self.closed) }
     }
 
     /// A note in a machine's folder, for an agent that comes after this one: it is removed when the command
@@ -129,7 +150,8 @@ impl Agent {
         let patience = asked.patience;
         let id = Uuid::now_v7();
         let going = self.going_on(id, declaration, &asked);
-        let mut job = Job { permit, id, machine: None, progress, going: Arc::clone(&going) };
+        let (machine, closed) = (None, Arc::default());
+        let mut job = Job { permit, id, machine, progress, going: Arc::clone(&going), closed };
         if declaration.effect == Effect::Read {
             let slot = self.inner.reads.take(&asked.person())?;
             job.machine = self.subject(declaration, &asked.target)?;
@@ -181,40 +203,6 @@ impl Agent {
         Ok(wait(running, waiting, patience, news).await)
     }
 
-    /// Carries out what enough others agreed to, if it is still what they agreed to, and its asker may; false
-    /// if that is to be tried again later.
-    ///
-    /// # Errors
-    /// Why it is not done.
-    pub(crate) async fn carry_out_approved(
-        &self,
-        asked: Asked,
-        request: &approval::Request,
-    ) -> Result<bool, Refusal> {
-        let declaration = asked.declaration;
-        let permit = self.permit(&asked.caller, declaration, &asked.target)?;
-        let ready = Runner::of(declaration)?.parse(&asked.argv)?;
-        let Ok(slot) = self.inner.jobs.take(&asked.person()) else { return Ok(false) };
-        let going = self.going_on(request.id, declaration, &asked);
-        let mut job =
-            Job { permit, id: request.id, machine: None, progress: None, going: Arc::clone(&going) };
-        let mut accepted = accepted(&asked, &job, ready.as_ref());
-        if approval::hash(&accepted.permission, request.machine, &accepted.args) != request.hash {
-            let text = "That command is another one by now: nothing was done.";
-            return Err(Refusal::new(Reason::Conflict, text).hint("Ask again."));
-        }
-        job.machine = self.subject(declaration, &asked.target)?;
-        if declaration.effect == Effect::Destroy {
-            self.needs_yes(&job)?;
-        }
-        ready.obstacle(self, &job).await?;
-        let Ok(claim) = self.inner.repeats.claim(&accepted, &going) else { return Ok(false) };
-        accepted.machine = accepted.machine.or(job.machine.as_ref().map(|machine| machine.card.id.0));
-        self.begin_approved(request, accepted).await?;
-        self.start_job(ready, job, slot, claim, Some(request.code.clone()));
-        Ok(true)
-    }
-
     /// Looks whether a command could be carried out as far as it is said, and does nothing.
     pub(crate) async fn look_over(&self, asked: Asked) -> Result<(), Refusal> {
         let declaration = asked.declaration;
@@ -224,7 +212,8 @@ impl Agent {
         let id = Uuid::now_v7();
         let machine = self.subject(declaration, &asked.target)?;
         let going = self.going_on(id, declaration, &asked);
-        ready.obstacle(self, &Job { permit, id, machine, progress: None, going }).await
+        let (progress, closed) = (None, Arc::default());
+        ready.obstacle(self, &Job { permit, id, machine, progress, going, closed }).await
     }
 
     fn going_on(&self, id: Uuid, declaration: &Declaration, asked: &Asked) -> Arc<Going> {
@@ -324,21 +313,14 @@ impl Agent {
         let id = job.id;
         let span = span(&job);
         let permission = job.permit.declaration().permission();
-        let going = Arc::clone(&job.going);
+        let (going, closed) = (Arc::clone(&job.going), Arc::clone(&job.closed));
         let listed = self.inner.going.list(Arc::clone(&going));
         let work = async move {
             let outcome = agent.run_caught(ready, job).await;
             agent.count(&permission, &outcome);
             crash::point("before-close");
-            let closed = outcome.clone();
-            let of_request = request.is_some();
-            let close = move |connection: &_| {
-                if of_request {
-                    approval::close(connection, id, &closed)?;
-                }
-                journal::close(connection, id, &closed)
-            };
-            let stored = agent.inner.store.run(close).await;
+            let stored =
+                agent.store_end(id, &outcome, closed.load(Ordering::SeqCst), request.is_some()).await;
             crash::point("closed");
             match stored {
                 Ok(()) => going.notes.remove(),

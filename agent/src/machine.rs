@@ -29,6 +29,7 @@ use hypervisor_core::{
 use skerry_stanzas::refusal::{Reason, Refusal};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+pub(crate) use self::publisher::Ending;
 use self::{
     layers::{Layering, Layers},
     publisher::Change,
@@ -248,6 +249,8 @@ pub(crate) struct Do {
     pub(crate) by: Option<String>,
     /// Where to say how it goes, when somebody wants to know.
     pub(crate) progress: Option<mpsc::Sender<String>>,
+    /// The end of a command, where doing this is all of it.
+    pub(crate) ending: Option<Ending>,
     /// The answer, when it is done.
     pub(crate) reply: Reply,
 }
@@ -255,7 +258,12 @@ pub(crate) struct Do {
 impl Do {
     /// A start that nobody watches.
     pub(crate) fn start(by: Option<String>, reply: Reply) -> Self {
-        Self { request: Request::Start, wait: task::WAIT, by, progress: None, reply }
+        Self::unwatched(Request::Start, by, reply)
+    }
+
+    /// What nobody watches.
+    pub(crate) fn unwatched(request: Request, by: Option<String>, reply: Reply) -> Self {
+        Self { request, wait: task::WAIT, by, progress: None, ending: None, reply }
     }
 }
 

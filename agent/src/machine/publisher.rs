@@ -1,14 +1,19 @@
 //! What changes is stored first and told then, in the order it was stored.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use hypervisor_core::machine::{MachineId, MachineName};
 use tokio::sync::broadcast;
+use uuid::Uuid;
 use xmpp_parsers::jid::Jid;
 
 use super::{Card, Machine, Record};
 use crate::{
     agent::{Announcement, Event},
+    journal::{self, Outcome},
     machines::Machines,
     store::{
         Store, StoreError, definitions,
@@ -42,6 +47,17 @@ pub(crate) struct Change {
     pub(crate) by: Option<String>,
 }
 
+/// The end of a command, written down in one transaction with what it made of a machine: one sync less to
+/// wait for.
+pub(crate) struct Ending {
+    /// Its entry in the journal.
+    pub(crate) entry: Uuid,
+    /// What is answered, when the machine is this.
+    pub(crate) outcome: Box<dyn FnOnce(&Record) -> Outcome + Send + Sync>,
+    /// Set when it is written.
+    pub(crate) written: Arc<AtomicBool>,
+}
+
 impl Publisher {
     pub(crate) fn new(store: Store, machines: Arc<Machines>) -> Self {
         Self { store, machines, announcements: broadcast::channel(LAG_MAX).0 }
@@ -56,8 +72,19 @@ impl Publisher {
     pub(crate) async fn publish(
         &self,
         card: &Arc<Card>,
+        next: Record,
+        change: Change,
+    ) -> Result<(), StoreError> {
+        self.publish_ending(card, next, change, Vec::new()).await
+    }
+
+    /// The same, and these commands end with it.
+    pub(crate) async fn publish_ending(
+        &self,
+        card: &Arc<Card>,
         mut next: Record,
         change: Change,
+        endings: Vec<Ending>,
     ) -> Result<(), StoreError> {
         let before = card.record();
         next.generation = before.generation + 1;
@@ -68,16 +95,19 @@ impl Publisher {
         let happening = happening(&next, change);
         let (stored, card) = (Arc::clone(&next), Arc::clone(card));
         let machines = Arc::clone(&self.machines);
+        let (ends, written): (Vec<_>, Vec<_>) =
+            endings.into_iter().map(|one| ((one.entry, (one.outcome)(&next)), one.written)).unzip();
         self.store_and_tell(
             happening,
             move |connection| {
                 rows::update(connection, &stored)?;
-                match redefined {
-                    true => definitions::append(connection, stored.id, &who, &what, &stored.definition),
-                    false => Ok(()),
+                if redefined {
+                    definitions::append(connection, stored.id, &who, &what, &stored.definition)?;
                 }
+                ends.iter().try_for_each(|(entry, outcome)| journal::close(connection, *entry, outcome))
             },
             move |tell| {
+                written.iter().for_each(|written| written.store(true, Ordering::SeqCst));
                 if let Some(from) = &renamed_from {
                     machines.rename(card.id, from, &next.name);
                 }

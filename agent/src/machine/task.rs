@@ -25,7 +25,7 @@ use self::{
     doing::{Doing, End},
 };
 use super::{
-    Card, Do, Machine, Order, QUEUE_MAX, Record, Reply, Report,
+    Card, Do, Ending, Machine, Order, QUEUE_MAX, Record, Reply, Report,
     publisher::{Change, Publisher},
     queue::{self, Verdict},
     reboots::Reboots,
@@ -197,7 +197,7 @@ impl Task {
             // The guest may have done it, and the word of it been lost.
             self.look().await;
         }
-        let Some(doing) = self.doing.take() else { return };
+        let Some(mut doing) = self.doing.take() else { return };
         let name = self.card.record().name.clone();
         let event = match (doing.request, &end) {
             (Request::Start, End::Done) => Some(Event::Started),
@@ -212,7 +212,8 @@ impl Task {
         };
         let mut stored = Ok(());
         if let Some(event) = event {
-            stored = self.happen_wanting(event, doing.by.clone(), doing.wanted_after(&end)).await;
+            let endings = if matches!(end, End::Done) { doing.endings() } else { Vec::new() };
+            stored = self.happen_ending(event, doing.by.clone(), doing.wanted_after(&end), endings).await;
         }
         crash::point("state-stored");
         let failed = matches!(end, End::Failed(_));
@@ -322,15 +323,17 @@ impl Task {
             Event::ShutdownAccepted => Some(Wanted::Stopped),
             _ => None,
         };
-        self.happen_wanting(event, by, wanted).await
+        self.happen_ending(event, by, wanted, Vec::new()).await
     }
 
-    /// An event makes of the machine what the lifecycle says; that is stored and told.
-    async fn happen_wanting(
+    /// An event makes of the machine what the lifecycle says; that is stored, with the commands that end with
+    /// it, and told.
+    async fn happen_ending(
         &mut self,
         event: Event,
         by: Option<String>,
         wanted: Option<Wanted>,
+        endings: Vec<Ending>,
     ) -> Result<(), Refusal> {
         let record = self.card.record();
         let state = match next(&record.state, &event) {
@@ -355,7 +358,8 @@ impl Task {
         if let Some(told) = restarts::told(&record, &changed, at) {
             sentence = format!("{sentence} {told}");
         }
-        let stored = self.publish(changed, Change { what, sentence, by }).await;
+        let change = Change { what, sentence, by };
+        let stored = self.publisher.publish_ending(&self.card, changed, change, endings).await;
         self.wait_for_restart();
         stored.map_err(|error| {
             tracing::error!(machine = %record.name, what, %error, "could not be stored");

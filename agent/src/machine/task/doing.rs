@@ -13,7 +13,7 @@ use tokio::sync::{OwnedMutexGuard, mpsc};
 use super::{Reply, Report, asking::Asking};
 use crate::{
     crash,
-    machine::{Card, Do, Record, layers, start::Planned, wording},
+    machine::{Card, Do, Ending, Record, layers, start::Planned, wording},
 };
 
 /// How work ends by itself. What the guest does ends it as well, from outside.
@@ -28,6 +28,7 @@ pub(super) enum End {
 /// One who waits.
 struct Waiting {
     progress: Option<mpsc::Sender<String>>,
+    ending: Option<Ending>,
     reply: Reply,
 }
 
@@ -66,13 +67,13 @@ impl Doing {
         wanted_before: Wanted,
         storage: Option<OwnedMutexGuard<()>>,
     ) -> Self {
-        let Do { request, wait, by, progress, reply } = ask;
+        let Do { request, wait, by, progress, ending, reply } = ask;
         let card = Arc::clone(card);
         Self {
             request,
             by,
             wait,
-            waiting: vec![Waiting { progress, reply }],
+            waiting: vec![Waiting { progress, ending, reply }],
             wanted_before,
             _storage: storage,
             work: Box::pin(work(card, request, wait)),
@@ -81,7 +82,12 @@ impl Doing {
 
     /// Somebody else asks for the same: they wait for its end together.
     pub(super) fn join(&mut self, ask: Do) {
-        self.waiting.push(Waiting { progress: ask.progress, reply: ask.reply });
+        self.waiting.push(Waiting { progress: ask.progress, ending: ask.ending, reply: ask.reply });
+    }
+
+    /// The commands that end with it.
+    pub(super) fn endings(&mut self) -> Vec<Ending> {
+        self.waiting.iter_mut().filter_map(|waiting| waiting.ending.take()).collect()
     }
 
     /// Tells those who wait how it goes. Who does not read misses it.

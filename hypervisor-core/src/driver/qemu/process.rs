@@ -5,16 +5,18 @@
 //! restarts of the agent by its number together with the time it was started.
 
 use std::{
-    ffi::{CStr, CString},
+    borrow::Cow,
+    ffi::{CStr, CString, OsStr},
     fs, io,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
         unix::{
             ffi::OsStrExt,
+            fs::PermissionsExt,
             process::{CommandExt, ExitStatusExt},
         },
     },
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     ptr::null,
     sync::Mutex,
@@ -92,12 +94,14 @@ impl Spawning<'_> {
     /// would keep it open when we are long gone.
     #[allow(unsafe_code)]
     pub(super) fn spawn(self) -> io::Result<Process> {
-        let mut command = Command::new(self.program);
+        let path = std::env::var_os("PATH").unwrap_or_else(|| PATH.into());
+        let mut command = Command::new(found(self.program, &path).as_os_str());
         command
+            .arg0(self.program)
             .args(self.words)
             .current_dir(self.folder)
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| PATH.into()))
+            .env("PATH", path)
             // By which a lab finds the guests that an agent of its left behind.
             .envs(std::env::var_os("SKERRY_LAB").map(|lab| ("SKERRY_LAB", lab)))
             .stdin(self.input)
@@ -132,6 +136,19 @@ impl Spawning<'_> {
             }
         }
     }
+}
+
+/// Where a program is: one that is to be looked for in the child, with a path that may be another there, makes
+/// a fork of the spawn.
+fn found<'a>(program: &'a Path, path: &OsStr) -> Cow<'a, Path> {
+    if program.as_os_str().as_bytes().contains(&b'/') {
+        return program.into();
+    }
+    let can_run = |file: &PathBuf| {
+        fs::metadata(file).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    let all = std::env::split_paths(path).map(|folder| folder.join(program));
+    all.filter(|file| file.is_absolute()).find(can_run).map_or(program.into(), Cow::from)
 }
 
 /// An empty file for what a program complains of. It is appended to, so that it can be cut meanwhile.

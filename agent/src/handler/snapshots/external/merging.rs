@@ -24,7 +24,6 @@ use crate::{
     machine::{
         Do, Edit, Machine, Order, Record,
         layers::{Frozen, Layering, Step},
-        task,
     },
 };
 
@@ -229,9 +228,7 @@ pub(super) async fn settle_step(held: &Held, machine: &Machine, work: Work) -> O
         machine.order(|reply| Order::Edit { edit, by: None, reply }).await.ok()?;
     }
     if held_still && machine.record().state == State::Paused {
-        let resume = |reply| {
-            Order::Do(Do { request: Request::Resume, wait: task::WAIT, by: None, progress: None, reply })
-        };
+        let resume = |reply| Order::Do(Do::unwatched(Request::Resume, None, reply));
         machine.order(resume).await.ok()?;
     }
     match merged {
