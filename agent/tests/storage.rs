@@ -184,6 +184,29 @@ async fn a_clone_has_its_own_identity_and_says_what_it_stands_on() {
 }
 
 #[tokio::test]
+async fn a_clone_remembers_what_its_firmware_and_its_tpm_did() {
+    let stage = with_disk().await;
+    let remembered = ["uefi-vars.fd", "tpm/tpm2-00.permall"];
+    fs::create_dir(own(&stage, "web1").join("tpm")).unwrap();
+    for name in remembered {
+        fs::write(own(&stage, "web1").join(name), name).unwrap();
+    }
+    fs::write(own(&stage, "web1").join("console.log"), "what web1 said").unwrap();
+    stage.done(ANN, "web1: start").await;
+    for name in ["web2", "web3"] {
+        let said = stage.done(ANN, &format!("web1: clone {name} --full")).await;
+        assert!(said.contains("Its TPM has the same secrets."), "{said}");
+        for file in remembered {
+            assert_eq!(fs::read_to_string(own(&stage, name).join(file)).unwrap(), file);
+        }
+        assert!(!own(&stage, name).join("console.log").exists());
+        if stage.state("web1") == "running" {
+            stage.done(ANN, "web1: shutdown").await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn nothing_starts_while_its_disks_are_worked_on() {
     let stage = with_disk().await;
     let hour = Duration::from_secs(3600);

@@ -4,7 +4,11 @@
 //! returning `Option<&dyn …>`, `None` where the driver cannot. No method ever answers "not
 //! implemented". The words here are the contract; tests/contract/ holds each driver to them.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -284,6 +288,15 @@ pub trait Driver: Send + Sync + 'static {
     /// Forgets the machine, which does not run; its folder is the caller's to remove. Fine if it is
     /// not known. [`DriverError::AlreadyRunning`] if it runs after all: it is not forgotten then.
     async fn forget(&self, id: MachineId) -> Result<(), DriverError>;
+
+    /// What a machine remembers besides what is on its disks: files in its folder, by their names there (what
+    /// its UEFI is set to, its TPM's secrets). A copy of the machine has copies of them.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    fn remembered(&self, _folder: &Path) -> io::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 
     /// The events of all machines, those of one machine in their order. Can be taken once. The
     /// channel is bounded: should the reader fall so far behind that one is lost, the driver logs it,

@@ -196,9 +196,9 @@ async fn a_uefi_boots_what_is_signed_where_it_checks_and_remembers() {
     launch.definition.memory_mib = 256;
     launch.definition.disks = vec![Disk { read_only: true, ..Disk::new(disk, DiskFormat::Raw) }];
     launch.definition.name_all();
-    for (firmware, variables, says) in [
-        (Firmware::Uefi, "uefi-vars.fd", "BdsDxe: starting Boot0001"),
-        (Firmware::SecureBoot, "uefi-secure-vars.fd", "Access Denied"),
+    for (firmware, variables, blank, says) in [
+        (Firmware::Uefi, "uefi-vars.fd", "OVMF_VARS_4M.fd", "BdsDxe: starting Boot0001"),
+        (Firmware::SecureBoot, "uefi-secure-vars.fd", "OVMF_VARS_4M.ms.fd", "Access Denied"),
     ] {
         launch.definition.firmware = firmware;
         match story.driver().start(&launch).await {
@@ -211,6 +211,12 @@ async fn a_uefi_boots_what_is_signed_where_it_checks_and_remembers() {
         }
         story.shows(&launch, says.as_bytes()).await;
         story.kill(launch.id).await;
-        assert!(launch.folder.join(variables).is_file());
+        // What it found to boot it has written down, and is not given anew.
+        let (variables, blank) = (launch.folder.join(variables), Path::new("/usr/share/OVMF").join(blank));
+        let remembers = || blank.is_file() && fs::read(&variables).unwrap() != fs::read(&blank).unwrap();
+        assert!(remembers() || !blank.is_file());
+        story.driver().start(&launch).await.unwrap();
+        story.kill(launch.id).await;
+        assert!(remembers() || !blank.is_file());
     }
 }

@@ -154,6 +154,14 @@ pub fn tpms(launch: &Launch) -> Vec<String> {
     fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| of(&entry)).collect()
 }
 
+/// Has the guest's TPM make a place in the memory that it keeps without power (TPM 2.0 Library, part 3,
+/// TPM2_NV_DefineSpace).
+const KEEP: &str = "printf '\\x80\\x02\\0\\0\\0\\x2d\\0\\0\\x01\\x2a\\x40\\0\\0\\x01\\0\\0\\0\\x09\\x40\\0\\0\\x09\\0\\0\\0\\0\\0\\0\\0\\0\\x0e\
+\\x01\\x50\\0\\x01\\0\\x0b\\0\\x06\\0\\x06\\0\\0\\0\\x08' >/dev/tpm0\n";
+/// Asks it what it knows of that place (TPM2_NV_ReadPublic), and shows how its answer begins.
+const KEPT: &str = "exec 3<>/dev/tpm0; printf '\\x80\\x01\\0\\0\\0\\x0e\\0\\0\\x01\\x69\\x01\\x50\\0\\x01' >&3; \
+    dd bs=4096 count=1 <&3 2>/dev/null | od -An -tx1 | head -n 1 | sed s/^/kept-/\n";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tpm_is_there_outlives_the_agent_and_goes_with_its_machine() {
     let mut story = story().await;
@@ -176,13 +184,19 @@ async fn a_tpm_is_there_outlives_the_agent_and_goes_with_its_machine() {
     assert_eq!(tpms(&launch), first, "the same one");
     story.types(launch.id, b"grep -c . /sys/class/tpm/tpm0/pcr-sha256/0 | sed s/^/pcr-/\n").await;
     story.shows(&launch, b"\npcr-1").await;
+    story.types(launch.id, KEEP.as_bytes()).await;
+    story.types(launch.id, KEPT.as_bytes()).await;
+    story.shows(&launch, b"\nkept- 80 01 00 00 00 3e 00 00 00 00").await;
     story.kill(launch.id).await;
     assert_eq!(tpms(&launch), Vec::<String>::new());
     assert!(!launch.folder.join("tpm.sock").exists() && !launch.folder.join("tpm.json").exists());
     let remembered = fs::read_dir(launch.folder.join("tpm")).unwrap().count();
     assert!(remembered > 0, "what it remembers stays with the machine");
     // One whose machine crashed goes as well, and the next start has another.
-    story.boot(&launch).await;
+    story.driver().start(&launch).await.unwrap();
+    story.comes_up_times(&launch, 2).await;
+    story.types(launch.id, KEPT.replace("kept-", "again-").as_bytes()).await;
+    story.shows(&launch, b"\nagain- 80 01 00 00 00 3e 00 00 00 00").await;
     story.bench.crash(&launch).await;
     story.event(launch.id).await;
     assert_eq!(tpms(&launch), Vec::<String>::new());

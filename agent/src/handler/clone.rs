@@ -98,13 +98,30 @@ impl Handle<machine::Clone> for Agent {
             false => "",
         };
         let (of, new) = (held.name(), &planned.name);
+        let same_keys = match planned.folder.join("tpm").is_dir() {
+            true => " Its TPM has the same secrets.",
+            false => "",
+        };
         let as_it_was = if held.runs() { ", its disks as they were when that began" } else { "" };
         let sentence = format!(
-            "{new} was cloned from {of}{as_it_was}; \"start {new}\" starts it.{dropped}{}",
+            "{new} was cloned from {of}{as_it_was}; \"start {new}\" starts it.{dropped}{same_keys}{}",
             stood.said()
         );
         Ok(self.changed(&machine.record(), sentence))
     }
+}
+
+/// Copies what the machine remembers besides its disks: without what its UEFI is set to it may not find what to
+/// boot, and without its TPM's secrets a disk that is sealed by them stays shut.
+async fn remember(held: &Held, planned: &Planned) -> std::io::Result<()> {
+    for name in held.card.driver.remembered(&held.card.folder)? {
+        let to = planned.folder.join(&name);
+        if let Some(folder) = to.parent() {
+            tokio::fs::create_dir_all(folder).await?;
+        }
+        tokio::fs::copy(held.card.folder.join(&name), to).await?;
+    }
+    Ok(())
 }
 
 impl Agent {
@@ -172,6 +189,7 @@ impl Agent {
         tokio::fs::create_dir(&planned.folder).await.map_err(no_file)?;
         crash::point("folder-made");
         tokio::fs::create_dir(planned.folder.join("disks")).await.map_err(no_file)?;
+        remember(held, planned).await.map_err(no_file)?;
         let disks = held.disks()?;
         if held.runs() {
             return self.copy_running(job, held, planned, quiesce).await;

@@ -51,7 +51,8 @@ mod words;
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
+    io,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
@@ -354,6 +355,10 @@ impl Driver for Qemu {
         self.shared.slots().remove(&id);
         self.shared.trimming.forget(id);
         Ok(())
+    }
+
+    fn remembered(&self, folder: &Path) -> io::Result<Vec<String>> {
+        beside::remembered(&Folder::new(folder))
     }
 
     fn events(&self) -> Option<mpsc::Receiver<DriverEvent>> {

@@ -8,6 +8,7 @@ use std::{fs, io, path::Path, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 use super::{
+    firmware,
     folder::Folder,
     process::{Identity, Process},
     sharing, tpm,
@@ -48,6 +49,12 @@ pub(super) async fn end_noted(note: &Path) {
         }
     }
     let _ = fs::remove_file(note);
+}
+
+/// The files in which its UEFI and its TPM remember, by their names in its folder.
+pub(super) fn remembered(folder: &Folder) -> io::Result<Vec<String>> {
+    let uefi = firmware::REMEMBERED.into_iter().filter(|name| folder.within(name).is_file());
+    Ok(uefi.map(str::to_owned).chain(tpm::remembered(folder)?).collect())
 }
 
 /// Ends all that are left of a machine that does not run.
