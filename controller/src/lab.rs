@@ -128,6 +128,8 @@ enum LinkKind {
     Component,
     /// Each host as one ordinary account
     Single,
+    /// By turns: the first as a component, the second as an account
+    Mixed,
 }
 
 /// What runs the machines.

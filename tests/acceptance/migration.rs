@@ -67,18 +67,18 @@ impl Scene {
 
     /// Where the machine is asked at a host: at its own address, or under its name at the host's.
     pub fn jid(&self, host: usize) -> String {
-        let host = &self.lab.record.hosts[host].jid;
-        if self.is_named() { host.clone() } else { format!("web1@{host}") }
+        let jid = &self.lab.record.hosts[host].jid;
+        if self.is_named(host) { jid.clone() } else { format!("web1@{jid}") }
     }
 
-    /// Whether machines have no address of their own.
-    fn is_named(&self) -> bool {
-        self.lab.record.hosts[0].jid.contains('@')
+    /// Whether machines of a host have no address of their own.
+    fn is_named(&self, host: usize) -> bool {
+        self.lab.record.hosts[host].jid.contains('@')
     }
 
     /// Gives a command to the machine at a host, and waits for what comes of it.
     pub async fn says(&self, host: usize, verb: &str, argv: &[&str]) -> String {
-        let node = if self.is_named() { format!("machine/web1/{verb}") } else { verb.to_owned() };
+        let node = if self.is_named(host) { format!("machine/web1/{verb}") } else { verb.to_owned() };
         let answer = self.client.command(&self.jid(host), &node, argv).await.unwrap();
         answer.note.unwrap().text
     }
@@ -95,6 +95,11 @@ impl Scene {
     /// Moves it to the second host; what comes of it.
     pub async fn moves(&self, argv: &[&str]) -> String {
         moved(&self.client, &self.lab.record.hosts[0].jid, argv).await
+    }
+
+    /// Moves it back to the first host; what comes of it.
+    pub async fn moves_back(&self) -> String {
+        moved_to(&self.client, &self.lab.record.hosts[1].jid, "--to=kvm1", &[]).await
     }
 
     /// The machine is at the second host and counts on there: no number is missing, none comes twice.
@@ -125,7 +130,11 @@ fn logs(host: &Host) -> Vec<PathBuf> {
 
 /// Asks a host to move its machine, again and again until it has an end.
 async fn moved(client: &Client, host: &str, argv: &[&str]) -> String {
-    let argv = [&["--to=kvm2"], argv].concat();
+    moved_to(client, host, "--to=kvm2", argv).await
+}
+
+async fn moved_to(client: &Client, host: &str, to: &str, argv: &[&str]) -> String {
+    let argv = [&[to], argv].concat();
     loop {
         let answer = client.command_as("the-move", host, "machine/web1/migrate", &argv).await.unwrap();
         let going = answer.json.as_ref().is_some_and(|json| json[UNDER_WAY] == true);

@@ -62,6 +62,26 @@ async fn between_accounts(server: &'static str) {
     ends(scene).await;
 }
 
+/// From a machine with an address of its own to one without, and back.
+#[tokio::test]
+async fn a_guest_counts_on_between_a_component_and_an_account() {
+    let mut scene = Scene::counting_over("prosody", "mixed", &[]).await;
+    let plan = scene.says(0, "migrate", &["--to=kvm2", "--dry-run"]).await;
+    println!("{plan}");
+    is_moved(&scene.moves(&[]).await);
+    scene.counts_on().await;
+    let gone = scene.client.command(&scene.jid(0), "status", &[]).await.unwrap_err();
+    println!("{gone:?}");
+    let status = scene.says(1, "status", &[]).await;
+    assert!(status.contains("Running"), "{status}");
+    is_moved(&scene.moves_back().await);
+    let status = scene.says(0, "status", &[]).await;
+    assert!(status.contains("Running"), "its old address is its address again: {status}");
+    let went = scene.says(1, "status", &[]).await;
+    println!("{went}");
+    ends(scene).await;
+}
+
 #[tokio::test]
 async fn a_guest_counts_on_between_accounts_of_prosody() {
     between_accounts("prosody").await;

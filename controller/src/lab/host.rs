@@ -15,7 +15,6 @@ use tokio::{
 };
 
 use super::{
-    LinkKind,
     guest::{Driver, Guest},
     part::{Launch, Part},
     site::{Host, Site, make_dir, write},
@@ -75,9 +74,9 @@ pub(super) fn prepare(site: &Site, host: &Host, agent: &Path, driver: &Driver) -
         Driver::Qemu(guest) => (guest.clone(), "a small Linux with a shell on its console"),
         Driver::Fake => (Guest::pretended(&dir.join("image"))?, "a pretended Linux"),
     };
-    let (kind, port, tls) = match site.link {
-        LinkKind::Component => ("component", site.ports.component, None),
-        LinkKind::Single => ("single", site.ports.client, Some("starttls")),
+    let (kind, port, tls) = match site.is_account(host) {
+        false => ("component", site.ports.component, None),
+        true => ("single", site.ports.client, Some("starttls")),
     };
     // A component has no TLS; its uploads have.
     let ca = site.ca();

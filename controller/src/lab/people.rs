@@ -14,7 +14,6 @@ use tokio::time::timeout;
 use xmpp_parsers::jid::{BareJid, Jid};
 
 use super::{
-    LinkKind,
     record::Machine,
     site::{Site, User},
 };
@@ -43,14 +42,14 @@ pub(super) async fn make_machines(site: &Site, count: u32) -> Result<Vec<Machine
     let session = log_in(site, admin).await?.deaf();
     let made = (1..=count).zip(site.hosts.iter().cycle()).map(|(number, host)| {
         let (name, session) = (format!("web{number}"), &session);
-        async move { make(session, &site.host_jid(host), site.link, name).await }
+        async move { make(session, &site.host_jid(host), site.is_account(host), name).await }
     });
     let made = stream::iter(made).buffered(MADE_AT_ONCE).try_collect().await;
     session.close().await;
     made
 }
 
-async fn make(session: &Session, host: &str, link: LinkKind, name: String) -> Result<Machine> {
+async fn make(session: &Session, host: &str, is_account: bool, name: String) -> Result<Machine> {
     let declaration = COMMANDS
         .iter()
         .find(|declaration| declaration.object == Object::Host && declaration.verb == "create")
@@ -64,10 +63,10 @@ async fn make(session: &Session, host: &str, link: LinkKind, name: String) -> Re
     call.run(session, Consent::Given)
         .await
         .map_err(|why| anyhow!("the machine {name} could not be made on {host}: {why}"))?;
-    let jid = match link {
-        LinkKind::Component => format!("{name}@{host}"),
+    let jid = match is_account {
+        false => format!("{name}@{host}"),
         // Its host's address: it is named in the chat, and in the nodes of its commands.
-        LinkKind::Single => host.to_owned(),
+        true => host.to_owned(),
     };
     Ok(Machine { jid, name, host: host.to_owned() })
 }
@@ -75,7 +74,7 @@ async fn make(session: &Session, host: &str, link: LinkKind, name: String) -> Re
 /// Puts the hosts, and the machines that have addresses of their own, on everybody's contact list.
 pub(super) async fn make_contacts(site: &Site, machines: &[Machine]) -> Result<()> {
     let hosts = site.hosts.iter().map(|host| site.login(host));
-    let own = machines.iter().filter(|_| site.link == LinkKind::Component).take(CONTACTS_MAX);
+    let own = machines.iter().filter(|machine| machine.jid != machine.host).take(CONTACTS_MAX);
     let contacts: BTreeSet<BareJid> = hosts
         .chain(own.map(|machine| machine.jid.clone()))
         .map(|jid| BareJid::new(&jid).with_context(|| format!("{jid} is no address")))

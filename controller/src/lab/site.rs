@@ -162,40 +162,38 @@ impl Site {
         format!("ws://127.0.0.1:{}/{path}", self.ports.http)
     }
 
+    /// Whether a host is one account, and its machines have no addresses of their own.
+    pub(super) fn is_account(&self, host: &Host) -> bool {
+        match self.link {
+            LinkKind::Component => false,
+            LinkKind::Single => true,
+            LinkKind::Mixed => self.hosts.iter().skip(1).step_by(2).any(|one| one.name == host.name),
+        }
+    }
+
     /// The address a host logs in as: its component domain, or its account.
     pub(super) fn login(&self, host: &Host) -> String {
-        match self.link {
-            LinkKind::Component => format!("{}.{}", host.name, self.domain),
-            LinkKind::Single => format!("{}@{}", host.name, self.domain),
-        }
+        let between = if self.is_account(host) { '@' } else { '.' };
+        format!("{}{between}{}", host.name, self.domain)
     }
 
     /// The address a host answers at.
     pub(super) fn host_jid(&self, host: &Host) -> String {
-        match self.link {
-            LinkKind::Component => self.login(host),
-            LinkKind::Single => format!("{}/skerry", self.login(host)),
-        }
+        let resource = if self.is_account(host) { "/skerry" } else { "" };
+        format!("{}{resource}", self.login(host))
     }
 
-    /// The accounts the server has to know: people's, and on `single` links the hosts' too.
+    /// The accounts the server has to know: people's, and those of hosts that are accounts.
     pub(super) fn accounts(&self) -> Vec<(&str, &str)> {
         let people = self.users.iter().map(|user| (user.name.as_str(), user.password.as_str()));
-        let hosts = self.hosts.iter().map(|host| (host.name.as_str(), host.secret.as_str()));
-        match self.link {
-            LinkKind::Component => people.collect(),
-            LinkKind::Single => people.chain(hosts).collect(),
-        }
+        let hosts = self.hosts.iter().filter(|host| self.is_account(host));
+        people.chain(hosts.map(|host| (host.name.as_str(), host.secret.as_str()))).collect()
     }
 
-    /// The component domains and their secrets; none on `single` links.
+    /// The component domains and their secrets.
     pub(super) fn components(&self) -> Vec<(String, &str)> {
-        match self.link {
-            LinkKind::Component => {
-                self.hosts.iter().map(|host| (self.login(host), host.secret.as_str())).collect()
-            }
-            LinkKind::Single => Vec::new(),
-        }
+        let hosts = self.hosts.iter().filter(|host| !self.is_account(host));
+        hosts.map(|host| (self.login(host), host.secret.as_str())).collect()
     }
 }
 
