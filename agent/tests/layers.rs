@@ -167,6 +167,32 @@ async fn what_would_break_the_chain_is_refused() {
 }
 
 #[tokio::test]
+async fn a_block_device_is_no_file_that_could_stay_as_it_is() {
+    let stage = stage().await;
+    stage.done(ANN, "create web1 linux").await;
+    let device = stage.folder.path().canonicalize().unwrap().join("device");
+    // The first loop device: it is looked at, and not opened.
+    let made = std::process::Command::new("mknod").arg(&device).args(["b", "7", "0"]).status().unwrap();
+    if !made.success() {
+        eprintln!("skipped: only root makes devices");
+        return;
+    }
+    stage.done(ANN, &format!("web1: disk attach {} name=data format=raw", device.display())).await;
+    for line in ["web1: snapshot take a --external", "web1: start", "web1: snapshot take b --external"] {
+        match line.ends_with("start") {
+            true => drop(stage.done(OTTO, line).await),
+            false => {
+                let refusal = stage.refused(OTTO, line).await;
+                let text =
+                    format!("The disk data of web1 is the device {}, and not a file", device.display());
+                assert!(refusal.text.starts_with(&text), "{line}: {refusal:?}");
+            }
+        }
+    }
+    assert_eq!(files(&stage), [""; 0]);
+}
+
+#[tokio::test]
 async fn an_older_definition_finds_its_disks_where_they_are() {
     let stage = with_disk().await;
     stage.done(ANN, "web1: define note=old").await;

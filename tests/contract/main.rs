@@ -137,6 +137,7 @@ macro_rules! contract {
             layers::a_guest_goes_on_in_the_upper_and_back_in_the_lower_file_silently (Snapshots),
             layers::one_that_is_paused_is_turned_and_stays_so (Snapshots),
             layers::a_raw_disk_is_layered_and_merged (Snapshots),
+            layers::one_that_was_left_held_is_found_so_and_goes_on (Snapshots),
             layers::a_disk_it_does_not_have_yet_is_not_layered (Snapshots),
             snapshots::a_machine_at_rest_goes_back_to_one (Snapshots),
             snapshots::a_name_is_taken_once_and_what_is_not_there_is_unfit (Snapshots),

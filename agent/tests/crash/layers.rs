@@ -88,6 +88,8 @@ fn is_deleted(agent: &Agent, step: &str) {
 async fn external_delete_of_one_that_runs() {
     let before = [RUNNING[0], RUNNING[1], RUNNING[2], TAKE, "web1: disk resize data 2G"];
     let died = die_everywhere(&before, "web1: snapshot delete a", |agent, folder, step| {
+        // One that was held still goes on before the agent is there for anybody.
+        assert!(is(agent, "running"), "at {step}");
         is_deleted(agent, step);
         assert_eq!(disks(agent), ["data attached 2048"], "at {step}");
         ends_in_one_file(agent, folder, step, 2048);

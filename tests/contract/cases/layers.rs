@@ -133,6 +133,30 @@ pub async fn a_raw_disk_is_layered_and_merged(story: &mut Story) {
     assert_eq!(size(disks, &launch, "disk1").await, 8 * MIB);
 }
 
+/// Whoever turned it died before it was let go on: the next one finds it held, and lets it.
+pub async fn one_that_was_left_held_is_found_so_and_goes_on(story: &mut Story) {
+    let mut launch = with_disks(story, 1).await;
+    story.boot(&launch).await;
+    let first = {
+        let driver = story.driver();
+        if driver.pause().is_none() {
+            return;
+        }
+        let first = layered(&*driver, &mut launch, "disk1", "two.qcow2").await;
+        let can = driver.snapshots().unwrap();
+        let last = merge(&launch, &launch.definition.disks[0].path, &first, &[]);
+        story.goes_well("merge", can.merge(&launch, &last, &|_| {})).await;
+        story.goes_well("turn", can.turn(&launch, &last)).await;
+        first
+    };
+    story.restart().await;
+    let driver = story.driver();
+    assert_eq!(story.power(&launch).await, Power::Paused);
+    assert_eq!(driver.disks().unwrap().is_in(&launch, "disk1", &first.0).await.unwrap(), Some(true));
+    story.goes_well("resume", driver.pause().unwrap().resume(launch.id)).await;
+    assert_eq!(story.power(&launch).await, Power::Running);
+}
+
 pub async fn a_disk_it_does_not_have_yet_is_not_layered(story: &mut Story) {
     let mut launch = with_disks(story, 1).await;
     let driver = story.driver();
