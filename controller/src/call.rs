@@ -15,7 +15,7 @@ use skerry_stanzas::{
     command::Declaration,
     form,
     refusal::{Reason, Refusal},
-    reply::{PERCENT, UNDER_WAY},
+    reply::{PERCENT, REQUEST, UNDER_WAY},
     safe::safe_text,
 };
 use tokio::time::Instant;
@@ -46,6 +46,11 @@ impl Reply {
     /// Whether the command goes on, and this is not its outcome yet.
     pub fn is_under_way(&self) -> bool {
         self.json.get(UNDER_WAY) == Some(&Value::Bool(true))
+    }
+
+    /// The code of the request that it waits for others to agree to.
+    pub fn request(&self) -> Option<&str> {
+        self.json.get(REQUEST)?.as_str()
     }
 
     /// How much of it is done, 0 to 100, when the host says so.

@@ -71,6 +71,12 @@ impl Progress {
         }
     }
 
+    /// Says something that stays, also where nobody looks.
+    pub fn say(&self, sentence: &str) {
+        let line = skerry_stanzas::safe::safe_line(sentence, usize::MAX);
+        self.all.suspend(|| eprintln!("{line}"));
+    }
+
     /// A call is over.
     pub fn end(&self, planned: &Planned) {
         if let Some(line) = self.lines().remove(&key(planned)) {

@@ -52,8 +52,8 @@ impl Agent {
         Ok(true)
     }
 
-    /// Writes down how a command ended, where that is not written with what it did, and with it that the request
-    /// it was is over.
+    /// Writes down how a command ended, where that is not written with what it did, and with it that the
+    /// request it was is over.
     pub(super) async fn store_end(
         &self,
         id: Uuid,

@@ -111,8 +111,8 @@ impl Handle<machine::Clone> for Agent {
     }
 }
 
-/// Copies what the machine remembers besides its disks: without what its UEFI is set to it may not find what to
-/// boot, and without its TPM's secrets a disk that is sealed by them stays shut.
+/// Copies what the machine remembers besides its disks: without what its UEFI is set to it may not find what
+/// to boot, and without its TPM's secrets a disk that is sealed by them stays shut.
 async fn remember(held: &Held, planned: &Planned) -> std::io::Result<()> {
     for name in held.card.driver.remembered(&held.card.folder)? {
         let to = planned.folder.join(&name);

@@ -138,8 +138,8 @@ impl Spawning<'_> {
     }
 }
 
-/// Where a program is: one that is to be looked for in the child, with a path that may be another there, makes
-/// a fork of the spawn.
+/// Where a program is: one that is to be looked for in the child, with a path that may be another there,
+/// makes a fork of the spawn.
 fn found<'a>(program: &'a Path, path: &OsStr) -> Cow<'a, Path> {
     if program.as_os_str().as_bytes().contains(&b'/') {
         return program.into();
