@@ -4,6 +4,8 @@
 
 #[path = "reference/approvals.rs"]
 mod approvals;
+#[path = "reference/audit.rs"]
+mod audit;
 #[path = "reference/commands.rs"]
 mod commands;
 #[path = "reference/devices.rs"]

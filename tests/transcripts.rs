@@ -64,6 +64,7 @@ transcripts! {
     adhoc_steps,
     alerts,
     approval,
+    audit,
     caps,
     caps_forged,
     chat_asked_again,

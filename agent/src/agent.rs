@@ -1,5 +1,6 @@
 //! The agent without its wires: machines, roles, journal. The front doors ask it; it knows no stanza.
 
+mod audit;
 mod keeping;
 mod offers;
 mod opening;
@@ -39,7 +40,7 @@ use crate::{
     handler,
     images::Library,
     images::share::Shares,
-    journal::Outcome,
+    journal::{Outcome, refusals::Counter, trail::Trail},
     machine::publisher::Publisher,
     machines::Machines,
     migration::Passages,
@@ -75,6 +76,12 @@ pub(crate) struct Inner {
     pub(crate) networks: Networks,
     pub(crate) devices: Devices,
     pub(crate) store: Store,
+    /// The journal, with what of it is in files.
+    pub(crate) trail: Trail,
+    /// Its head, and who waits for the next.
+    pub(crate) audit: Arc<audit::Audit>,
+    /// What was refused lately.
+    pub(crate) refusals: Counter,
     pub(crate) machines: Arc<Machines>,
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) confirmations: Confirmations,
@@ -349,6 +356,7 @@ impl Agent {
             files: new.files,
             peers: new.peers,
             migration: new.migration,
+            audit: new.audit,
             ..Config::clone(&old)
         };
         self.change_rights(|rights| rights.roles = roles);
@@ -362,6 +370,7 @@ impl Agent {
     pub async fn close(&self) {
         self.inner.end_background();
         self.inner.machines.clear();
+        self.write_counted().await;
         self.inner.store.close().await;
     }
 }

@@ -4,6 +4,7 @@
 //! the nearest known one: a misspelt `trash.kep` must not silently mean the default.
 
 mod approval;
+mod audit;
 mod catalogues;
 mod keys;
 mod moving;
@@ -24,6 +25,7 @@ use skerry_stanzas::command::Role;
 use xmpp_parsers::jid::{BareJid, Jid};
 
 pub use self::approval::ApprovalSection;
+pub use self::audit::AuditSection;
 pub use self::catalogues::CatalogueSection;
 pub use self::moving::MigrationSection;
 pub use self::numbers::{MetricsSection, PrometheusListen, PrometheusSection};
@@ -91,6 +93,9 @@ pub struct Config {
     /// Who makes the networks of machines.
     #[serde(default)]
     pub network: NetworkSection,
+    /// Who witnesses the audit trail.
+    #[serde(default)]
+    pub audit: AuditSection,
     /// How to log.
     #[serde(default)]
     pub log: LogSection,
@@ -345,6 +350,7 @@ impl Config {
         self.check_files()?;
         self.metrics.check().map_err(|what| self.wrong("metrics.every", what))?;
         self.prometheus.check().map_err(|what| self.wrong("prometheus.listen", what))?;
+        self.audit.check().map_err(|what| self.wrong("audit.rows", what))?;
         for (name, catalogue) in &self.catalogues {
             let wrong = |(key, what)| self.wrong(&format!("catalogues.{name}.{key}"), what);
             catalogue.check().map_err(wrong)?;

@@ -5,6 +5,7 @@ mod approved;
 mod jobs;
 mod limits;
 pub(crate) mod notes;
+mod refused;
 mod repeats;
 mod runner;
 
@@ -137,8 +138,8 @@ impl Job {
 }
 
 impl Agent {
-    /// Carries a command out, or asks whether it is meant, or says why not.
-    pub(crate) async fn dispatch(
+    /// Permit, parse, confirm, journal, run. What is refused is noted by [`Agent::dispatch`].
+    async fn try_dispatch(
         &self,
         asked: Asked,
         progress: Option<mpsc::Sender<String>>,
@@ -205,6 +206,17 @@ impl Agent {
 
     /// Looks whether a command could be carried out as far as it is said, and does nothing.
     pub(crate) async fn look_over(&self, asked: Asked) -> Result<(), Refusal> {
+        let request = asked.clone();
+        let looked = self.look_at_it(asked).await;
+        if let Err(refusal) = looked.as_ref()
+            && refusal.reason == Reason::NotAllowed
+        {
+            self.note_refused(&request, refusal).await;
+        }
+        looked
+    }
+
+    async fn look_at_it(&self, asked: Asked) -> Result<(), Refusal> {
         let declaration = asked.declaration;
         let permit = self.permit(&asked.caller, declaration, &asked.target)?;
         let _slot = self.inner.reads.take(&asked.person())?;
@@ -304,6 +316,7 @@ impl Agent {
         crash::point("before-accepted");
         self.inner.store.run(move |connection| journal::accept(connection, id, &accepted)).await?;
         crash::point("accepted");
+        self.inner.audit.written();
         Ok(())
     }
 
@@ -322,6 +335,7 @@ impl Agent {
             let stored =
                 agent.store_end(id, &outcome, closed.load(Ordering::SeqCst), request.is_some()).await;
             crash::point("closed");
+            agent.inner.audit.written();
             match stored {
                 Ok(()) => going.notes.remove(),
                 Err(error) => tracing::error!(%id, %error, "the journal's entry stays open"),

@@ -10,6 +10,7 @@
 
 mod adhoc;
 mod announce;
+mod audit;
 mod avatar;
 mod bob;
 mod bytestream;

@@ -3,6 +3,7 @@
 mod adopt;
 mod alerts;
 mod approvals;
+mod audit;
 mod clone;
 mod console;
 mod create;

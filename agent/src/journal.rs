@@ -2,21 +2,27 @@
 //! hash-chained; it is the audit trail.
 //!
 //! A row is never changed. `hash` is SHA-256 over the hash of the row before it and everything else in
-//! the row, so a row cannot be altered, left out or put elsewhere without breaking every later one.
+//! the row ([`skerry_stanzas::audit`]), so a row cannot be altered, left out or put elsewhere without
+//! breaking every later one. Old rows go into files beside the store ([`segments`]); the chain goes on.
 
+pub(crate) mod refusals;
 pub(crate) mod resolve;
+pub(crate) mod rows;
+pub(crate) mod segments;
+pub(crate) mod trail;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use skerry_stanzas::{
+    audit,
     command::{COMMANDS, Declaration},
     refusal::Refusal,
     reply::LogLine,
 };
 use uuid::Uuid;
 
+pub(crate) use self::{refusals::Refusals, rows::verify};
 use crate::{
     asked::{Answer, Door, Hop},
     store::StoreError,
@@ -143,53 +149,22 @@ pub(crate) fn close(connection: &Connection, entry: Uuid, outcome: &Outcome) -> 
     append(connection, "closed", entry, &json(outcome)?)
 }
 
+/// Writes down that something was refused, or how often.
+pub(crate) fn refused(connection: &Connection, kind: Refusals, body: &str) -> Result<(), StoreError> {
+    append(connection, kind.word(), Uuid::now_v7(), body)
+}
+
 fn append(connection: &Connection, kind: &str, entry: Uuid, body: &str) -> Result<(), StoreError> {
     let mut last = connection.prepare_cached("SELECT hash FROM journal ORDER BY seq DESC LIMIT 1")?;
     let prev: Vec<u8> = last.query_row([], |row| row.get(0)).optional()?.unwrap_or_default();
     let (at, entry) = (Utc::now().to_rfc3339(), entry.to_string());
-    let hash = hash(&prev, [&at, kind, &entry, body]);
+    let hash = audit::link(&prev, [&at, kind, &entry, body]);
     connection
         .prepare_cached(
             "INSERT INTO journal (at, kind, entry, body, prev_hash, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute((at, kind, entry, body, prev, hash))?;
     Ok(())
-}
-
-/// Lengths go in before the fields, so that nothing can move from one field to the next.
-fn hash(prev: &[u8], fields: [&str; 4]) -> Vec<u8> {
-    let mut digest = Sha256::new();
-    digest.update(prev);
-    for field in fields {
-        digest.update((field.len() as u64).to_be_bytes());
-        digest.update(field);
-    }
-    digest.finalize().to_vec()
-}
-
-/// Walks the newest `rows` of the chain.
-///
-/// # Errors
-/// [`StoreError::Damaged`] with the first row that does not fit.
-pub(crate) fn verify(connection: &Connection, rows: u64) -> Result<u64, StoreError> {
-    let mut query = connection.prepare(
-        "SELECT seq, at, kind, entry, body, prev_hash, hash FROM journal
-         WHERE seq > (SELECT coalesce(max(seq), 0) FROM journal) - ?1 ORDER BY seq",
-    )?;
-    let mut found = query.query([i64::try_from(rows).unwrap_or(i64::MAX)])?;
-    let (mut before, mut count): (Option<Vec<u8>>, u64) = (None, 0);
-    while let Some(row) = found.next()? {
-        let text = |column: &str| row.get::<_, String>(column);
-        let (seq, prev, kept): (i64, Vec<u8>, Vec<u8>) =
-            (row.get("seq")?, row.get("prev_hash")?, row.get("hash")?);
-        let made = hash(&prev, [&text("at")?, &text("kind")?, &text("entry")?, &text("body")?]);
-        if made != kept || before.is_some_and(|before| before != prev) {
-            return Err(StoreError::Damaged(format!("the journal was altered at entry {seq}")));
-        }
-        before = Some(kept);
-        count += 1;
-    }
-    Ok(count)
 }
 
 /// The entries that have no end, oldest first.

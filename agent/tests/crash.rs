@@ -8,6 +8,8 @@
 mod alerts;
 #[path = "crash/approval.rs"]
 mod approval;
+#[path = "crash/audit.rs"]
+mod audit;
 #[path = "crash/devices.rs"]
 mod devices;
 #[path = "crash/firewall.rs"]

@@ -12,8 +12,9 @@ use serde_json::Value;
 use skerry_link::Ask;
 use skerry_stanzas::{
     adhoc::{Action, AdhocCommand, NoteKind, Status},
-    command::Declaration,
+    command::{Declaration, Effect},
     form,
+    payload::Via,
     refusal::{Reason, Refusal},
     reply::{PERCENT, REQUEST, UNDER_WAY},
     safe::safe_text,
@@ -95,8 +96,11 @@ impl Call {
     /// # Errors
     /// Not sent, not answered, refused, failed, or not confirmed.
     pub async fn run(&self, session: &Session, consent: Consent) -> Outcome<Sent> {
-        let mut request =
-            self.numbered(&AdhocCommand::request(&self.node, Some(form::submit(&self.argv))).json_only());
+        let mut first = AdhocCommand::request(&self.node, Some(form::submit(&self.argv))).json_only();
+        if self.declaration.effect != Effect::Read {
+            first.vias.push(via());
+        }
+        let mut request = self.numbered(&first);
         let mut answer = self.exchange(session, &request, self.patience()).await?;
         if answer.status == Some(Status::Executing) {
             self.settle(session, &answer, consent).await?;
@@ -197,6 +201,16 @@ impl Call {
 
 fn asks_for_consent(form: &DataForm) -> bool {
     form.fields.iter().any(|field| field.var.as_deref() == Some(form::CONFIRM))
+}
+
+/// Who passes a request on: this program, on this computer.
+fn via() -> Via {
+    Via {
+        by: "skerry".to_owned(),
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        on: nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()),
+        behalf: None,
+    }
 }
 
 /// The host wants what was not given: it knows a later or earlier command than this `skerry`.

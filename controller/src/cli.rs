@@ -15,5 +15,8 @@ mod own;
 mod tree;
 
 pub use asked::{Asked, asked};
-pub use own::{ChatArgs, EventsArgs, FileReadArgs, Global, Output, Own, PasswordArgs, SetupArgs, VncArgs};
-pub use tree::tree;
+pub use own::{
+    AuditVerifyArgs, ChatArgs, EventsArgs, FileReadArgs, Global, Output, Own, PasswordArgs, SetupArgs,
+    VncArgs, WitnessArgs,
+};
+pub use tree::{tree, witness};

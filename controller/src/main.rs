@@ -6,6 +6,7 @@
 //! chat, events, console, vnc: sessions of their own; failure: one sentence and an exit code
 //! ```
 
+mod audit;
 mod bytestream;
 mod call;
 mod chat;
@@ -78,12 +79,18 @@ fn run(matches: &ArgMatches) -> Outcome<()> {
 
 async fn carry_out(matches: &ArgMatches, global: &Global) -> Outcome<()> {
     let config = || Config::load(global.config.as_deref());
+    if let Some(args) = cli::witness(matches) {
+        return audit::witness::run(&args, &config()?).await;
+    }
     let Ok(own) = Own::from_arg_matches(matches) else {
         let Some((verb, matches)) = matches.subcommand() else {
             return Err(Failure::usage("which command?").hint("See: skerry --help"));
         };
         let asked = cli::asked(verb, matches);
         plan::check(&asked)?;
+        if audit::is_ours(&asked) {
+            return interruptible(audit::run(&asked, config, global.output())).await;
+        }
         if console::is_interactive(&asked) {
             return console::run(&asked, &config()?).await;
         }

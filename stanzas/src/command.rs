@@ -236,6 +236,8 @@ macro_rules! each_command {
             host::RoleList, host::RoleShow, host::RoleDefine, host::RoleDelete, host::RequestList,
             host::Approve, host::Reject, host::Withdraw, host::BreakGlass, host::PolicyAdd, host::PolicyList,
             host::PolicyRemove, host::Evacuate,
+            host::AuditShow, host::AuditSearch, host::AuditExport, host::AuditVerify,
+            host::WitnessAdd, host::WitnessRemove, host::WitnessList,
             host::JobList, host::JobCancel
         }
     };

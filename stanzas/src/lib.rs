@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod adhoc;
+pub mod audit;
 pub mod command;
 mod element;
 pub mod form;

@@ -6,6 +6,8 @@ pub const STATE: &str = "urn:skerry:state:0";
 pub const EVENTS: &str = "urn:skerry:events:0";
 /// What a host and its machines use: pubsub node and its payload.
 pub const METRICS: &str = "urn:skerry:metrics:0";
+/// The newest entry of a host's audit trail: pubsub node, its payload, and what witnesses are told.
+pub const AUDIT: &str = "urn:skerry:audit:0";
 /// A host: disco feature.
 pub const HOST: &str = "urn:skerry:host:0";
 /// A machine: disco feature.

@@ -35,6 +35,7 @@ macro_rules! reply {
 
 mod alerts;
 mod approvals;
+mod audit;
 mod devices;
 mod firewall;
 mod guest;
@@ -56,6 +57,9 @@ mod trimmed;
 
 pub use alerts::{AlertChanged, AlertLine, AlertList, QuietHours};
 pub use approvals::{PolicyLine, PolicyList, RequestLine, RequestList};
+pub use audit::{
+    AuditEntries, AuditEntry, AuditPage, AuditVerified, WitnessChanged, WitnessLine, WitnessList,
+};
 pub use devices::{DeviceChanged, DeviceLine, DeviceList, DeviceMissing};
 pub use firewall::{FirewallChanged, FirewallList};
 pub use guest::{Executed, FileWritten, Frozen, GuestAddress, GuestFacts, GuestFile, PasswordSet, Thawed};

@@ -20,6 +20,9 @@ The same words work everywhere:
 Arguments are written `name=value` or `--name value`; those in capitals without a name may be given bare, in
 that order. A value with spaces goes between quotation marks, straight or curly. What stands between `[` and
 `]` may be left out. An argument marked *many* may be given again and again.
+
+Whatever changes something takes a reason as well, which is kept in the audit trail: `kill web1 because the disk is
+full`, which goes on to the end of the line, or `--because TEXT`.
 ";
 
 /// The page.

@@ -20,6 +20,7 @@ use skerry_stanzas::{
 
 use crate::{
     approvals::of_approvals,
+    audit::of_audit,
     devices::of_devices,
     networks::{of_firewalls, of_networks},
     numbers::of_numbers,
@@ -75,6 +76,7 @@ pub fn replies() -> Vec<Example> {
         of_images(),
         of_rights(),
         of_approvals(),
+        of_audit(),
         of_jobs(),
         of_moves(),
         of_networks(),

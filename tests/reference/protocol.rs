@@ -134,6 +134,7 @@ fn namespaces() -> String {
         (ns::STATE, "what a machine or host is: in presence, and as a pubsub node"),
         (ns::EVENTS, "what happened, in order: a pubsub node"),
         (ns::METRICS, "what is used: a pubsub node"),
+        (ns::AUDIT, "the newest entry of the audit trail: a pubsub node, and messages to witnesses"),
         (ns::COMMAND, "FORM_TYPE of the forms of commands"),
         (ns::REFUSAL, "our conditions in stanza errors"),
     ];
@@ -218,6 +219,7 @@ fn payloads() -> String {
         &block(&event.into()),
         METRICS,
         &block(&metrics.into()),
+        &crate::audit::head(),
     ]
     .concat()
 }

@@ -29,7 +29,7 @@ use crate::{
     handler::{empty_trash, guest, house, tidy_exports},
     images::share::Shares,
     images::{Library, Places},
-    journal::{self, resolve},
+    journal::{self, refusals::Counter, resolve, trail::Trail},
     machine::{
         Machine, Order, Record,
         publisher::{Change, Publisher},
@@ -60,7 +60,7 @@ const LOOK_MAX: Duration = Duration::from_secs(20);
 /// How often the trash is looked through.
 const TRASH_EVERY: Duration = Duration::from_secs(600);
 /// Journal entries whose chain is checked when the agent starts.
-const VERIFY_ROWS: u64 = 10_000;
+const VERIFY_ROWS: usize = 10_000;
 
 /// Why an agent cannot begin.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +115,9 @@ impl Agent {
             devices: Devices::new(store.clone(), Arc::clone(&machines), &config),
             publisher: Arc::new(Publisher::new(store.clone(), Arc::clone(&machines))),
             machines,
+            trail: Trail::new(store.clone(), &config.state),
+            audit: Arc::default(),
+            refusals: Counter::default(),
             confirmations: Confirmations::default(),
             approvals: Approvals::default(),
             repeats: Repeats::default(),
@@ -149,6 +152,9 @@ impl Agent {
 
     async fn begin(&self) -> Result<(), StoreError> {
         let inner = &self.inner;
+        if let Err(error) = inner.trail.tidy().await {
+            tracing::error!(%error, "what is left of an earlier life beside the store stays there");
+        }
         self.tidy_folders().await?;
         let same_boot = self.note_boot().await?;
         let stored = inner.store.run(rows::all).await?;
@@ -197,6 +203,9 @@ impl Agent {
             self.keep(numbers::history::remember(Arc::downgrade(inner)));
         }
         self.keep(super::keeping::keep_schedules(Arc::downgrade(inner)));
+        self.put_away().await;
+        self.look_at_head().await;
+        self.keep(super::audit::keep_trail(Arc::downgrade(inner)));
         Ok(())
     }
 

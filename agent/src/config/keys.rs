@@ -18,6 +18,7 @@ const TOP: &[&str] = &[
     "migration",
     "metrics",
     "prometheus",
+    "audit",
     "log",
 ];
 const IMAGE: &[&str] = &["kernel", "initrd", "cmdline", "disk", "about"];
@@ -34,6 +35,7 @@ const SECTIONS: &[(&str, &[&str])] = &[
     ("metrics", &["every", "history"]),
     ("prometheus", &["listen"]),
     ("network", &["by", "helper"]),
+    ("audit", &["witnesses", "publish", "rows"]),
     ("log", &["format"]),
 ];
 

@@ -116,15 +116,31 @@ impl Face {
             Some(target) => target.clone(),
             None => match self.chosen(&session.owner, form) {
                 Ok(target) => target,
-                Err(refusal) => return Ok(failed(&session, &refusal)),
+                Err(refusal) => {
+                    let named = form::machine_of(form).ok().and_then(|name| MachineName::new(name).ok());
+                    let target = named.map_or(Target::Host, Target::Machine);
+                    return Ok(self.refused(inquiry, &session, target, &refusal).await);
+                }
             },
         };
         let argv = match form::argv(session.place.declaration(), form) {
             Ok(argv) => argv,
-            Err(refusal) => return Ok(failed(&session, &refusal)),
+            Err(refusal) => return Ok(self.refused(inquiry, &session, target, &refusal).await),
         };
         session.target = Some(target.clone());
         self.run(inquiry, session, target, argv, key).await
+    }
+
+    /// What was sent cannot be asked of the agent at all: why not is said, and noted.
+    async fn refused(
+        &self,
+        inquiry: &Inquiry,
+        session: &Session,
+        target: Target,
+        refusal: &Refusal,
+    ) -> AdhocCommand {
+        self.agent.note_refused(&asked(inquiry, session, target, Vec::new(), None), refusal).await;
+        failed(session, refusal)
     }
 
     /// The machine a form chooses.

@@ -19,7 +19,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use minidom::Element;
 use skerry_stanzas::{
-    command::Effect,
+    command::{Declaration, Effect},
     ns,
     payload::{Hint, Response, hint, replace},
     reply::{REQUEST, ScreenPicture},
@@ -211,23 +211,16 @@ impl Face {
         }
         match self.read(&message.from.to_bare(), &message.target, &message.body) {
             Said::Words(words) => self.speak(message, &words, None).await,
+            Said::Refused { declaration, target, refusal, words } => {
+                let asked = asked(message, declaration, target, Vec::new());
+                self.agent.note_refused(&asked, &refusal).await;
+                self.speak(message, &words, None).await;
+            }
             Said::Command { declaration, target, argv } => {
                 if self.opens_console(message, declaration, &target, &argv).await {
                     return;
                 }
-                let asked = Asked {
-                    caller: message.from.clone(),
-                    target,
-                    declaration,
-                    argv,
-                    door: Door::Chat,
-                    key: message.key.clone(),
-                    patience: match declaration.effect {
-                        Effect::Read => LOOK_PATIENCE,
-                        Effect::Change | Effect::Destroy => PATIENCE,
-                    },
-                    hops: message.hops.clone(),
-                };
+                let asked = asked(message, declaration, target, argv);
                 if self.watches(message, &asked).await {
                     return;
                 }
@@ -324,6 +317,23 @@ impl Face {
             .child(mark());
         self.say(message).await;
         id
+    }
+}
+
+/// What a message asks of the agent.
+fn asked(message: &Message, declaration: &'static Declaration, target: Target, argv: Vec<String>) -> Asked {
+    Asked {
+        caller: message.from.clone(),
+        target,
+        declaration,
+        argv,
+        door: Door::Chat,
+        key: message.key.clone(),
+        patience: match declaration.effect {
+            Effect::Read => LOOK_PATIENCE,
+            Effect::Change | Effect::Destroy => PATIENCE,
+        },
+        hops: message.hops.clone(),
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) enum Node {
     Events,
     /// What the host and its machines use.
     Metrics,
+    /// The newest entry of the audit trail.
+    Audit,
     /// The picture (XEP-0084).
     AvatarData,
     /// Which picture there is (XEP-0084).
@@ -22,8 +24,8 @@ pub(crate) enum Node {
 
 impl Node {
     /// All of them.
-    pub(crate) const ALL: [Node; 5] =
-        [Node::State, Node::Events, Node::Metrics, Node::AvatarData, Node::AvatarMetadata];
+    pub(crate) const ALL: [Node; 6] =
+        [Node::State, Node::Events, Node::Metrics, Node::Audit, Node::AvatarData, Node::AvatarMetadata];
 
     /// Its name on the wire.
     pub(crate) const fn name(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Node {
             Node::State => ns::STATE,
             Node::Events => ns::EVENTS,
             Node::Metrics => ns::METRICS,
+            Node::Audit => ns::AUDIT,
             Node::AvatarData => xep::AVATAR_DATA,
             Node::AvatarMetadata => xep::AVATAR_METADATA,
         }
@@ -42,6 +45,7 @@ impl Node {
             Node::State => "State",
             Node::Events => "Events",
             Node::Metrics => "Metrics",
+            Node::Audit => "Head of the audit trail",
             Node::AvatarData => "Picture",
             Node::AvatarMetadata => "About the picture",
         }
@@ -55,7 +59,7 @@ impl Node {
     /// Whether this entity has it.
     pub(crate) fn is_of(self, entity: Entity) -> bool {
         match self {
-            Node::Events | Node::Metrics => entity == Entity::Host,
+            Node::Events | Node::Metrics | Node::Audit => entity == Entity::Host,
             Node::State | Node::AvatarData | Node::AvatarMetadata => true,
         }
     }

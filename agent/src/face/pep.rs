@@ -126,7 +126,8 @@ impl Face {
             self.pep.wake.notified().await;
             if std::mem::take(&mut self.pep.waiting().prepare) {
                 self.apply_roles_to_roster().await;
-                for node in [Node::State, Node::Events, Node::Metrics] {
+                let audit = self.agent.config().audit.publish.then_some(Node::Audit);
+                for node in [Node::State, Node::Events, Node::Metrics].into_iter().chain(audit) {
                     self.prepare_node(node).await;
                 }
                 self.find_where_to_go_on().await;
@@ -200,7 +201,7 @@ impl Face {
     /// Sees to it that a node is there, may be read by who sees our presence, and holds enough: the
     /// servers' own choice is one item.
     async fn prepare_node(&self, node: Node) {
-        for count in if node == Node::Metrics { &ITEMS[3..] } else { &ITEMS } {
+        for count in if matches!(node, Node::Metrics | Node::Audit) { &ITEMS[3..] } else { &ITEMS } {
             let form = form(
                 FORM,
                 &[

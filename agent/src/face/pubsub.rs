@@ -133,6 +133,7 @@ impl Face {
             }
             Node::State => self.state_of(entity).and_then(|payload| item("current", payload)),
             Node::Metrics => item("current", self.metrics().await),
+            Node::Audit => self.head_item().map(|(id, payload)| Item { id, payload }),
             Node::AvatarData => {
                 let avatar = self.avatar(entity);
                 item(&avatar.hash, super::avatar::wire_data(&avatar))

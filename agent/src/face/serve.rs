@@ -47,6 +47,7 @@ impl Face {
             let face = Arc::clone(self);
             async move { face.publish_by_pep().await }
         });
+        let heads = tokio::spawn(Arc::clone(self).tell_heads());
         tokio::pin!(stop);
         let ended = loop {
             *lock(&self.round) = Instant::now();
@@ -77,6 +78,7 @@ impl Face {
             }
         };
         publisher.abort();
+        heads.abort();
         ended
     }
 
@@ -111,6 +113,7 @@ impl Face {
         self.forget_upload_service();
         self.show_all_presences().await;
         *lock(&self.shown) = self.host_sentence();
+        self.tell_head_again().await;
         if self.addresses().is_component() {
             return;
         }

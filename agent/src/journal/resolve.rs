@@ -2,6 +2,7 @@
 //! at, and the entry closed with what is seen. Nothing is carried out again.
 
 mod alerts;
+mod audit;
 mod devices;
 mod guest;
 mod rights;
@@ -139,6 +140,9 @@ async fn by_topic(
         return Ok(Some(done));
     }
     if let Some(done) = rights::done(agent, entry, accepted).await? {
+        return Ok(Some(done));
+    }
+    if let Some(done) = audit::done(agent, accepted).await? {
         return Ok(Some(done));
     }
     devices::done(agent, accepted, record).await

@@ -88,7 +88,7 @@ async fn an_altered_row_breaks_the_chain_and_a_row_cannot_be_changed_in_passing(
         .await
         .unwrap();
     let error = store.run(|connection| verify(connection, 100)).await.unwrap_err();
-    assert!(error.to_string().contains("altered at entry 3"), "{error}");
+    assert!(error.to_string().contains("entry 3 was altered"), "{error}");
 }
 
 #[test]

@@ -87,7 +87,8 @@ fn owner(it: &Declaration) -> bool {
 }
 
 fn auditor(it: &Declaration) -> bool {
-    it.effect == Effect::Read && (it.role == Role::Viewer || it.verb == "who-can")
+    let of_audit = matches!(it.topic(), Some("audit" | "witness"));
+    it.effect == Effect::Read && (it.role == Role::Viewer || it.verb == "who-can" || of_audit)
 }
 
 fn built_in(name: &str) -> Option<&'static BuiltIn> {

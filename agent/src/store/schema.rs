@@ -196,6 +196,23 @@ const STEPS: &[&str] = &[
      ) STRICT, WITHOUT ROWID;",
     // Whether a device is handed over also while the host itself uses it.
     "ALTER TABLE devices ADD COLUMN even_in_use INTEGER NOT NULL DEFAULT 0;",
+    // The last row of the journal that is in a file beside it. It only goes on, and to rows that are there;
+    // nothing but what it has passed leaves the table.
+    "CREATE TABLE journal_anchor (
+         one INTEGER PRIMARY KEY CHECK (one = 1),
+         seq INTEGER NOT NULL,
+         hash BLOB NOT NULL
+     ) STRICT;
+     INSERT INTO journal_anchor VALUES (1, 0, x'');
+     CREATE TRIGGER journal_anchor_forward BEFORE UPDATE ON journal_anchor
+         WHEN NOT EXISTS (SELECT 1 FROM journal WHERE seq = NEW.seq AND hash = NEW.hash)
+         BEGIN SELECT RAISE (ABORT, 'the journal is append-only'); END;
+     CREATE TRIGGER journal_anchor_kept BEFORE DELETE ON journal_anchor
+         BEGIN SELECT RAISE (ABORT, 'the journal is append-only'); END;
+     DROP TRIGGER journal_kept;
+     CREATE TRIGGER journal_kept BEFORE DELETE ON journal
+         WHEN OLD.seq > (SELECT seq FROM journal_anchor)
+         BEGIN SELECT RAISE (ABORT, 'the journal is append-only'); END;",
 ];
 
 /// Opens the file, checks it, and brings it to the newest version.

@@ -57,7 +57,8 @@ fn arguments(declaration: &Declaration, before: &[String]) -> Vec<(String, Strin
     let given =
         |name: &str| before.iter().any(|word| word.trim_start_matches('-').split('=').next() == Some(name));
     declaration
-        .all_arguments()
+        .arguments()
+        .iter()
         .filter(|argument| argument.many || !given(&argument.name))
         .flat_map(spelled)
         .collect()

@@ -6,7 +6,10 @@ use clap::{ArgMatches, parser::ValueSource};
 use skerry_stanzas::command::{Declaration, Object};
 
 use super::{
-    own::{ConsoleArgs, ExecArgs, FileReadArgs, FileWriteArgs, PasswordArgs, PictureArgs, VncArgs},
+    own::{
+        AuditExportArgs, AuditVerifyArgs, ConsoleArgs, ExecArgs, FileReadArgs, FileWriteArgs, PasswordArgs,
+        PictureArgs, VncArgs,
+    },
     tree::{found, verb_declarations},
 };
 
@@ -38,6 +41,10 @@ pub struct Asked {
     pub file_write: Option<FileWriteArgs>,
     /// What only `password` has.
     pub password: Option<PasswordArgs>,
+    /// What only `audit export` has.
+    pub export: Option<AuditExportArgs>,
+    /// What only `audit verify` has.
+    pub verify: Option<AuditVerifyArgs>,
     /// Where a picture goes: what only `screenshot` and `graph` have.
     pub out: Option<PathBuf>,
 }
@@ -82,6 +89,8 @@ pub fn asked(name: &str, matches: &ArgMatches) -> Asked {
         file_read: own(&verb, "file-read", matches),
         file_write: own(&verb, "file-write", matches),
         password: own(&verb, "password", matches),
+        export: own(&verb, "audit-export", matches),
+        verify: own(&verb, "audit-verify", matches),
         out,
         declarations,
     }

@@ -116,6 +116,39 @@ pub struct PasswordArgs {
     pub plain: bool,
 }
 
+/// What `skerry audit export` takes besides the words of the command.
+#[derive(Clone, Debug, clap::Args)]
+pub struct AuditExportArgs {
+    /// Write it into this file of yours [default: to the standard output]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// What `skerry audit verify` takes besides the words of the command.
+#[derive(Clone, Debug, clap::Args)]
+pub struct AuditVerifyArgs {
+    /// Check this file, which was exported, and ask no host
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Hold it against the heads a witness has in this file
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
+}
+
+/// Keep the heads of the audit trails of hosts, and shout when one contradicts what it told before.
+#[derive(Clone, Debug, clap::Args)]
+pub struct WitnessArgs {
+    /// The hosts, by address or name; all that can be found when none is given
+    #[arg(value_name = "HOST")]
+    pub hosts: Vec<String>,
+    /// The file to which heads are added
+    #[arg(long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// Who gets a message when a host contradicts itself (may be given several times)
+    #[arg(long, value_name = "JID")]
+    pub tell: Vec<String>,
+}
+
 /// What `skerry vnc` takes besides the words of the command.
 #[derive(Clone, Debug, clap::Args)]
 pub struct VncArgs {

@@ -1,14 +1,19 @@
 //! The tree of sub-commands that clap parses, completes and documents.
 
-use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, Subcommand as _, ValueHint};
+use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, FromArgMatches as _, Subcommand as _, ValueHint};
 use skerry_stanzas::command::{COMMANDS, Declaration, Effect, Object, argument::Takes};
 
 use super::own::{
-    ConsoleArgs, ExecArgs, FileReadArgs, FileWriteArgs, Global, Own, PasswordArgs, PictureArgs, VncArgs,
+    AuditExportArgs, AuditVerifyArgs, ConsoleArgs, ExecArgs, FileReadArgs, FileWriteArgs, Global, Own,
+    PasswordArgs, PictureArgs, VncArgs, WitnessArgs,
 };
 
 /// How wide an example is that has its explanation beside it.
 const EXAMPLE_WIDTH: usize = 44;
+
+/// `skerry audit witness`.
+const AUDIT: &str = "audit";
+const WITNESS: &str = "witness";
 
 /// What it is.
 const ABOUT: &str = "Drive hosts and machines over XMPP";
@@ -30,6 +35,9 @@ pub fn tree() -> Command {
     // Both bring texts of their own, which are not those of the whole.
     let root = Own::augment_subcommands(Global::augment_args(root)).about(ABOUT).long_about(None);
     let root = verbs().into_iter().fold(root, with_verb);
+    // Beside what hosts do about their audit trails, what somebody else does.
+    let witness = WitnessArgs::augment_args(Command::new(WITNESS));
+    let root = root.mut_subcommand(AUDIT, |group| group.subcommand(witness));
     root.help_template(template()).mut_subcommands(|command| command.max_term_width(100))
 }
 
@@ -60,6 +68,13 @@ fn with_verb(root: Command, verb: &'static str) -> Command {
                 .subcommand(below),
         ),
     }
+}
+
+/// What `skerry audit witness` was given, when it is that.
+pub fn witness(matches: &ArgMatches) -> Option<WitnessArgs> {
+    let (name, below) = matches.subcommand()?;
+    let (second, below) = below.subcommand().filter(|_| name == AUDIT)?;
+    (second == WITNESS).then(|| WitnessArgs::from_arg_matches(below).ok()).flatten()
 }
 
 /// The verb below a sub-command of the tree, and what was found there.
@@ -106,6 +121,8 @@ fn drawn(verb: &'static str) -> Command {
         "file-read" => FileReadArgs::augment_args(command),
         "file-write" => FileWriteArgs::augment_args(command),
         "password" => PasswordArgs::augment_args(command),
+        "audit-export" => AuditExportArgs::augment_args(command),
+        "audit-verify" => AuditVerifyArgs::augment_args(command),
         _ => command,
     };
     if declarations.iter().any(|declaration| declaration.object == Object::Host) {

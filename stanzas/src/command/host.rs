@@ -2,6 +2,7 @@
 
 mod alerts;
 mod approvals;
+mod audit;
 mod create;
 mod devices;
 mod evacuate;
@@ -14,6 +15,7 @@ mod rights;
 pub use self::{
     alerts::{AlertAdd, AlertList, AlertRemove, Quiet},
     approvals::{Approve, BreakGlass, PolicyAdd, PolicyList, PolicyRemove, Reject, RequestList, Withdraw},
+    audit::{AuditExport, AuditSearch, AuditShow, AuditVerify, WitnessAdd, WitnessList, WitnessRemove},
     create::{Create, Firmware},
     devices::{DeviceList, DeviceMap, DeviceUnmap},
     evacuate::Evacuate,

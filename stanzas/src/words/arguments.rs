@@ -17,7 +17,7 @@ const LINES_BYTES_MAX: usize = 64 * 1024;
 
 /// Reads the words after a verb: bare ones in the order of [`Declaration::positional`], `key=value`,
 /// `--key value`, `--key=value`, switches (`--start`, `start=yes`), many-valued arguments given
-/// again and again, and words of [`Declaration::spoken_arguments`] (`to otto until friday`), and the reason
+/// again and again, words of [`Declaration::spoken_arguments`] (`to otto until friday`), and the reason
 /// (`because the disk is full`), which is all that follows. After `--` every word is bare. The result is
 /// safe for clap: values that begin with dashes stay values.
 ///

@@ -281,10 +281,12 @@ fn toml(folder: &std::path::Path, script: &Script, people: &[Person]) -> String 
     format!(
         "name = \"kvm1\"\nstate = \"{folder}/state\"\n[link]\n{link}\nserver = \"127.0.0.1:1\"\n\
          secret_file = \"{folder}/secret\"\n[roles]\n{}\n{}\n{}\n{peers}[files]\nallow = [\"/usr/share\"]\n[drivers]\nenabled = [\"fake\"]\n\
-         [images.linux]\nkernel = \"{folder}/vmlinuz\"\nabout = \"a small Linux\"\n",
+         [audit]\npublish = {}\n[images.linux]\nkernel = \"{folder}/vmlinuz\"\nabout = \"a small Linux\"\n",
         role("admin"),
         role("operator"),
-        role("viewer")
+        role("viewer"),
+        // On an account a head goes out when a second is over: in no order with what else does.
+        script.component
     )
 }
 

@@ -51,6 +51,17 @@ pub(super) enum Said {
         /// With these words.
         argv: Vec<String>,
     },
+    /// This command, which cannot be: why not is said, and noted.
+    Refused {
+        /// Which.
+        declaration: &'static Declaration,
+        /// On what.
+        target: Target,
+        /// Why not.
+        refusal: Refusal,
+        /// The same, said.
+        words: Words,
+    },
     /// Yes or no to a question.
     Answer(Answer),
     /// Nothing to be done but to say this.
@@ -190,8 +201,20 @@ impl Face {
         }
     }
 
-    /// In the host's chat the machine is named first or last: `web1 start`, `start web1`.
+    /// What is asked of a machine that is not there for this person is refused, and noted as that, whether
+    /// there is one or not.
     fn read_for_host(&self, person: &BareJid, said: &[String]) -> Said {
+        match (self.read_line_for_host(person, said), asked_of_unseen(said)) {
+            (Said::Words(words), Some((declaration, name))) => {
+                let refusal = Refusal::new(Reason::NotFound, format!("There is no machine {name} here."));
+                Said::Refused { declaration, target: Target::Machine(name), refusal, words }
+            }
+            (said, _) => said,
+        }
+    }
+
+    /// In the host's chat the machine is named first or last: `web1 start`, `start web1`.
+    fn read_line_for_host(&self, person: &BareJid, said: &[String]) -> Said {
         let Some((first, rest)) = said.split_first() else { return Said::Words(Words::new("?")) };
         if let Some(name) = self.machine_named(person, first) {
             let verb = rest.first().map_or("status", String::as_str);
@@ -310,6 +333,18 @@ fn until_because(declaration: &Declaration, words: &[String]) -> usize {
     because.unwrap_or(words.len())
 }
 
+/// What is asked of which machine, as far as the words say, where none of that name is to be seen.
+fn asked_of_unseen(said: &[String]) -> Option<(&'static Declaration, MachineName)> {
+    let name = |word: &String| MachineName::new(word.trim_start_matches('@').to_lowercase()).ok();
+    let (first, rest) = said.split_first()?;
+    if let Some(declaration) = known(Object::Machine, first) {
+        let named = &rest[..until_because(declaration, rest)];
+        let word = named.last().filter(|word| !word.contains('=') && !word.starts_with("--"))?;
+        return Some((declaration, name(word)?));
+    }
+    Some((known(Object::Machine, rest.first()?)?, name(first)?))
+}
+
 fn yes_or_no(word: &str) -> Option<bool> {
     match word.trim_end_matches(['!', '.', ',']).to_lowercase().as_str() {
         "yes" | "y" => Some(true),
@@ -321,7 +356,10 @@ fn yes_or_no(word: &str) -> Option<bool> {
 fn command(declaration: &'static Declaration, target: Target, rest: &[String]) -> Said {
     match words::arguments(declaration, rest) {
         Ok(argv) => Said::Command { declaration, target, argv },
-        Err(refusal) => refusal.into(),
+        Err(refusal) => {
+            let words = Words::new(refusal.sentence());
+            Said::Refused { declaration, target, refusal, words }
+        }
     }
 }
 

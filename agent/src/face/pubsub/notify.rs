@@ -130,6 +130,7 @@ impl Face {
         let Some(entity) = self.entity(target) else { return Vec::new() };
         match node {
             Node::Events => Vec::new(),
+            Node::Audit => self.head_item().map(|(id, _)| id).into_iter().collect(),
             Node::State | Node::Metrics => vec!["current".to_owned()],
             Node::AvatarData | Node::AvatarMetadata => vec![self.avatar_hash(entity)],
         }

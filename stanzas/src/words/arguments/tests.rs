@@ -80,6 +80,19 @@ fn many_values_take_the_rest() {
 }
 
 #[test]
+fn whatever_changes_something_takes_a_reason_and_what_looks_does_not() {
+    machine("kill because the disk is full", &["--because=the disk is full"]);
+    machine("kill Because=full", &["--because=full"]);
+    machine("label web because it serves, to all", &["--add=web", "--because=it serves, to all"]);
+    machine("migrate to otto because kvm1 goes", &["--to=otto", "--because=kvm1 goes"]);
+    machine("shutdown wait=5m because of the heat", &["--wait=5m", "--because=of the heat"]);
+    machine("send echo because", &["--line=echo because"]);
+    machine("kill --because x --because=y", &["--because=x", "--because=y"]);
+    refused("kill because", Some("because"), "because TEXT");
+    refused("status because I look", None, "no use for");
+}
+
+#[test]
 fn arguments_may_be_said_as_a_sentence() {
     host(
         "grant power, snapshot to otto@x.org on web1, web2 until friday 18:00 because he is on call",
