@@ -47,6 +47,8 @@ use self::virsh::Libvirt;
 
 /// Starts of each kind.
 const STARTS: usize = 15;
+/// Between two starts.
+const REST: Duration = Duration::from_millis(250);
 /// Machines in a list.
 const LISTED: usize = 100;
 /// Lists of each kind.
@@ -127,6 +129,11 @@ async fn give(agent: &Agent, object: Object, verb: &str, argv: &[String]) -> Res
     }
 }
 
+/// Before each start: what the one before it left to be cleared away, by libvirt not least, weighs on none.
+async fn rest() {
+    tokio::time::sleep(REST).await;
+}
+
 /// The three in turn, so that a busy machine weighs on all alike.
 async fn starts(agent: &Agent, libvirt: &Libvirt, folder: &Path) -> Result<()> {
     let argv = ["--name=web1", "--image=linux", "--memory=128M"].map(str::to_owned);
@@ -137,13 +144,17 @@ async fn starts(agent: &Agent, libvirt: &Libvirt, folder: &Path) -> Result<()> {
     libvirt.define("web1")?;
     let (mut ours, mut plain, mut once, mut within) = (vec![], vec![], vec![], vec![]);
     for round in 0..STARTS {
+        rest().await;
         let begun = Instant::now();
         give(agent, Object::Machine, "start", &[]).await?;
         ours.push(begun.elapsed());
         give(agent, Object::Machine, "kill", &[]).await?;
+        rest().await;
         plain.push(by_hand(&words, &folder.join(format!("plain-{round}"))).await?);
+        rest().await;
         once.push(libvirt.timed(&["start", "web1"])?);
         libvirt.timed(&["destroy", "web1"])?;
+        rest().await;
         within.push(libvirt.timed_within("start web1", "destroy web1")?);
     }
     let [ours, plain, once, within] = [ours, plain, once, within].map(median);

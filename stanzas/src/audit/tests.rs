@@ -184,9 +184,9 @@ fn whoever_writes_a_whole_trail_anew_is_found_by_a_head() {
     bodies[1] = "{\"done\":{\"text\":\"nothing happened\"}}";
     let forged = trail(&bodies);
     assert_eq!(flaw(&file(&forged), Heads::default()), None, "by itself it is whole");
-    for at in 1..4 {
-        let head = head_of(&rows[at]);
-        assert_eq!(flaw(&file(&forged), heads_of(&[&rows[at]])), Some(Flaw::Forked(head)), "{at}");
+    for row in &rows[1..] {
+        let head = head_of(row);
+        assert_eq!(flaw(&file(&forged), heads_of(&[row])), Some(Flaw::Forked(head)), "{row:?}");
     }
     for cut in 0..4 {
         let found = flaw(&file(&rows[..cut]), heads_of(&[&rows[3]]));
