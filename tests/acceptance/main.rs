@@ -14,6 +14,7 @@ mod evacuation;
 mod flood;
 mod following;
 mod full_disk;
+mod grants;
 mod guest;
 mod hostile;
 mod laboratory;
