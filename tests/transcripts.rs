@@ -105,6 +105,7 @@ transcripts! {
     presence_by_role,
     presence_reconnect,
     pubsub,
+    quotas,
     rename,
     rights,
     screen,

@@ -94,6 +94,8 @@ pub(crate) struct Inner {
     pub(crate) jobs: Limits,
     /// What only looks.
     pub(crate) reads: Limits,
+    /// Room in quotas, held for what is being made.
+    pub(crate) rooms: handler::quotas::Rooms,
     pub(crate) tallies: Mutex<BTreeMap<String, Tally>>,
     /// What the host and its machines use.
     pub(crate) meter: Meter,

@@ -6,7 +6,7 @@
 mod approval;
 mod audit;
 mod catalogues;
-mod keys;
+pub(crate) mod keys;
 mod moving;
 mod numbers;
 

@@ -96,6 +96,8 @@ pub const STEPS: &[&str] = &[
     "grant-stored",
     "role-stored",
     "witness-stored",
+    "apply-stored",
+    "quota-stored",
     "before-close",
     "closed",
 ];

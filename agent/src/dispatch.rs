@@ -174,7 +174,8 @@ impl Agent {
         }
         job.machine = self.subject(declaration, &asked.target)?;
         accepted.machine = accepted.machine.or(job.machine.as_ref().map(|machine| machine.card.id.0));
-        let takes_away = declaration.effect == Effect::Destroy && self.needs_yes(&job)?;
+        let takes_away =
+            declaration.effect == Effect::Destroy && self.needs_yes(&job)? && ready.asks(self, &job);
         let policies = self.policies_for(&asked, job.machine.as_ref());
         if !policies.is_empty() && (takes_away || declaration.effect == Effect::Change) {
             ready.obstacle(self, &job).await?;

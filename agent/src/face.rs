@@ -29,6 +29,7 @@ mod pep;
 mod picture;
 mod presence;
 mod pubsub;
+mod rooms;
 mod router;
 mod serve;
 mod session;
@@ -94,6 +95,8 @@ pub struct Face {
     lives: chat::Lives,
     streams: bytestream::Streams,
     upload: upload::Upload,
+    rooms: rooms::Rooms,
+    groups: rooms::Groups,
     /// What is used is being measured, to be published.
     measuring: AtomicBool,
 }
@@ -139,6 +142,8 @@ impl Face {
             lives: chat::Lives::default(),
             streams: bytestream::Streams::default(),
             upload: upload::Upload::default(),
+            rooms: rooms::Rooms::default(),
+            groups: rooms::Groups::default(),
             measuring: AtomicBool::new(false),
         };
         face.find_last_event().await;

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod alerts;
+mod apply;
 mod approvals;
 mod audit;
 mod clone;
@@ -27,6 +28,7 @@ mod network;
 mod nics;
 mod numbers;
 mod policies;
+pub(crate) mod quotas;
 mod release;
 mod rights;
 mod roles;
@@ -78,6 +80,20 @@ pub(crate) trait Handle<C: Command> {
     /// done at all, is not worth a question; and a form in steps says at a step what is wrong with it.
     fn obstacle(&self, _job: &Job, _command: &C) -> impl Future<Output = Result<(), Refusal>> + Send {
         std::future::ready(Ok(()))
+    }
+
+    /// Whether who gives it is asked whether it is meant, where it takes something away.
+    fn asks(&self, _job: &Job, _command: &C) -> bool {
+        true
+    }
+
+    /// What it takes of what is somebody's to have, looked at before anything is done.
+    fn takes(
+        &self,
+        _job: &Job,
+        _command: &C,
+    ) -> impl Future<Output = Result<Option<quotas::Takes>, Refusal>> + Send {
+        std::future::ready(Ok(None))
     }
 
     /// What exactly it will do, for the question whether it is meant.

@@ -9,6 +9,7 @@ pub(crate) mod journal;
 pub(crate) mod leaving;
 mod passage;
 pub(crate) mod recovery;
+pub(crate) mod rights;
 
 use std::{
     collections::HashMap,
@@ -106,8 +107,8 @@ struct Open {
 pub(crate) struct Passages {
     open: Mutex<HashMap<MachineId, Open>>,
     peers: RwLock<Option<Weak<dyn Peers>>>,
-    /// The addresses of machines that were here.
-    gone: RwLock<HashMap<String, Jid>>,
+    /// The addresses of machines that were here, and who had rights on them.
+    gone: RwLock<HashMap<String, (Jid, Vec<rights::Saw>)>>,
     /// What was last planned for whom, until it is confirmed.
     pub(crate) plans: Mutex<HashMap<uuid::Uuid, String>>,
 }
@@ -152,8 +153,14 @@ impl Passages {
         open.get(&id).map(|open| open.heard.try_send(heard)).is_some()
     }
 
-    fn moved_away(&self, name: &MachineName, address: &Jid) {
-        self.gone.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_string(), address.clone());
+    fn moved_away(&self, name: &MachineName, address: &Jid, saw: Vec<rights::Saw>) {
+        let mut gone = self.gone.write().unwrap_or_else(PoisonError::into_inner);
+        gone.insert(name.to_string(), (address.clone(), saw));
+    }
+
+    fn saw(&self, name: &MachineName) -> Vec<rights::Saw> {
+        let gone = self.gone.read().unwrap_or_else(PoisonError::into_inner);
+        gone.get(name.as_str()).map(|(_, saw)| saw.clone()).unwrap_or_default()
     }
 
     fn forget_gone(&self, name: &MachineName) {
@@ -172,7 +179,8 @@ impl Agent {
         if self.inner.machines.named(name).is_some() {
             return None;
         }
-        self.inner.passages.gone.read().unwrap_or_else(PoisonError::into_inner).get(name.as_str()).cloned()
+        let gone = self.inner.passages.gone.read().unwrap_or_else(PoisonError::into_inner);
+        gone.get(name.as_str()).map(|(address, _)| address.clone())
     }
 
     /// The same in words: a host whose machines have no address of their own is asked for them itself.
@@ -252,7 +260,7 @@ impl Agent {
     /// What is said about a machine that nobody is busy with: from what is known of it.
     async fn answer_for(&self, from: &Jid, id: MachineId, message: Message) {
         let Ok(row) = self.row(id).await else { return };
-        let standing = match (row, self.inner.machines.get(id).is_some()) {
+        let standing = match (&row, self.inner.machines.get(id).is_some()) {
             (Some(row), _) => row.standing,
             (None, true) => Standing::Owner { epoch: 1 },
             (None, false) => Standing::Away { epoch: 0 },
@@ -260,7 +268,8 @@ impl Agent {
         for effect in step(standing, Input::Heard(message)).effects {
             // Nobody is busy with it, so there is nothing but words to give.
             if let Effect::Say(answer) = effect {
-                self.say_to(from, id, answer, String::new());
+                let handed = row.as_ref().filter(|_| answer.word == Word::Commit).map(rights::handed);
+                self.say_to(from, id, answer, handed.unwrap_or_default());
             }
         }
     }

@@ -40,6 +40,8 @@ impl From<StoreError> for Refusal {
                 Refusal::new(Reason::Unavailable, "The agent is shutting down: nothing was done.")
                     .hint("Try again in a moment.")
             }
+            StoreError::TooMuch(what) => Refusal::new(Reason::Limit, format!("Nothing was done: {what}."))
+                .hint("\"grants\" shows what there is; \"revoke NUMBER\" takes one back."),
             StoreError::Taken => Refusal::new(Reason::Conflict, "That name is taken."),
             _ => internal("Nothing was done", &error),
         }

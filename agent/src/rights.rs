@@ -8,11 +8,16 @@
 pub(crate) mod configured;
 pub(crate) mod grant;
 mod held;
+pub(crate) mod quota;
 pub(crate) mod role;
 pub(crate) mod until;
 mod whom;
+pub(crate) mod written;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use hypervisor_core::machine::MachineId;
 use skerry_stanzas::{
     command::{COMMANDS, Declaration, Object, Role},
     refusal::{Reason, Refusal},
@@ -22,10 +27,11 @@ use xmpp_parsers::jid::{BareJid, Jid};
 pub use self::{
     configured::Roles,
     role::{BuiltIn, built_in_roles},
-    whom::Whom,
+    whom::{Affiliation, Whom},
 };
 use self::{
     grant::{Grant, Scope},
+    quota::Quota,
     role::Defined,
 };
 use crate::{asked::Target, machine::Record};
@@ -43,6 +49,7 @@ const FOR_ANYBODY_KNOWN: &[&str] = &[
     "host.reject",
     "host.withdraw",
     "host.break-glass",
+    "host.quota-list",
 ];
 /// What an owner may ask the host. Its handlers look at what exactly is given away.
 const GIVING: &[&str] = &["host.grant", "host.deny", "host.revoke"];
@@ -119,8 +126,8 @@ impl Decision {
         Self { allowed: true, forbidden: false, granted: false, until: None, rule }
     }
 
-    fn by(grant: &Grant) -> Self {
-        Self { granted: true, until: grant.until, ..Self::yes(grant.rule()) }
+    fn by(grant: &Grant, person: &BareJid) -> Self {
+        Self { granted: true, until: grant.until, ..Self::yes(grant.rule_for(person)) }
     }
 
     fn no(rule: String) -> Self {
@@ -134,12 +141,36 @@ pub(crate) struct Rights {
     pub(crate) roles: Roles,
     pub(crate) grants: Vec<Grant>,
     pub(crate) defined: Defined,
+    /// The roles that files of rights brought, and which files.
+    pub(crate) sets_of_roles: BTreeMap<String, String>,
+    pub(crate) quotas: Vec<Quota>,
+    /// Who is in the groups and rooms that are named, as far as it is known: by [`Whom`], in words.
+    pub(crate) circles: BTreeMap<String, BTreeSet<BareJid>>,
 }
 
 impl Rights {
+    /// A machine is not here any more: what is on nothing else is gone.
+    pub(crate) fn leave(&mut self, machine: MachineId) {
+        self.grants.retain_mut(|grant| grant.leave(machine));
+    }
+
+    /// A role is not there any more.
+    pub(crate) fn undefine(&mut self, name: &str) {
+        self.defined.remove(name);
+        self.sets_of_roles.remove(name);
+    }
+
+    /// Whether somebody is meant.
+    pub(crate) fn means(&self, whom: &Whom, person: &BareJid) -> bool {
+        match whom.is_listed() {
+            true => self.circles.get(&whom.to_string()).is_some_and(|circle| circle.contains(person)),
+            false => whom.fits(person),
+        }
+    }
+
     /// What counts for a person now.
     fn of<'a>(&'a self, person: &'a BareJid, now: DateTime<Utc>) -> impl Iterator<Item = &'a Grant> {
-        self.grants.iter().filter(move |grant| grant.whom.fits(person) && grant.is_live(now))
+        self.grants.iter().filter(move |grant| self.means(&grant.whom, person) && grant.is_live(now))
     }
 
     fn forbids<'a>(
@@ -149,7 +180,11 @@ impl Rights {
         on: &Subject<'_>,
         now: DateTime<Utc>,
     ) -> Option<&'a Grant> {
-        self.of(person, now).find(|grant| grant.forbids && grant.covers(on) && grant.holds(it, &self.defined))
+        // What another host forbade does not bind those who have a role on this one.
+        let above = self.roles.rule(person).is_some_and(|rule| rule.role >= it.role);
+        let binds = |grant: &&Grant| grant.forbids && !(above && grant.from.is_some());
+        let binding = self.of(person, now).filter(binds);
+        binding.filter(|grant| grant.covers(on)).find(|grant| grant.holds(it, &self.defined))
     }
 
     /// The role a person has on the whole host, and the rule that gives it.
@@ -199,7 +234,7 @@ impl Rights {
         now: DateTime<Utc>,
     ) -> Decision {
         if let Some(grant) = self.forbids(person, it, on, now) {
-            return Decision { forbidden: true, ..Decision::no(grant.rule()) };
+            return Decision { forbidden: true, ..Decision::no(grant.rule_for(person)) };
         }
         let permission = it.permission();
         let configured = self.roles.rule(person);
@@ -210,7 +245,7 @@ impl Rights {
         let covering = self.of(person, now).filter(|grant| grant.covers(on)).filter(allows);
         // The one that lasts longest decides.
         if let Some(grant) = covering.max_by_key(|grant| grant.until.unwrap_or(DateTime::<Utc>::MAX_UTC)) {
-            return Decision::by(grant);
+            return Decision::by(grant, person);
         }
         if let Some(rule) = self.follows(person, &permission, it, on, now) {
             return Decision::yes(rule);
@@ -339,10 +374,26 @@ impl Rights {
         found.extend(grants.map(|grant| (&grant.whom, grant.rule())));
         let may = |whom: &Whom| match whom {
             Whom::Person(person) => self.decide(person, it, on, now).allowed,
-            Whom::Domain(_) => true,
+            Whom::Domain(_) | Whom::Group(_) | Whom::Room(..) => true,
         };
         found.retain(|(whom, _)| may(whom));
-        found.into_iter().map(|(whom, rule)| (whom.to_string(), rule)).collect()
+        let mut able = Vec::new();
+        for (whom, rule) in found {
+            if !whom.is_listed() {
+                able.push((whom.to_string(), rule));
+                continue;
+            }
+            let circle = self.circles.get(&whom.to_string());
+            let people = circle.into_iter().flatten();
+            let people: Vec<_> = people.filter(|person| self.decide(person, it, on, now).allowed).collect();
+            if people.is_empty() {
+                able.push((whom.to_string(), format!("{rule} (nobody is known to be in it)")));
+            }
+            able.extend(
+                people.into_iter().map(|person| (person.to_string(), format!("{rule} ({person} is in it)"))),
+            );
+        }
+        able
     }
 }
 

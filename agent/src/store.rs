@@ -49,6 +49,9 @@ pub enum StoreError {
         /// The newest version this agent knows.
         known: u32,
     },
+    /// There is more of something than there may be.
+    #[error("{0}")]
+    TooMuch(&'static str),
     /// A name that must be unique is taken.
     #[error("that name is taken")]
     Taken,

@@ -169,6 +169,7 @@ async fn for_rights(stage: &Stage, declaration: &Declaration, example: &str) {
             stage.done(ANN, "policy add careful kill").await;
             stage.done(ANN, "grant admin to mia@example.org").await;
         }
+        "quota-remove" => drop(stage.done(ANN, "quota set everyone machines=5").await),
         "role-delete" => drop(stage.done(ANN, "role define night start").await),
         "witness-remove" => drop(stage.done(ANN, "witness add audit@other.example").await),
         _ => {}

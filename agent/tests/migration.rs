@@ -275,3 +275,107 @@ async fn a_host_is_evacuated_by_a_plan_that_is_shown_first() {
     assert_eq!((one.folders(), two.folders()), (1, 3));
     assert_eq!(two.state("web1").as_deref(), Some("running"));
 }
+
+/// What is granted on a host, a sentence each, without who made it when.
+async fn granted(host: &Host) -> Vec<String> {
+    let list = say(host, "grant list").await;
+    let lines = list.lines().filter(|line| line.starts_with("- ")).filter_map(|line| line.split_once(": "));
+    lines.map(|(_, line)| line.split(" (by ").next().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rights_on_it_go_along_and_no_others() {
+    const EVE: &str = "eve@elsewhere.org/x";
+    let lines = [
+        "create db1 linux",
+        "web1: label lab",
+        "role define night start shutdown",
+        "grant night to eve@elsewhere.org on web1, db1 until 2099-01-01 12:00 because she moves it",
+        "grant power to mia@elsewhere.org on label:lab",
+        "grant viewer to elsewhere.org on all",
+        "deny start to nobody@elsewhere.org on web1",
+        // Nothing can be forbidden to an admin of the other host, whoever may be forbidden things here.
+        "deny log to vera@example.org on web1",
+    ];
+    let (_place, one, two) = with_machine(&lines).await;
+    // The other host has another role of that name, and something of its own.
+    say(&two, "role define night kill").await;
+    say(&two, "grant snapshot to otto@example.org on all").await;
+    say(&one, "web1: migrate kvm2").await;
+    let here = granted(&two).await;
+    assert_eq!(
+        here,
+        [
+            "otto@example.org has snapshot on all",
+            "eve@elsewhere.org has machine.shutdown, machine.start on web1 until 2099-01-01 12:00 UTC \
+             because \"she moves it\"",
+            "nobody@elsewhere.org is denied machine.start on web1",
+            "vera@example.org is denied machine.log on web1",
+        ]
+    );
+    assert_eq!(
+        granted(&one).await,
+        [
+            "eve@elsewhere.org has night on db1 until 2099-01-01 12:00 UTC because \"she moves it\"",
+            "mia@elsewhere.org has power on label:lab",
+            "elsewhere.org has viewer on all",
+        ]
+    );
+    let verdict = say(&two, "may eve@elsewhere.org start web1").await;
+    assert!(verdict.contains("grant 2 by ann@example.org (from kvm1.example.org) gives"), "{verdict}");
+    done(ask(&two.agent, EVE, "web1: start").await);
+    refused(ask(&two.agent, EVE, "web1: kill").await);
+    // A viewer of this host's configuration stays one, whatever was forbidden elsewhere.
+    done(ask(&two.agent, VERA, "web1: log").await);
+    // Who had a right on it hears where it went, and nobody else.
+    let went = refused(ask(&one.agent, EVE, "web1: start").await);
+    assert!(went.text.contains("web1@kvm2.example.org"), "{went:?}");
+    let stranger = refused(ask(&one.agent, "sam@nowhere.org/x", "web1: start").await);
+    assert!(!stranger.text.contains("kvm2"), "{stranger:?}");
+    // Back again, they are what they were, once.
+    say(&two, "web1: migrate kvm1").await;
+    assert_eq!(granted(&two).await, ["otto@example.org has snapshot on all"]);
+    let back = granted(&one).await;
+    assert_eq!(back.iter().filter(|line| line.contains("on web1")).count(), 3, "{back:?}");
+    done(ask(&one.agent, EVE, "web1: shutdown").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_revoked_while_it_moves_does_not_come_along() {
+    let lines = [
+        "web1: start",
+        "grant power to eve@elsewhere.org on web1",
+        "grant power to mia@elsewhere.org on web1",
+    ];
+    let (_place, one, two) = with_machine(&lines).await;
+    // It has all of it, and cannot say so.
+    two.loses(Some("ready"));
+    let agent = one.agent.clone();
+    let moving = tokio::spawn(async move { ask(&agent, ANN, "web1: migrate kvm2").await });
+    until("the other host has all of it", || two.state("web1").is_some()).await;
+    refused(ask(&two.agent, "mia@elsewhere.org/x", "web1: status").await);
+    let early = refused(ask(&two.agent, ANN, "grant power to sam@elsewhere.org on web1").await);
+    assert!(early.text.contains("it is being moved"), "{early:?}");
+    say(&one, "revoke 1").await;
+    say(&one, "grant viewer to sam@elsewhere.org on web1").await;
+    two.loses(None);
+    done(moving.await.unwrap());
+    assert_eq!(
+        granted(&two).await,
+        ["mia@elsewhere.org has power on web1", "sam@elsewhere.org has viewer on web1"]
+    );
+    assert!(granted(&one).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_made_it_may_have_it_there_as_well() {
+    let (_place, one, two) = with_machine(&[]).await;
+    say(&two, "create db1 linux").await;
+    say(&two, "quota set ann@example.org machines=1").await;
+    let no = refused(ask(&one.agent, ANN, "web1: migrate kvm2").await);
+    assert!(no.text.contains("1 of 1 machine, none left"), "{no:?}");
+    say(&two, "quota set ann@example.org machines=2").await;
+    say(&one, "web1: migrate kvm2").await;
+    let list = say(&two, "quota list").await;
+    assert!(list.contains("ann@example.org has 2 of 2 machines"), "{list}");
+}

@@ -70,6 +70,12 @@ fn dying(place: &Path, name: &str, line: &str, step: &str) -> Child {
         .unwrap()
 }
 
+/// How much is granted on a host.
+async fn granted(agent: &Agent) -> usize {
+    let Answer::Done { json, .. } = ask(agent, "grant list").await else { panic!("no list") };
+    json["grants"].as_array().unwrap().len()
+}
+
 /// Waits until it can be reached.
 async fn listens(child: &mut Child) {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -100,7 +106,9 @@ fn watched(place: &Path) -> (Arc<AtomicBool>, tokio::task::JoinHandle<()>) {
 
 async fn prepared(place: &Path, started: bool) {
     let (one, two) = (Host::open(place, "kvm1").await, Host::open(place, "kvm2").await);
-    for line in ["create web1 linux", "web1: disk create data 16M"] {
+    for line in
+        ["create web1 linux", "web1: disk create data 16M", "grant power to eve@elsewhere.org on web1"]
+    {
         done(ask(&one.agent, line).await);
     }
     if started {
@@ -157,11 +165,14 @@ async fn dies(dying_one: &str, step: &str, started: bool) -> bool {
     assert_eq!(here.lives().len(), running, "{dying_one} at {step}");
     let disks = done(ask(&here.agent, "web1: disk list").await);
     assert!(disks.contains("data"), "{dying_one} at {step}: {disks}");
+    // What is granted on it is so where it is, once.
+    assert_eq!((granted(&here.agent).await, granted(&there.agent).await), (1, 0), "{dying_one} at {step}");
     // And it can be moved again, whichever way.
     let line = format!("web1: migrate {}", there.name);
     done(ask(&here.agent, &line).await);
     assert_eq!(there.state("web1").as_deref(), Some(state), "{dying_one} at {step}, moved again");
     assert_eq!((here.folders(), here.lives().len()), (0, 0), "{dying_one} at {step}, moved again");
+    assert_eq!((granted(&here.agent).await, granted(&there.agent).await), (0, 1), "{dying_one} at {step}");
     on.store(false, Ordering::SeqCst);
     watch.await.unwrap();
     for host in [alive, back] {
@@ -279,6 +290,7 @@ async fn what_the_other_host_will_never_answer_a_person_settles() {
         until(&format!("{who}, {outcome}"), || host.state("web1").as_deref() == state).await;
         assert_eq!(host.lives().len(), usize::from(runs), "{who}, {outcome}");
         assert_eq!(host.folders(), usize::from(runs), "{who}, {outcome}");
+        assert_eq!(granted(&host.agent).await, usize::from(runs), "{who}, {outcome}");
         host.close().await;
     }
 }

@@ -79,7 +79,7 @@ async fn what_is_offered_follows_what_is_granted() {
     assert_eq!(verbs(&Target::Machine(name("web1"))), ["start", "status"]);
     assert!(verbs(&Target::Machine(name("web2"))).is_empty());
     let host = verbs(&Target::Host);
-    assert_eq!(host, ["list", "whoami", "may", "grant-list", "role-list", "role-show"]);
+    assert_eq!(host, ["list", "whoami", "may", "grant-list", "role-list", "role-show", "quota-list"]);
     let any: Vec<&str> = stage.agent.offered_on_any(&jid(EVE).to_bare()).iter().map(|it| it.verb).collect();
     assert_eq!(any, ["start", "status"]);
     let may = stage_declaration("may");
@@ -231,6 +231,9 @@ async fn what_cannot_be_read_is_refused_with_the_nearest() {
         ("grant power to eve@elsewhere.org until yesterday", "until", "friday 18:00"),
         ("grant power to eve@elsewhere.org until 2020-01-01", "until", "over already"),
         ("revoke 9", "number", "\"grants\" shows"),
+        ("grant power to group:ops", "to", "has no contact list"),
+        ("grant power to room:ops@rooms.example.org", "to", "room:ADDRESS/members"),
+        ("deny kill to room:ops@rooms.example.org/members", "to", "not always known"),
     ] {
         let refusal = stage.refused(ANN, line).await;
         assert_eq!(refusal.field.as_deref(), Some(field), "{line}: {refusal:?}");

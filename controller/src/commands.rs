@@ -7,6 +7,7 @@ use skerry_stanzas::command::Effect;
 use xmpp_parsers::jid::Jid;
 
 use crate::{
+    applied,
     call::{Consent, Reply},
     cli::{Asked, Output},
     config::Config,
@@ -32,7 +33,7 @@ const CALLS_AT_ONCE: usize = 16;
 pub async fn run(asked: &Asked, config: &Config, output: Output) -> Outcome<()> {
     let session = Session::open(config, false).await?.deaf();
     let fleet = fleet(asked, &session, config).await?;
-    let plan = guest::completed(asked, plan::plan(asked, &fleet)?)?;
+    let plan = applied::read(guest::completed(asked, plan::plan(asked, &fleet)?)?)?;
     if plan.calls.len() > 1 || plan::among(asked) != Among::Machines {
         fleet.warn_of_away();
     }

@@ -6,6 +6,7 @@
 //! chat, events, console, vnc: sessions of their own; failure: one sentence and an exit code
 //! ```
 
+mod applied;
 mod audit;
 mod bytestream;
 mod call;

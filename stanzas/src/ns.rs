@@ -39,3 +39,5 @@ pub const HINTS: &str = "urn:xmpp:hints";
 pub const CORRECT: &str = "urn:xmpp:message-correct:0";
 /// Quick responses (XEP-0439).
 pub const QUICK_RESPONSE: &str = "urn:xmpp:tmp:quick-response";
+/// XEP-0045, the lists of a room.
+pub const MUC_ADMIN: &str = "http://jabber.org/protocol/muc#admin";

@@ -7,6 +7,7 @@
 mod agent_dies;
 mod apart;
 mod approval;
+mod circles;
 mod cli;
 mod console_log;
 mod debian;

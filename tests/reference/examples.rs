@@ -24,7 +24,7 @@ use crate::{
     devices::of_devices,
     networks::{of_firewalls, of_networks},
     numbers::of_numbers,
-    rights::of_rights,
+    rights::{of_limits, of_rights},
 };
 
 /// A reply on both its faces.
@@ -77,6 +77,7 @@ pub fn replies() -> Vec<Example> {
         of_rights(),
         of_approvals(),
         of_audit(),
+        of_limits(),
         of_jobs(),
         of_moves(),
         of_networks(),

@@ -12,9 +12,9 @@ A permission is what is acted on and the command, such as `machine.start`; the a
 A role holds the permissions marked in its column. The agent's configuration says who is viewer, operator or
 admin of the whole host; `grant` gives these and the other roles, or single permissions, on the host, on
 machines, or on all of it, and `role define` makes more roles. Who has nothing is refused everything. Who has
-any right here may also ask `host.list`, `host.whoami`, `host.may`, `host.grant-list`, `host.role-list` and
-`host.role-show`, which show them only what is theirs; who may do anything with a machine may see its
-`machine.status`. Who makes a machine by a right that was granted gets the role owner on it with it.
+any right here may also ask `host.list`, `host.whoami`, `host.may`, `host.grant-list`, `host.quota-list`,
+`host.role-list` and `host.role-show`, which show them only what is theirs; who may do anything with a machine
+may see its `machine.status`. Who makes a machine by a right that was granted gets the role owner on it with it.
 ";
 
 /// The page.

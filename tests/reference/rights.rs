@@ -1,7 +1,8 @@
 //! Examples of the replies about rights.
 
 use skerry_stanzas::reply::{
-    Able, GrantLine, GrantList, Granted, RoleLine, RoleList, Verdict, WhoCan, Whoami,
+    Able, Applied, Exported, GrantLine, GrantList, Granted, QuotaChanged, QuotaLine, QuotaList, QuotaUse,
+    RoleLine, RoleList, Verdict, WhoCan, Whoami,
 };
 
 use crate::examples::{Example, example};
@@ -53,10 +54,52 @@ pub fn of_rights() -> Vec<Example> {
                 because: Some("she moves it".into()),
                 by: ann.into(),
                 at: "2026-11-22T20:31:00Z".parse().unwrap(),
+                from: None,
+                set: None,
             }],
             all: true,
         }),
         example(role.clone()),
         example(RoleList { roles: vec![role] }),
+    ]
+}
+
+/// What the commands about files of rights, and about quotas, answer.
+pub fn of_limits() -> Vec<Example> {
+    let ann = "ann@example.org";
+    vec![
+        example(Applied {
+            set: "ops".into(),
+            changes: vec!["given: eve@other.example has power on web1".into()],
+            warnings: vec![],
+            done: true,
+        }),
+        example(Exported {
+            toml: "[[grant]]\nto = \"eve@other.example\"\nwhat = [\"power\"]\non = [\"web1\"]\n".into(),
+        }),
+        example(QuotaChanged { to: "everyone".into(), sentence: "everyone may have 5 machines.".into() }),
+        example(QuotaList {
+            quotas: vec![QuotaLine {
+                to: "everyone".into(),
+                machines: Some(5),
+                vcpus: None,
+                memory_bytes: None,
+                disk_bytes: None,
+                snapshots: None,
+                by: ann.into(),
+                set: None,
+                sentence: "everyone may have 5 machines".into(),
+            }],
+            uses: vec![QuotaUse {
+                who: "eve@other.example".into(),
+                quota: Some("everyone".into()),
+                machines: 2,
+                vcpus: 2,
+                memory_bytes: 1 << 30,
+                disk_bytes: 20 << 30,
+                snapshots: 1,
+                sentence: "eve@other.example has 2 of 5 machines".into(),
+            }],
+        }),
     ]
 }

@@ -26,7 +26,7 @@ use crate::{
     dispatch::{self, Jobs, Limits, Repeats},
     drivers::Drivers,
     folders::Folders,
-    handler::{empty_trash, guest, house, tidy_exports},
+    handler::{empty_trash, guest, house, quotas, tidy_exports},
     images::share::Shares,
     images::{Library, Places},
     journal::{self, refusals::Counter, resolve, trail::Trail},
@@ -124,6 +124,7 @@ impl Agent {
             going: Jobs::default(),
             jobs: Limits::new(JOBS_PER_PERSON, JOBS_ALL),
             reads: Limits::new(READS_PER_PERSON, READS_ALL),
+            rooms: quotas::Rooms::default(),
             tallies: Mutex::new(BTreeMap::new()),
             meter: Meter::default(),
             alerts: Alerts::default(),
@@ -175,11 +176,11 @@ impl Agent {
             .await;
         inner.images.tidy().await?;
         tidy_exports(&Places::of(&self.config()));
+        self.read_rights().await?;
+        // With which rights come and go.
         for row in moving {
             self.go_on_with(row);
         }
-        let (grants, defined) = inner.store.run(crate::store::grants::all).await?;
-        self.change_rights(|rights| (rights.grants, rights.defined) = (grants, defined));
         resolve::settle(self).await?;
         self.take_up_requests().await?;
         inner.alerts.load(inner.store.run(crate::store::alerts::all).await?);

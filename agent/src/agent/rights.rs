@@ -1,11 +1,14 @@
 //! The rules now in force, and what they say of a person.
 
-use std::sync::{Arc, PoisonError, Weak};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, PoisonError, Weak},
+};
 
 use chrono::{DateTime, Utc};
 use skerry_stanzas::{
     command::{Declaration, Object, Role},
-    refusal::Refusal,
+    refusal::{Reason, Refusal},
 };
 use xmpp_parsers::jid::{BareJid, Jid};
 
@@ -16,6 +19,11 @@ use crate::{
     store::{StoreError, events::Happening, grants},
 };
 
+/// Groups and rooms, in words, and who is in them.
+type Circles = BTreeMap<String, BTreeSet<BareJid>>;
+/// Groups are told from rooms by it.
+const GROUP: &str = "group:";
+
 /// At most so long is slept before the clock is looked at again: it may have been set.
 const LOOK: std::time::Duration = std::time::Duration::from_secs(3600);
 
@@ -23,6 +31,19 @@ impl Agent {
     /// The rules now in force.
     pub(crate) fn rights(&self) -> Arc<Rights> {
         Arc::clone(&self.inner.rights.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes what the store has of them.
+    pub(super) async fn read_rights(&self) -> Result<(), StoreError> {
+        let read = |connection: &_| {
+            Ok((grants::all(connection)?, grants::sets_of_roles(connection)?, grants::quotas(connection)?))
+        };
+        let ((granted, defined), sets, quotas) = self.inner.store.run(read).await?;
+        self.change_rights(|rights| {
+            (rights.grants, rights.defined) = (granted, defined);
+            (rights.sets_of_roles, rights.quotas) = (sets, quotas);
+        });
+        Ok(())
     }
 
     /// Changes the rules in force. What has to last is in the store before.
@@ -35,6 +56,47 @@ impl Agent {
         self.inner.approvals.changed.notify_one();
     }
 
+    /// Who is in rooms, as far as it is known.
+    pub(crate) fn know_circles(&self, known: Vec<(String, Option<BTreeSet<BareJid>>)>) {
+        let rights = self.rights();
+        if known.iter().all(|(whom, people)| rights.circles.get(whom) == people.as_ref()) {
+            return;
+        }
+        self.change_circles(|circles| {
+            for (whom, people) in known {
+                match people {
+                    Some(people) => drop(circles.insert(whom, people)),
+                    None => drop(circles.remove(&whom)),
+                }
+            }
+        });
+    }
+
+    /// Who is in the groups of the contact list: all of them.
+    pub(crate) fn know_groups(&self, groups: Circles) {
+        let rights = self.rights();
+        let had = rights.circles.iter().filter(|(whom, _)| whom.starts_with(GROUP));
+        if had.eq(groups.iter()) {
+            return;
+        }
+        self.change_circles(|circles| {
+            circles.retain(|whom, _| !whom.starts_with(GROUP));
+            circles.extend(groups);
+        });
+    }
+
+    /// Nothing is known of any group or room.
+    pub(crate) fn forget_circles(&self) {
+        if !self.rights().circles.is_empty() {
+            self.change_circles(Circles::clear);
+        }
+    }
+
+    fn change_circles(&self, change: impl FnOnce(&mut Circles)) {
+        self.change_rights(|rights| change(&mut rights.circles));
+        self.inner.publisher.rights_changed();
+    }
+
     /// The right to a command, or why not.
     ///
     /// # Errors
@@ -45,7 +107,18 @@ impl Agent {
         declaration: &'static Declaration,
         target: &Target,
     ) -> Result<Permit, Refusal> {
-        self.regarding(target, |on| self.rights().permit(caller, declaration, target, &on, Utc::now()))
+        let permit =
+            self.regarding(target, |on| self.rights().permit(caller, declaration, target, &on, Utc::now()));
+        match target {
+            Target::Machine(name) if permit.is_err() && self.saw_it_go(&caller.to_bare(), name) => {
+                let went = self.where_it_went(name);
+                permit.map_err(|refusal| match went {
+                    Some(went) => Refusal::new(Reason::NotFound, went),
+                    None => refusal,
+                })
+            }
+            _ => permit,
+        }
     }
 
     /// Whether a person may do this, and by which rule.
@@ -63,9 +136,11 @@ impl Agent {
         self.rights().standing(person, Utc::now()).map(|(role, _)| role)
     }
 
-    /// Whether this person may see anything of this target at all: a stranger may not.
+    /// Whether this person may see anything of this target at all: a stranger may not. Who had a right on a
+    /// machine that moved away may know where it went.
     pub fn knows(&self, person: &BareJid, target: &Target) -> bool {
         self.regarding(target, |on| self.rights().sees(person, &on, Utc::now()))
+            || matches!(target, Target::Machine(name) if self.saw_it_go(person, name))
     }
 
     /// Whether this person may be told of all that happens to this target: of the whole host, who has a role

@@ -90,6 +90,7 @@ impl Agent {
             })
             .await?;
         crash::point("request-stored");
+        self.inner.audit.written();
         let secret = request.words.is_none().then(|| asked.argv.clone());
         self.inner.approvals.open().insert(request.code.clone(), Open::new(request.clone(), secret));
         self.inner.approvals.changed.notify_one();
@@ -266,6 +267,7 @@ impl Agent {
             })
             .await?;
         crash::point("request-ended");
+        self.inner.audit.written();
         self.request_is_over(&request.code, outcome).await;
         Ok(())
     }
@@ -312,6 +314,7 @@ impl Agent {
             })
             .await?;
         crash::point("approval-begun");
+        self.inner.audit.written();
         self.inner.approvals.change(&request.code, |request| request.stage = Stage::Begun);
         Ok(())
     }

@@ -19,6 +19,8 @@ pub(crate) trait Ready: Send + Sync {
     fn args(&self) -> serde_json::Value;
     /// What stands in its way, looked at before anything is done.
     fn obstacle<'a>(&'a self, agent: &'a Agent, job: &'a Job) -> BoxFuture<'a, Result<(), Refusal>>;
+    /// Whether who gives it is asked at all.
+    fn asks(&self, agent: &Agent, job: &Job) -> bool;
     /// What exactly it will do, for the question whether it is meant.
     fn warning(&self, agent: &Agent, job: &Job) -> String;
     /// Carries it out: the answer for people, and for programs.
@@ -43,6 +45,10 @@ where
         Box::pin(agent.obstacle(job, &self.0))
     }
 
+    fn asks(&self, agent: &Agent, job: &Job) -> bool {
+        agent.asks(job, &self.0)
+    }
+
     fn warning(&self, agent: &Agent, job: &Job) -> String {
         agent.warning(job, &self.0)
     }
@@ -53,10 +59,15 @@ where
         job: Job,
     ) -> BoxFuture<'static, Result<(String, serde_json::Value), Refusal>> {
         Box::pin(async move {
+            let room = match agent.has_quotas() {
+                true => agent.room(&job, agent.takes(&job, &self.0).await?).await?,
+                false => None,
+            };
             let reply = agent.handle(&job, self.0).await?;
             let json = serde_json::to_value(&reply)
                 .map_err(|error| crate::reference::internal("The answer could not be written", &error))?;
-            Ok((reply.text(), json))
+            let said = room.map(|room| room.said()).unwrap_or_default();
+            Ok((reply.text() + &said, json))
         })
     }
 }

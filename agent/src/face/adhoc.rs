@@ -147,8 +147,13 @@ impl Face {
     fn chosen(&self, person: &BareJid, form: &DataForm) -> Result<Target, Refusal> {
         let name = form::machine_of(form)?;
         let missing = || {
-            let went = MachineName::new(name.clone()).ok().and_then(|name| self.agent.where_it_went(&name));
-            if let Some(went) = went.filter(|_| self.agent.may_follow(person, &Target::Host)) {
+            let old = MachineName::new(name.clone()).ok();
+            let told = |old: &MachineName| {
+                self.agent.may_follow(person, &Target::Host)
+                    || self.agent.knows(person, &Target::Machine(old.clone()))
+            };
+            let went = old.filter(told).and_then(|name| self.agent.where_it_went(&name));
+            if let Some(went) = went {
                 return Refusal::new(Reason::NotFound, went);
             }
             let names = self.agent.machines_for(person);

@@ -27,7 +27,10 @@ impl Face {
             }
             Announcement::Gone { seen, to } => self.say_farewell(&seen, to.as_ref()).await,
             Announcement::Event(event) => self.tell_event(&event).await,
-            Announcement::Rights => self.apply_roles().await,
+            Announcement::Rights => {
+                self.apply_roles().await;
+                self.settle_rooms().await;
+            }
         }
     }
 
@@ -175,8 +178,15 @@ impl Face {
     pub(crate) async fn apply_roles_to_roster(&self) {
         const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
         let roster = xmpp_parsers::ns::ROSTER;
-        let iq = tag("iq", ns::CLIENT).attr("type", "get").child(tag("query", roster));
-        let Ok(answer) = self.wire.ask(iq.into(), PATIENCE).await else { return };
+        let answer = loop {
+            let pushes = self.pushes();
+            let iq = tag("iq", ns::CLIENT).attr("type", "get").child(tag("query", roster));
+            let Ok(answer) = self.wire.ask(iq.into(), PATIENCE).await else { return };
+            // What was asked before it changed may say what is not so any more.
+            if answer.get_child("query", roster).is_none_or(|query| self.read_groups(pushes, query)) {
+                break answer;
+            }
+        };
         let items = answer.get_child("query", roster).into_iter().flat_map(|query| query.children());
         let seen_by = items.filter(|item| matches!(item.attr("subscription"), Some("from" | "both")));
         let people: Vec<(BareJid, bool)> = seen_by

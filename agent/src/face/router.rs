@@ -104,6 +104,7 @@ impl Face {
     pub async fn take(self: &Arc<Self>, stanza: Element) {
         match stanza.name() {
             "iq" => self.take_iq(stanza).await,
+            "message" | "presence" if self.take_of_room(&stanza) => {}
             "message" => self.take_message(stanza).await,
             "presence" => self.take_presence(&stanza).await,
             other => tracing::debug!(other = %printable(other), "no such stanza"),
@@ -245,7 +246,10 @@ impl Face {
         let addresses = self.addresses();
         let from_server = inquiry.from == addresses.host().into_bare();
         match !addresses.is_component() && from_server {
-            true => Ok(None),
+            true => {
+                self.push_groups(&inquiry.payload);
+                Ok(None)
+            }
             false => Err(Fault::unknown_service()),
         }
     }

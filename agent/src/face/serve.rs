@@ -20,6 +20,9 @@ pub const ROUND_MAX: Duration = Duration::from_secs(60);
 /// On an account nobody knows who listens, and the server lets us say little: no sooner than this.
 const PEP_METRICS_EVERY: Duration = Duration::from_secs(60);
 
+/// How often rooms whose people have rights are asked for their lists.
+const ROOMS_EVERY: Duration = Duration::from_secs(15);
+
 /// Why the faces ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -87,13 +90,25 @@ impl Face {
             LinkEvent::Stanza(stanza) => self.take(stanza).await,
             LinkEvent::Up { jid, resumed } => {
                 self.set_own_address(jid);
-                if !resumed {
-                    self.logged_in().await;
+                match resumed {
+                    false => self.logged_in().await,
+                    true => self.learn_circles().await,
                 }
             }
-            LinkEvent::Down { .. } => self.contacts().nobody_here(),
+            LinkEvent::Down { .. } => {
+                self.contacts().nobody_here();
+                self.out_of_rooms();
+            }
             // Told to the log by whoever runs us.
             _ => {}
+        }
+    }
+
+    /// Goes on where the link broke: who is in rooms and groups may have changed meanwhile.
+    async fn learn_circles(&self) {
+        self.return_to_rooms().await;
+        if !self.addresses().is_component() {
+            self.apply_roles_to_roster().await;
         }
     }
 
@@ -111,7 +126,9 @@ impl Face {
     /// The server knows nothing of us: everything is shown anew.
     async fn logged_in(&self) {
         self.forget_upload_service();
+        self.out_of_rooms();
         self.show_all_presences().await;
+        self.settle_rooms().await;
         *lock(&self.shown) = self.host_sentence();
         self.tell_head_again().await;
         if self.addresses().is_component() {
@@ -126,6 +143,10 @@ impl Face {
 
     fn tick(self: &Arc<Self>, ticks: u32) {
         self.sessions.sweep();
+        let rooms = ROOMS_EVERY.as_secs_f64() / self.agent.config().metrics.every.as_secs_f64();
+        if ticks.is_multiple_of((rooms.ceil() as u32).max(1)) {
+            self.look_into_rooms();
+        }
         let each = PEP_METRICS_EVERY.as_secs_f64() / self.agent.config().metrics.every.as_secs_f64();
         let due = match self.addresses().is_component() {
             true => self.is_listened_to(Entity::Host, Node::Metrics),

@@ -14,7 +14,10 @@ use skerry_stanzas::{
     words::nearest,
 };
 
-use super::Handle;
+use super::{
+    Handle,
+    quotas::{Takes, of_definition},
+};
 use crate::{
     agent::{Agent, Inner},
     crash,
@@ -25,6 +28,12 @@ use crate::{
 };
 
 impl Handle<host::Adopt> for Agent {
+    async fn takes(&self, job: &Job, command: &host::Adopt) -> Result<Option<Takes>, Refusal> {
+        let Some(wanted) = &command.name else { return Ok(None) };
+        let (_, foreign) = picked(wanted, self.foreign().await?)?;
+        Ok(self.for_new(job, of_definition(&foreign.definition)))
+    }
+
     async fn handle(&self, job: &Job, command: host::Adopt) -> Result<Adoption, Refusal> {
         let foreign = self.foreign().await?;
         match command.name {

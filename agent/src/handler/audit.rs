@@ -119,10 +119,12 @@ fn door(door: crate::asked::Door) -> Option<String> {
 fn entry(row: &Row, end: Option<&Row>) -> Option<AuditEntry> {
     let blank = blank(row);
     match row.kind.as_str() {
-        "accepted" => {
+        "accepted" | "asked" => {
             let accepted: Accepted = read(row)?;
             let outcome: Option<Outcome> = end.and_then(read);
             let (result, outcome) = match outcome {
+                // What became of it has an entry of its own.
+                _ if row.kind == "asked" => ("asked", "others have to agree".to_owned()),
                 None => ("open", String::new()),
                 Some(Outcome::Done { text, .. }) => ("done", text),
                 Some(Outcome::Refused(refusal)) => ("failed", refusal.text),

@@ -22,6 +22,7 @@ use super::{
     Handle,
     disks::files,
     guest::quiet::{Quiet, Stood},
+    quotas::{Takes, all_disks, of_definition},
     storage::{Held, no_file},
 };
 use crate::{
@@ -29,6 +30,7 @@ use crate::{
     crash,
     dispatch::Job,
     machine::{Record, publisher::Change, task},
+    rights::quota::Kind,
     store::StoreError,
 };
 
@@ -53,6 +55,10 @@ struct Planned {
 }
 
 impl Handle<machine::Clone> for Agent {
+    async fn takes(&self, job: &Job, _command: &machine::Clone) -> Result<Option<Takes>, Refusal> {
+        self.as_much_as(job).await
+    }
+
     async fn handle(&self, job: &Job, command: machine::Clone) -> Result<Changed, Refusal> {
         let name = super::name(&command.name, "name")?;
         self.free(&name, "name").await?;
@@ -125,6 +131,13 @@ async fn remember(held: &Held, planned: &Planned) -> std::io::Result<()> {
 }
 
 impl Agent {
+    /// A machine like another one takes what that takes, of who makes it.
+    async fn as_much_as(&self, job: &Job) -> Result<Option<Takes>, Refusal> {
+        let card = &job.machine()?.card;
+        let amount = of_definition(&card.record().definition).with(Kind::Disk, all_disks(card).await);
+        Ok(self.for_new(job, amount))
+    }
+
     async fn plan(
         &self,
         held: &Held,

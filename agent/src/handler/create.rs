@@ -18,7 +18,10 @@ use skerry_stanzas::{
 };
 
 use self::plan::{First, Plan};
-use super::Handle;
+use super::{
+    Handle,
+    quotas::{Takes, of_definition},
+};
 use crate::{
     agent::{Agent, Inner},
     crash,
@@ -28,6 +31,7 @@ use crate::{
     rights::{
         Permit, Whom,
         grant::{Grant, Scope},
+        quota::Kind,
         role::OWNER,
     },
     store::{StoreError, grants, machines as rows},
@@ -52,6 +56,12 @@ impl Handle<host::Create> for Agent {
 
     async fn obstacle(&self, _job: &Job, command: &host::Create) -> Result<(), Refusal> {
         self.to_create(MachineId::fresh(), command).await.map(drop)
+    }
+
+    async fn takes(&self, job: &Job, command: &host::Create) -> Result<Option<Takes>, Refusal> {
+        let plan = self.to_create(MachineId(job.id), command).await?;
+        let disks = plan.disk_bytes().await?;
+        Ok(self.for_new(job, of_definition(&plan.definition).with(Kind::Disk, disks)))
     }
 }
 
@@ -217,6 +227,8 @@ fn owner(record: &Record, permit: &Permit) -> Grant {
         by: Whom::Person(permit.person()),
         at: record.created_at,
         entry: record.id.0,
+        from: None,
+        set: None,
     }
 }
 

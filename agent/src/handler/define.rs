@@ -20,7 +20,11 @@ use skerry_stanzas::{
     reply::{Defined, DefinitionHistory, DefinitionLine, Redefined},
 };
 
-use super::{Handle, edit::edit};
+use super::{
+    Handle,
+    edit::edit,
+    quotas::{Takes, of_definition},
+};
 use crate::{
     agent::Agent,
     crash,
@@ -39,6 +43,11 @@ impl Handle<machine::Define> for Agent {
         let defined = define(job, &record, definition).await;
         drop(held);
         defined
+    }
+
+    async fn takes(&self, job: &Job, command: &machine::Define) -> Result<Option<Takes>, Refusal> {
+        let now = &job.machine()?.record().definition;
+        self.for_machine(job, of_definition(&asked(now, command)?).beyond(of_definition(now)))
     }
 
     async fn obstacle(&self, job: &Job, command: &machine::Define) -> Result<(), Refusal> {
@@ -87,6 +96,14 @@ impl Handle<machine::DefinitionList> for Agent {
 }
 
 impl Handle<machine::DefinitionRevert> for Agent {
+    async fn takes(&self, job: &Job, command: &machine::DefinitionRevert) -> Result<Option<Takes>, Refusal> {
+        let (record, number) = (job.machine()?.record(), command.number);
+        let id = record.id;
+        let found = self.inner.store.run(move |connection| definitions::one(connection, id, number)).await?;
+        let beyond = |then: &Definition| of_definition(then).beyond(of_definition(&record.definition));
+        self.for_machine(job, found.as_ref().map(beyond).unwrap_or_default())
+    }
+
     async fn handle(&self, job: &Job, command: machine::DefinitionRevert) -> Result<Defined, Refusal> {
         let record = job.machine()?.record();
         let (id, number) = (record.id, command.number);

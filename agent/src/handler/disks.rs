@@ -23,9 +23,16 @@ use super::{
     define::checked,
     edit::edit,
     life::named,
+    quotas::{Takes, size_of},
     storage::{Held, no_file, shown, size_bytes},
 };
-use crate::{agent::Agent, crash, dispatch::Job, machine::Edit};
+use crate::{
+    agent::Agent,
+    crash,
+    dispatch::Job,
+    machine::Edit,
+    rights::quota::{Amount, Kind},
+};
 
 impl Handle<machine::DiskList> for Agent {
     async fn handle(&self, job: &Job, _command: machine::DiskList) -> Result<DiskList, Refusal> {
@@ -70,6 +77,10 @@ fn empty(name: String) -> DiskList {
 }
 
 impl Handle<DiskCreate> for Agent {
+    async fn takes(&self, job: &Job, command: &DiskCreate) -> Result<Option<Takes>, Refusal> {
+        self.for_machine(job, Amount::default().with(Kind::Disk, size_bytes(&command.size)?))
+    }
+
     async fn handle(&self, job: &Job, command: DiskCreate) -> Result<Changed, Refusal> {
         let bytes = size_bytes(&command.size)?;
         let held = Held::by(job)?;
@@ -234,6 +245,12 @@ impl Handle<machine::DiskDelete> for Agent {
 }
 
 impl Handle<machine::DiskResize> for Agent {
+    async fn takes(&self, job: &Job, command: &machine::DiskResize) -> Result<Option<Takes>, Refusal> {
+        let before = size_of(&job.machine()?.card, &command.name).await;
+        let more = size_bytes(&command.size)?.saturating_sub(before);
+        self.for_machine(job, Amount::default().with(Kind::Disk, more))
+    }
+
     async fn handle(&self, job: &Job, command: machine::DiskResize) -> Result<Changed, Refusal> {
         let bytes = size_bytes(&command.size)?;
         let held = Held::by(job)?;

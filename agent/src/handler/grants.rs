@@ -57,7 +57,11 @@ impl Handle<host::Revoke> for Agent {
         let line = self.grant_line(grant);
         self.tell_of_rights(job, "host.revoked", grant).await?;
         let not = if grant.forbids { "is lifted" } else { "is revoked" };
-        Ok(Granted { number, sentence: format!("The grant {number} {not}: {}.", line.sentence()) })
+        let mut sentence = format!("The grant {number} {not}: {}.", line.sentence());
+        for machine in self.elsewhere(grant) {
+            sentence.push_str(&format!(" {machine} was handed over with it: revoke it there, too."));
+        }
+        Ok(Granted { number, sentence })
     }
 }
 
@@ -70,12 +74,7 @@ impl Agent {
             return Err(Refusal::new(Reason::Limit, format!("There are {ALL_MAX} grants already."))
                 .hint("\"revoke NUMBER\" takes one back."));
         }
-        let whom = Whom::read(wanted.to.trim()).ok_or_else(|| {
-            let text = format!("{:?} is no address.", wanted.to);
-            Refusal::new(Reason::BadRequest, text)
-                .field("to")
-                .hint("Write such as ann@example.org, or a whole domain.")
-        })?;
+        let whom = self.whom(&wanted.to)?;
         let what = words(&rights, &wanted.what)?;
         let on = self.scopes(&own, &wanted.on)?;
         let now = Utc::now();
@@ -92,6 +91,8 @@ impl Agent {
             by: Whom::Person(own.clone()),
             at: now,
             entry: job.id,
+            from: None,
+            set: None,
         };
         self.may_give(&rights, &own, &grant)?;
         let same = |other: &&Grant| {
@@ -114,6 +115,16 @@ impl Agent {
         Ok(Granted { number, sentence: format!("{sentence} (number {number}).") })
     }
 
+    /// The machines of a grant that another host may have by now, with it.
+    fn elsewhere(&self, grant: &Grant) -> Vec<String> {
+        let machines = grant.on.iter().filter_map(|scope| match scope {
+            Scope::Machine(id) => self.inner.machines.get(*id),
+            _ => None,
+        });
+        let gone = machines.filter(|machine| machine.card.is_elsewhere());
+        gone.map(|machine| machine.record().name.to_string()).collect()
+    }
+
     /// That something changed, and for whom: what exactly is for those who may see it.
     async fn tell_of_rights(&self, job: &Job, what: &'static str, grant: &Grant) -> Result<(), Refusal> {
         let did = match what {
@@ -125,6 +136,22 @@ impl Agent {
         // First, as it is so already, whether it can be noted or not.
         self.inner.publisher.rights_changed();
         self.note(job, what, &sentence).await
+    }
+
+    /// To whom.
+    pub(super) fn whom(&self, text: &str) -> Result<Whom, Refusal> {
+        let whom = Whom::read(text.trim()).ok_or_else(|| {
+            Refusal::new(Reason::BadRequest, format!("{text:?} is no address."))
+                .field("to")
+                .hint("Write such as ann@example.org, a whole domain, group:NAME, or room:ADDRESS/members.")
+        })?;
+        if matches!(whom, Whom::Group(_)) && self.addresses().is_component() {
+            let text = "This host is a component, which has no contact list, and so no groups of contacts.";
+            return Err(Refusal::new(Reason::NotSupported, text)
+                .field("to")
+                .hint("Grant it to a room, such as room:ops@rooms.example.org/members."));
+        }
+        Ok(whom)
     }
 
     /// On what: `web1, label:lab`. A machine one may not see is as if it were not there.
@@ -147,7 +174,14 @@ impl Agent {
                 _ => {
                     self.subject_of(own, Some(word), "on")?;
                     let name: MachineName = super::name(word, "on")?;
-                    Scope::Machine(self.inner.machines.find(&name)?.card.id)
+                    let machine = self.inner.machines.find(&name)?;
+                    if machine.card.is_elsewhere() {
+                        let text = format!("{name} is another host's, or may be: it is being moved.");
+                        return Err(Refusal::new(Reason::Conflict, text)
+                            .field("on")
+                            .hint("Wait until it has moved, and say it to the host it is on."));
+                    }
+                    Scope::Machine(machine.card.id)
                 }
             };
             if !scopes.contains(&scope) {
@@ -158,15 +192,24 @@ impl Agent {
     }
 
     /// Nobody gives more than they have, nor for longer; and nobody takes from who is above the rules here.
-    fn may_give(&self, rights: &Rights, own: &BareJid, grant: &Grant) -> Result<(), Refusal> {
+    pub(super) fn may_give(&self, rights: &Rights, own: &BareJid, grant: &Grant) -> Result<(), Refusal> {
         let no = |text: String| Refusal::new(Reason::NotAllowed, text);
         if grant.forbids {
+            // Who is in them is not known at all times: then it would be forbidden to nobody.
+            if grant.whom.is_listed() {
+                let text =
+                    format!("Nothing can be forbidden to {}: who is in it is not always known.", grant.whom);
+                return Err(Refusal::new(Reason::BadRequest, text)
+                    .field("to")
+                    .hint("Forbid it to an address or a domain."));
+            }
             let above = rights.roles.all().iter().find(|rule| {
                 rule.role == Role::Admin
                     && match (&rule.whom, &grant.whom) {
                         (Whom::Person(admin), whom) => whom.fits(admin),
                         (domain, Whom::Person(person)) => domain.fits(person),
                         (Whom::Domain(one), Whom::Domain(other)) => one == other,
+                        _ => false,
                     }
             });
             if let Some(rule) = above {
@@ -239,7 +282,7 @@ pub(super) fn parts<'a>(text: &'a str, field: &'static str) -> Result<Vec<&'a st
     }
 }
 
-fn words(rights: &Rights, text: &str) -> Result<Vec<String>, Refusal> {
+pub(super) fn words(rights: &Rights, text: &str) -> Result<Vec<String>, Refusal> {
     let mut words = Vec::new();
     for part in parts(text, "what")? {
         let word = role::read(part, &rights.defined).map_err(|(text, near)| unknown(text, near, "what"))?;

@@ -187,7 +187,8 @@ impl Handle<machine::MigrateResolve> for Agent {
         match command.outcome {
             machine::Resolution::Keep => format!(
                 "From now on {name} is this host's. If the other host runs it too, or ever does, both write to its \
-                 disks and destroy what is on them. Make sure that it does not and never will."
+                 disks and destroy what is on them. Make sure that it does not and never will. What is \
+                 granted on it is what was granted when it was offered."
             ),
             machine::Resolution::GiveUp => format!(
                 "{name} is given up here: nothing of it is left on this host. If the other host does not have it, it \

@@ -91,8 +91,8 @@ impl Handle<host::GrantList> for Agent {
         // One's own, those of machines one may give rights to, or all.
         let shown = |grant: &&Grant| {
             grant.is_live(now)
-                && (all || grant.whom.fits(&own) || self.gives_on(&own, grant))
-                && to.as_ref().is_none_or(|to| grant.whom.fits(to))
+                && (all || rights.means(&grant.whom, &own) || self.gives_on(&own, grant))
+                && to.as_ref().is_none_or(|to| rights.means(&grant.whom, to))
                 && on.as_ref().is_none_or(|on| self.regarding(on, |on| grant.covers(&on)))
         };
         let grants = rights.grants.iter().filter(shown).map(|grant| self.grant_line(grant)).collect();
@@ -149,6 +149,8 @@ impl Agent {
             because: grant.because.clone(),
             by: grant.by.to_string(),
             at: grant.at,
+            from: grant.from.clone(),
+            set: grant.set.clone(),
         }
     }
 

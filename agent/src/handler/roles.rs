@@ -81,9 +81,10 @@ impl Handle<host::RoleDefine> for Agent {
         let permissions = role::made_of(&holds, &rights.defined);
         let permissions = permissions.map_err(|(text, near)| unknown(text, near, "holds"))?;
         let (stored, held) = (name.clone(), permissions.clone());
-        self.inner.store.run(move |connection| grants::define(connection, &stored, &held)).await?;
+        self.inner.store.run(move |connection| grants::define(connection, &stored, &held, None)).await?;
         crash::point("role-stored");
         self.change_rights(|rights| {
+            rights.sets_of_roles.remove(&name);
             rights.defined.insert(name.clone(), permissions);
         });
         self.inner.publisher.rights_changed();
@@ -111,7 +112,7 @@ impl Handle<host::RoleDelete> for Agent {
         let stored = name.clone();
         self.inner.store.run(move |connection| grants::undefine(connection, &stored)).await?;
         crash::point("role-stored");
-        self.change_rights(|rights| drop(rights.defined.remove(&name)));
+        self.change_rights(|rights| rights.undefine(&name));
         self.note(job, "host.role-deleted", &format!("{} deleted the role {name}.", job.by())).await?;
         Ok(RoleLine { about: "deleted".into(), ..gone })
     }

@@ -19,14 +19,24 @@ use super::{
     Handle,
     guest::quiet::{Quiet, Stood},
     life::named,
+    quotas::Takes,
     storage::{Held, no_file, said},
 };
-use crate::{agent::Agent, crash, dispatch::Job};
+use crate::{
+    agent::Agent,
+    crash,
+    dispatch::Job,
+    rights::quota::{Amount, Kind},
+};
 
 /// Snapshots of one machine: each makes every later one slower to take, and the disks larger.
 const SNAPSHOTS_MAX: usize = 32;
 
 impl Handle<SnapshotTake> for Agent {
+    async fn takes(&self, job: &Job, _command: &SnapshotTake) -> Result<Option<Takes>, Refusal> {
+        self.for_machine(job, Amount::default().with(Kind::Snapshots, 1))
+    }
+
     async fn handle(&self, job: &Job, command: SnapshotTake) -> Result<Changed, Refusal> {
         let SnapshotTake { name, memory, external, quiesce } = command;
         if !is_name(&name) {

@@ -9,12 +9,18 @@ use skerry_stanzas::{
     reply::{Changed, TrashLine, TrashList},
 };
 
-use super::Handle;
+use xmpp_parsers::jid::BareJid;
+
+use super::{
+    Handle,
+    quotas::{Takes, of_definition},
+};
 use crate::{
     agent::{Agent, Inner},
     crash,
     dispatch::Job,
     machine::{Card, Record, publisher::Change, task},
+    rights::quota::Kind,
     store::{
         StoreError,
         machines::{self as rows, Stored, Trashed},
@@ -42,6 +48,18 @@ impl Handle<host::Trash> for Agent {
 }
 
 impl Handle<host::Undelete> for Agent {
+    /// Of who made it, who need not be who takes it out of the trash.
+    async fn takes(&self, _job: &Job, command: &host::Undelete) -> Result<Option<Takes>, Refusal> {
+        let trash = self.trashed().await?;
+        let one = trash.into_iter().find(|one| one.stored.record.name.as_str() == command.name.trim());
+        Ok(one.and_then(|one| {
+            let record = one.stored.record;
+            let amount = of_definition(&record.definition).with(Kind::Machines, 1);
+            let owner = BareJid::new(&record.created_by).ok()?;
+            Some(Takes { owner, machine: record.id, amount })
+        }))
+    }
+
     async fn handle(&self, job: &Job, command: host::Undelete) -> Result<Changed, Refusal> {
         let name = super::name(&command.name, "name")?;
         let trash = self.trashed().await?;

@@ -24,15 +24,18 @@ mod devices;
 mod networks;
 mod reasons;
 
-use self::reasons::{Reasons, copies, room, rooted};
+use self::reasons::{Reasons, copies, rooted};
 use super::{
     Agent,
     journal::{About, Row, put, taken_out},
     passage::{Beginning, Options, Passage, of_task},
 };
-use crate::rights::Subject;
+use crate::rights::{Subject, quota::Kind};
 use crate::{
-    handler::{allowed_files, host_memory_mib},
+    handler::{
+        allowed_files, host_memory_mib,
+        quotas::{Room, Takes, of_definition},
+    },
     machine::{Card, Edit, Order, Record, publisher::Change, task},
     store::{StoreError, definitions, machines as rows},
 };
@@ -43,6 +46,8 @@ pub(super) struct Considered {
     /// The machine as it would be here.
     pub(super) record: Option<Record>,
     driver: Option<Arc<dyn Driver>>,
+    /// Held in the quota of who made it, as long as it is on its way.
+    room: Option<Room>,
 }
 
 impl Agent {
@@ -74,11 +79,12 @@ impl Agent {
         let definition =
             definition.and_then(|one| one.check().map(|()| one).map_err(|error| error.to_string()));
         let mut plan = Plan { memory_free_mib: host_memory_mib().1, ..Plan::default() };
-        let mut record = None;
+        let (mut record, mut room) = (None, None);
         if let (Some(definition), Some(name)) = (reasons.found(definition), name) {
             plan.address = self.addresses().machine(&name).to_string();
             plan.copies = copies(offer, &mut reasons);
-            room(&config.state, &definition, offer, &plan, &mut reasons);
+            reasons::room(&config.state, &definition, offer, &plan, &mut reasons);
+            room = self.of_its_maker(id, &definition, offer, &mut reasons).await;
             rooted(&definition, offer, &mut reasons);
             self.lends(&definition, offer, &mut reasons).await;
             let here = self.as_here(id, offer, &plan.copies, definition, name);
@@ -87,7 +93,7 @@ impl Agent {
             record = Some(here);
         }
         plan.reasons = reasons.0;
-        Considered { plan, record, driver }
+        Considered { plan, record, driver, room }
     }
 
     /// Whether the person that the source names may bring machines here.
@@ -100,6 +106,27 @@ impl Agent {
         };
         if !allowed.is_some_and(may) {
             reasons.add(format!("{} may not move machines to it", offer.by));
+        }
+    }
+
+    /// Room in the quota that who made it has here.
+    async fn of_its_maker(
+        &self,
+        id: MachineId,
+        definition: &Definition,
+        offer: &Offer,
+        reasons: &mut Reasons,
+    ) -> Option<Room> {
+        let owner = BareJid::new(&offer.created.1).ok()?;
+        let own = offer.disks.iter().filter(|disk| !disk.read_only);
+        let disks = own.fold(0_u64, |sum, disk| sum.saturating_add(disk.size_bytes));
+        let amount = of_definition(definition).with(Kind::Machines, 1).with(Kind::Disk, disks);
+        match self.hold(Takes { owner, machine: id, amount }).await {
+            Ok(room) => room,
+            Err(refusal) => {
+                reasons.add(refusal.text.trim_end_matches('.').to_owned());
+                None
+            }
         }
     }
 
@@ -220,6 +247,7 @@ impl Agent {
             options: Options::default(),
             made,
             signs: vec![],
+            room: considered.room,
         };
         let passage = Passage::new(self.clone(), beginning, hears);
         self.keep(passage.run(first));
@@ -273,13 +301,7 @@ impl Passage {
     pub(super) async fn write_arriving(&mut self, row: &Row) -> Result<(), StoreError> {
         match row.standing {
             Standing::Received { .. } => self.comes(row).await,
-            Standing::Taking { .. } => {
-                self.put(row).await?;
-                if let Some(machine) = &self.machine {
-                    machine.card.take_over();
-                }
-                Ok(())
-            }
+            Standing::Taking { .. } => self.takes(row).await,
             Standing::Owner { .. } => {
                 self.is_here().await?;
                 self.put(row).await

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use skerry_stanzas::payload::migration::Offer;
 use xmpp_parsers::jid::Jid;
 
-use crate::store::{StoreError, definitions};
+use super::rights::Saw;
+use crate::store::{StoreError, definitions, grants};
 
 /// A machine's hand-over.
 #[derive(Clone, Debug)]
@@ -64,14 +65,16 @@ pub(crate) fn gone(
     row: &Row,
     name: &MachineName,
     address: &Jid,
+    saw: &[Saw],
 ) -> Result<(), StoreError> {
     put(connection, row)?;
     let id = row.machine.to_string();
     connection.execute("DELETE FROM machines WHERE id = ?1", [&id])?;
     definitions::forget(connection, row.machine)?;
+    grants::leave(connection, row.machine)?;
     connection.execute(
-        "INSERT INTO tombstones VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET address = ?2",
-        (name.as_str(), address.as_str()),
+        "INSERT INTO tombstones VALUES (?1, ?2, ?3) ON CONFLICT (name) DO UPDATE SET address = ?2, saw = ?3",
+        (name.as_str(), address.as_str(), json(&saw)?),
     )?;
     Ok(())
 }
@@ -83,11 +86,14 @@ pub(crate) fn taken_out(connection: &Connection, row: &Row) -> Result<(), StoreE
     definitions::forget(connection, row.machine)
 }
 
-/// Where the machines went that were here, by name.
-pub(crate) fn tombstones(connection: &Connection) -> Result<Vec<(String, String)>, StoreError> {
-    let mut query = connection.prepare("SELECT name, address FROM tombstones")?;
-    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
+/// Where the machines went that were here, by name, and who had rights on them.
+pub(crate) fn tombstones(connection: &Connection) -> Result<Vec<(String, String, Vec<Saw>)>, StoreError> {
+    let mut query = connection.prepare("SELECT name, address, saw FROM tombstones")?;
+    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?)))?;
+    let read = |(name, address, saw): (_, _, String)| {
+        (name, address, serde_json::from_str(&saw).unwrap_or_default())
+    };
+    Ok(rows.map(|row| row.map(read)).collect::<Result<_, _>>()?)
 }
 
 /// The name is in use here again.

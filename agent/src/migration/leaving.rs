@@ -28,6 +28,7 @@ use super::{
     Agent, PLAN, Unheard, WATCHERS_MAX,
     journal::{About, Row, gone},
     passage::{Beginning, Heard, Options, Passage, View, of_task},
+    rights,
 };
 use crate::{
     handler::{disks::files, storage::busy},
@@ -115,6 +116,14 @@ impl Agent {
             files: files_of(&record)?,
             disks,
             addresses: self.inner.networks.lent(record.id, &record.definition.nics),
+            grants: self
+                .inner
+                .store
+                .run({
+                    let id = record.id;
+                    move |connection| rights::of(connection, id)
+                })
+                .await?,
             watchers: self.watchers(record.id),
             authority: String::new(),
         };
@@ -296,6 +305,7 @@ impl Leaving {
             options,
             made: vec![],
             signs: self.signs,
+            room: None,
         };
         let passage = Passage::new(agent.clone(), beginning, hears);
         let view = passage.watch();
@@ -362,16 +372,10 @@ impl Passage {
     }
 
     /// The source's part of writing down.
-    pub(super) async fn write_leaving(&self, row: &Row) -> Result<(), StoreError> {
+    pub(super) async fn write_leaving(&mut self, row: &mut Row) -> Result<(), StoreError> {
         match row.standing {
             Standing::Away { .. } => self.goes(row).await,
-            Standing::HandedOver { .. } => {
-                self.put(row).await?;
-                if let Some(machine) = &self.machine {
-                    machine.card.hand_over();
-                }
-                Ok(())
-            }
+            Standing::HandedOver { .. } => self.hands_over(row).await,
             _ => self.put(row).await,
         }
     }
@@ -412,10 +416,16 @@ impl Passage {
                 sentence: format!("{name} moved to {}{own}.", self.row.peer),
                 by: Some(self.row.about.offer.by.clone()),
             };
+            let inner = &self.agent.inner;
+            let _one = inner.ruling.lock().await;
+            let id = row.machine;
+            let saw = inner.store.run(move |connection| rights::saw(connection, id)).await?;
+            inner.passages.moved_away(&name, &address, saw.clone());
             let (stored, named, to) = (row.clone(), name.clone(), address.clone());
-            self.agent.inner.passages.moved_away(&name, &address);
-            let depart = move |connection: &_| gone(connection, &stored, &named, &to);
-            self.agent.inner.publisher.depart(&machine.card, depart, change, Some(address)).await?;
+            let depart = move |connection: &_| gone(connection, &stored, &named, &to, &saw);
+            inner.publisher.depart(&machine.card, depart, change, Some(address)).await?;
+            self.agent.change_rights(|rights| rights.leave(id));
+            inner.publisher.rights_changed();
         } else {
             self.put(row).await?;
         }

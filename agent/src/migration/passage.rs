@@ -94,6 +94,7 @@ pub(crate) struct Passage {
     pub(super) storage: Option<OwnedMutexGuard<()>>,
     pub(super) options: Options,
     signs: Vec<Sign>,
+    _room: Option<crate::handler::quotas::Room>,
     pub(super) keys: Option<Half>,
     /// Of the destination's, what was made for it.
     pub(super) made: Vec<PathBuf>,
@@ -129,11 +130,13 @@ pub(super) struct Beginning {
     pub(super) made: Vec<PathBuf>,
     /// What was put beside its disks, until the other host has seen it.
     pub(super) signs: Vec<Sign>,
+    /// Of the destination's, what is held for it in a quota.
+    pub(super) room: Option<crate::handler::quotas::Room>,
 }
 
 impl Passage {
     pub(super) fn new(agent: Agent, beginning: Beginning, hears: mpsc::Receiver<Heard>) -> Self {
-        let Beginning { row, side, driver, launch, machine, storage, options, made, signs } = beginning;
+        let Beginning { row, side, driver, launch, machine, storage, options, made, signs, room } = beginning;
         let (tells, told) = mpsc::channel(8);
         let now = Instant::now();
         Self {
@@ -147,6 +150,7 @@ impl Passage {
             storage,
             options,
             signs,
+            _room: room,
             keys: Half::make().inspect_err(|error| tracing::error!(%error, "no keys could be made")).ok(),
             made,
             accepted: None,
@@ -294,7 +298,12 @@ impl Passage {
                 let ran = Duration::from_millis(ran.ran_for_ms);
                 self.stood = self.stood_since.map(|since| since.elapsed().saturating_sub(ran));
             }
-            Word::Offer | Word::Ask | Word::Commit | Word::Abort => {}
+            Word::Commit => {
+                if matches!(self.row.standing, Standing::Received { .. }) {
+                    self.is_handed(content);
+                }
+            }
+            Word::Offer | Word::Ask | Word::Abort => {}
         }
     }
 
@@ -355,6 +364,7 @@ impl Passage {
         let content = match message.word {
             Word::Offer => self.offer_content(),
             Word::Accept => self.accept_content(),
+            Word::Commit => self.commit_content(),
             Word::Taken => {
                 let ran = self.ran_since.map_or(0, |since| since.elapsed().as_millis());
                 let ran = Ran { ran_for_ms: u64::try_from(ran).unwrap_or(u64::MAX) };
@@ -377,9 +387,9 @@ impl Passage {
 
     /// Writes a standing down, with what belongs to it.
     async fn write(&mut self, standing: Standing) -> Result<(), StoreError> {
-        let row = Row { standing, ..self.row.clone() };
+        let mut row = Row { standing, ..self.row.clone() };
         match self.side {
-            Side::Source => self.write_leaving(&row).await?,
+            Side::Source => self.write_leaving(&mut row).await?,
             Side::Destination => self.write_arriving(&row).await?,
         }
         self.row = row;

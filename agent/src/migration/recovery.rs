@@ -36,9 +36,9 @@ fn side(standing: Standing) -> Option<Side> {
 impl Agent {
     /// The hand-overs that are under way, by what is written down. Where machines went is known from here on.
     pub(crate) async fn moving(&self) -> Result<Vec<Row>, StoreError> {
-        for (name, address) in self.inner.store.run(journal::tombstones).await? {
+        for (name, address, saw) in self.inner.store.run(journal::tombstones).await? {
             if let (Ok(name), Ok(address)) = (MachineName::new(name), xmpp_parsers::jid::Jid::new(&address)) {
-                self.inner.passages.moved_away(&name, &address);
+                self.inner.passages.moved_away(&name, &address, saw);
             }
         }
         let mut rows = self.inner.store.run(journal::all).await?;
@@ -81,6 +81,7 @@ impl Agent {
             options: Options::default(),
             made,
             signs: vec![],
+            room: None,
         };
         let mut passage = Passage::new(self.clone(), beginning, hears);
         passage.why = Some("the agent was restarted meanwhile".into());

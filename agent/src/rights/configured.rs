@@ -33,7 +33,7 @@ impl Roles {
         let mut rules = Vec::new();
         for (role, list) in lists {
             for text in list {
-                let whom = Whom::read(text).ok_or_else(|| {
+                let whom = Whom::address(text).ok_or_else(|| {
                     (role, format!("{text:?} is no address; write \"ann@example.org\" or \"example.org\""))
                 })?;
                 rules.push(Rule { role, whom });

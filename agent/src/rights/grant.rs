@@ -56,6 +56,12 @@ pub(crate) struct Grant {
     pub(crate) at: DateTime<Utc>,
     /// The journal's entry that asked for it.
     pub(crate) entry: Uuid,
+    /// The host it came from, with the machine it is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) from: Option<String>,
+    /// The file of rights it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) set: Option<String>,
 }
 
 impl Grant {
@@ -77,12 +83,27 @@ impl Grant {
         let until = self.until.map(|at| format!(" until {}", skerry_stanzas::reply::measure::moment(at)));
         let verb = if self.forbids { "forbids" } else { "gives" };
         let until = until.unwrap_or_default();
+        let from = self.from.as_ref().map(|from| format!(" (from {from})")).unwrap_or_default();
         format!(
-            "grant {} by {} {verb} {} to {}{until}",
+            "grant {} by {}{from} {verb} {} to {}{until}",
             self.number,
             self.by,
             self.what.join(", "),
             self.whom
         )
+    }
+
+    /// The same, with how it means this person where that does not show.
+    pub(crate) fn rule_for(&self, person: &BareJid) -> String {
+        match self.whom.is_listed() {
+            true => format!("{} ({person} is in it)", self.rule()),
+            false => self.rule(),
+        }
+    }
+
+    /// The same on one machine less; false when nothing is left of it.
+    pub(crate) fn leave(&mut self, machine: MachineId) -> bool {
+        self.on.retain(|scope| *scope != Scope::Machine(machine));
+        !self.on.is_empty()
     }
 }

@@ -41,7 +41,7 @@ impl Rights {
         on: &Subject<'_>,
         now: DateTime<Utc>,
     ) -> bool {
-        self.holders(asked, on, now).any(|whom| whom.fits(person))
+        self.holders(asked, on, now).any(|whom| self.means(whom, person))
     }
 
     /// Whether a person can agree to what needs the consent of this role there: they have it, and are not
@@ -69,12 +69,23 @@ impl Rights {
         on: &Subject<'_>,
         now: DateTime<Utc>,
     ) -> (Vec<BareJid>, bool) {
-        let (mut people, mut others) = (Vec::new(), false);
+        let (mut people, mut others): (Vec<BareJid>, bool) = (Vec::new(), false);
         for whom in roles.iter().flat_map(|role| self.holders(role, on, now)) {
-            match whom {
-                Whom::Person(person) if !people.contains(person) => people.push(person.clone()),
-                Whom::Person(_) => {}
-                Whom::Domain(_) => others = true,
+            let named: Vec<&BareJid> = match whom {
+                Whom::Person(person) => vec![person],
+                // Who is in it is known, or it means nobody.
+                Whom::Group(_) | Whom::Room(..) => {
+                    self.circles.get(&whom.to_string()).into_iter().flatten().collect()
+                }
+                Whom::Domain(_) => {
+                    others = true;
+                    Vec::new()
+                }
+            };
+            for person in named {
+                if !people.contains(person) {
+                    people.push(person.clone());
+                }
             }
         }
         people.retain(|person| self.can_agree(person, roles, on, now));

@@ -88,7 +88,8 @@ fn owner(it: &Declaration) -> bool {
 
 fn auditor(it: &Declaration) -> bool {
     let of_audit = matches!(it.topic(), Some("audit" | "witness"));
-    it.effect == Effect::Read && (it.role == Role::Viewer || it.verb == "who-can" || of_audit)
+    let of_rights = matches!(it.verb, "who-can" | "grant-export");
+    it.effect == Effect::Read && (it.role == Role::Viewer || of_rights || of_audit)
 }
 
 fn built_in(name: &str) -> Option<&'static BuiltIn> {
@@ -121,6 +122,29 @@ pub(crate) fn made_of(words: &[String], defined: &Defined) -> Result<Vec<String>
     }
     let held = |it: &&Declaration| read_words.iter().any(|word| holds(word, it, defined));
     Ok(COMMANDS.iter().filter(held).map(Declaration::permission).collect())
+}
+
+/// What is granted, in words that mean the same on another host: a role defined here is its permissions.
+pub(crate) fn elsewhere(words: &[String], defined: &Defined) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for word in words {
+        match defined.get(word) {
+            Some(held) => all.extend(held.iter().cloned()),
+            None => all.push(word.clone()),
+        }
+    }
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// Those of such words that this host knows. What it does not know could be defined here some day, as
+/// something else.
+pub(crate) fn from_elsewhere(words: &[String]) -> Vec<String> {
+    let known = |word: &&String| {
+        built_in(word).is_some() || COMMANDS.iter().any(|declaration| declaration.permission() == **word)
+    };
+    words.iter().filter(known).cloned().collect()
 }
 
 /// The role on the whole host a word is, when it is one of those the configuration can give.

@@ -45,6 +45,8 @@ fn grant(to: &str, what: &[&str], on: Scope) -> Grant {
         by: Whom::read("ann@example.org").unwrap(),
         at: now(),
         entry: Uuid::nil(),
+        from: None,
+        set: None,
     }
 }
 
@@ -257,4 +259,52 @@ fn a_resource_or_nonsense_is_no_rule() {
         let roles = Roles::new([(Role::Admin, admin), (Role::Operator, operator), (Role::Viewer, viewer)]);
         assert_eq!(roles.unwrap_err().0, Role::Viewer);
     }
+}
+
+/// With a grant to those in a circle, and Eve in it.
+fn with_circle(what: &str) -> Rights {
+    let mut rights = with([grant("room:ops@rooms.example.org/members", &[what], Scope::All)]);
+    let people = ["eve@other.example"].map(bare).into();
+    rights.circles.insert("room:ops@rooms.example.org/members".into(), people);
+    rights
+}
+
+#[test]
+fn who_is_in_a_circle_has_what_it_has_as_long_as_that_is_known() {
+    let web1 = machine(1, &[], "ann@example.org");
+    let on = Subject::Machine(&web1);
+    let mut rights = with_circle("power");
+    assert!(allows(&rights, "eve@other.example", "machine.start", &on));
+    assert!(!allows(&rights, "mia@other.example", "machine.start", &on));
+    let decision = rights.decide(&bare("eve@other.example"), command("machine.start"), &on, now());
+    assert_eq!(
+        decision.rule,
+        "grant 1 by ann@example.org gives power to room:ops@rooms.example.org/members (eve@other.example is in it)"
+    );
+    let who = |rights: &Rights| -> Vec<String> {
+        rights.who_can(command("machine.start"), &on, now()).into_iter().map(|(who, _)| who).collect()
+    };
+    assert!(who(&rights).contains(&"eve@other.example".to_owned()));
+    rights.circles.clear();
+    assert!(!allows(&rights, "eve@other.example", "machine.start", &on));
+    assert!(!rights.is_known(&bare("eve@other.example"), now()));
+    assert!(who(&rights).contains(&"room:ops@rooms.example.org/members".to_owned()));
+}
+
+#[test]
+fn what_came_from_another_host_forbids_nothing_to_who_has_a_role_here() {
+    let web1 = machine(1, &[], "ann@example.org");
+    let on = Subject::Machine(&web1);
+    let came = |whom: &str| Grant {
+        forbids: true,
+        from: Some("kvm2.example.org".into()),
+        ..grant(whom, &["machine.start"], Scope::Machine(web1.id))
+    };
+    let rights = with([
+        came("otto@example.org"),
+        came("eve@other.example"),
+        grant("eve@other.example", &["power"], Scope::All),
+    ]);
+    assert!(allows(&rights, "otto@example.org", "machine.start", &on));
+    assert!(!allows(&rights, "eve@other.example", "machine.start", &on));
 }

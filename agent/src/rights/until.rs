@@ -40,6 +40,18 @@ pub(crate) fn read<Tz: TimeZone>(text: &str, now: &DateTime<Tz>) -> Option<DateT
     .map(|at| at.with_timezone(&Utc))
 }
 
+/// Reads a moment that is the same whenever it is read: `2027-01-31 18:00`, `2027-01-31`, or one with a zone.
+pub(crate) fn fixed<Tz: TimeZone>(text: &str, now: &DateTime<Tz>) -> Option<DateTime<Utc>> {
+    let text = text.trim().replacen('T', " ", 1);
+    if let Ok(at) = DateTime::parse_from_rfc3339(&text) {
+        return Some(at.to_utc());
+    }
+    let (day, time) = text.split_once(' ').unwrap_or((&text, ""));
+    day.parse::<NaiveDate>().ok()?;
+    let time = if time.len() == "18:00:00".len() { time.strip_suffix(":00")? } else { time };
+    read(format!("{day} {time}").trim(), now)
+}
+
 fn after(day: NaiveDate, days: u64) -> Option<NaiveDate> {
     day.checked_add_days(Days::new(days))
 }
@@ -84,6 +96,24 @@ mod tests {
             assert_eq!(said(text).as_deref(), Some(at), "{text}");
         }
         for no in ["", "soon", "25:00", "friday 25:00", "2027-13-01", "friday at six", "99999999999y"] {
+            assert_eq!(said(no), None, "{no}");
+        }
+    }
+
+    #[test]
+    fn a_file_names_moments_that_do_not_move() {
+        let now = FixedOffset::east_opt(7200).unwrap().with_ymd_and_hms(2026, 11, 23, 13, 30, 0).unwrap();
+        let said = |text: &str| fixed(text, &now).map(|at| at.format("%m-%d %H:%M").to_string());
+        for (text, at) in [
+            ("2027-01-31T18:00:00Z", "01-31 18:00"),
+            ("2027-01-31 18:00:00+02:00", "01-31 16:00"),
+            ("2027-01-31 18:00:00", "01-31 16:00"),
+            ("2027-01-31 18:00", "01-31 16:00"),
+            ("2027-01-31", "01-31 22:00"),
+        ] {
+            assert_eq!(said(text).as_deref(), Some(at), "{text}");
+        }
+        for no in ["3d", "friday", "18:00", "tomorrow 18:00", "2027-01-31 18:00:30", ""] {
             assert_eq!(said(no), None, "{no}");
         }
     }

@@ -1,11 +1,15 @@
 //! What was granted, and the roles defined here.
 
+use std::collections::BTreeMap;
+
+use hypervisor_core::machine::MachineId;
 use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::StoreError;
 use crate::rights::{
     grant::{Grant, Scope},
+    quota::Quota,
     role::Defined,
 };
 
@@ -13,6 +17,8 @@ use crate::rights::{
 pub(crate) const ALL_MAX: usize = 4096;
 /// The most roles defined on a host.
 pub(crate) const ROLES_MAX: usize = 256;
+/// The most quotas of a host.
+pub(crate) const QUOTAS_MAX: usize = 1024;
 
 fn unreadable(error: impl std::fmt::Display) -> StoreError {
     StoreError::Unreadable(error.to_string())
@@ -58,6 +64,28 @@ pub(crate) fn insert(connection: &Connection, grant: &Grant) -> Result<u64, Stor
     u64::try_from(connection.last_insert_rowid()).map_err(unreadable)
 }
 
+/// A machine is not here any more: what is on nothing else goes, what is on others stays on those.
+pub(crate) fn leave(connection: &Connection, machine: MachineId) -> Result<(), StoreError> {
+    let mut query = connection.prepare_cached("SELECT number, body FROM grants WHERE instr(body, ?1)")?;
+    let rows = query.query_map([machine.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    for (number, body) in rows.collect::<Result<Vec<(u64, String)>, _>>()? {
+        let mut grant: Grant = serde_json::from_str(&body).map_err(unreadable)?;
+        match grant.leave(machine) {
+            true => change(connection, &Grant { number, ..grant })?,
+            false => remove(connection, number)?,
+        }
+    }
+    Ok(())
+}
+
+/// Writes one anew.
+pub(crate) fn change(connection: &Connection, grant: &Grant) -> Result<(), StoreError> {
+    let body = serde_json::to_string(grant).map_err(unreadable)?;
+    let mut query = connection.prepare_cached("UPDATE grants SET body = ?2 WHERE number = ?1")?;
+    query.execute((grant.number, body))?;
+    Ok(())
+}
+
 /// Takes one away; fine if it is not there.
 pub(crate) fn remove(connection: &Connection, number: u64) -> Result<(), StoreError> {
     connection.prepare_cached("DELETE FROM grants WHERE number = ?1")?.execute([number])?;
@@ -75,13 +103,48 @@ pub(crate) fn is_there(connection: &Connection, number: u64) -> Result<bool, Sto
 }
 
 /// Makes a role, or makes it anew.
-pub(crate) fn define(connection: &Connection, name: &str, holds: &[String]) -> Result<(), StoreError> {
+pub(crate) fn define(
+    connection: &Connection,
+    name: &str,
+    holds: &[String],
+    set: Option<&str>,
+) -> Result<(), StoreError> {
     let holds = serde_json::to_string(holds).map_err(unreadable)?;
     connection
         .prepare_cached(
-            "INSERT INTO roles (name, holds) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET holds = ?2",
+            "INSERT INTO roles (name, holds, of_set) VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET holds = ?2, of_set = ?3",
         )?
-        .execute((name, holds))?;
+        .execute((name, holds, set))?;
+    Ok(())
+}
+
+/// The roles that files of rights brought, and which.
+pub(crate) fn sets_of_roles(connection: &Connection) -> Result<BTreeMap<String, String>, StoreError> {
+    let mut query = connection.prepare("SELECT name, of_set FROM roles WHERE of_set IS NOT NULL")?;
+    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// All quotas.
+pub(crate) fn quotas(connection: &Connection) -> Result<Vec<Quota>, StoreError> {
+    let mut query = connection.prepare("SELECT body FROM quotas ORDER BY to_whom")?;
+    let rows = query.query_map([], |row| row.get::<_, String>(0))?;
+    rows.map(|body| serde_json::from_str(&body?).map_err(unreadable)).collect()
+}
+
+/// Sets a quota, or sets it anew.
+pub(crate) fn limit(connection: &Connection, quota: &Quota) -> Result<(), StoreError> {
+    let body = serde_json::to_string(quota).map_err(unreadable)?;
+    connection
+        .prepare_cached("INSERT INTO quotas VALUES (?1, ?2) ON CONFLICT DO UPDATE SET body = ?2")?
+        .execute((quota.to.to_string(), body))?;
+    Ok(())
+}
+
+/// Takes a quota away; fine if it is not there.
+pub(crate) fn unlimit(connection: &Connection, to: &str) -> Result<(), StoreError> {
+    connection.prepare_cached("DELETE FROM quotas WHERE to_whom = ?1")?.execute([to])?;
     Ok(())
 }
 

@@ -213,6 +213,10 @@ const STEPS: &[&str] = &[
      CREATE TRIGGER journal_kept BEFORE DELETE ON journal
          WHEN OLD.seq > (SELECT seq FROM journal_anchor)
          BEGIN SELECT RAISE (ABORT, 'the journal is append-only'); END;",
+    // Who had rights on a machine when it went. What a file of rights brought. How much people may have.
+    "ALTER TABLE tombstones ADD COLUMN saw TEXT NOT NULL DEFAULT '[]';
+     ALTER TABLE roles ADD COLUMN of_set TEXT;
+     CREATE TABLE quotas (to_whom TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID;",
 ];
 
 /// Opens the file, checks it, and brings it to the newest version.

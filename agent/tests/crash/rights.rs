@@ -80,3 +80,36 @@ async fn role_delete() {
     .await;
     assert_eq!(died, OF_ROLES);
 }
+
+const FILE: &str =
+    "apply 'grant = [{ to = \"eve@elsewhere.org\", what = \"night\" }]\nroles = { night = [\"start\"] }'";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apply() {
+    let died = die_everywhere(&["role define old start"], FILE, |agent, _, step| {
+        let late = late(step) || step == "apply-stored";
+        assert_eq!((granted(agent), has_role(agent)), (usize::from(late), late), "at {step}");
+    })
+    .await;
+    assert_eq!(died, ["before-accepted", "accepted", "apply-stored", "before-close", "closed"]);
+}
+
+fn limited(agent: &Agent) -> usize {
+    look(agent, "quota list")["quotas"].as_array().unwrap().len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quotas() {
+    let steps = ["before-accepted", "accepted", "quota-stored", "before-close", "closed"];
+    let died = die_everywhere(&[], "quota set everyone machines=5 memory=16G", |agent, _, step| {
+        assert_eq!(limited(agent), usize::from(late(step) || step == "quota-stored"), "at {step}");
+    })
+    .await;
+    assert_eq!(died, steps);
+    let before = ["quota set everyone machines=5"];
+    let died = die_everywhere(&before, "quota remove everyone", |agent, _, step| {
+        assert_eq!(limited(agent), usize::from(!late(step) && step != "quota-stored"), "at {step}");
+    })
+    .await;
+    assert_eq!(died, steps);
+}

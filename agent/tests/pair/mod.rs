@@ -44,6 +44,8 @@ struct Wire {
     link: Arc<AtomicBool>,
     /// Where images go to instead of where they should.
     detour: std::sync::Mutex<Option<Detour>>,
+    /// A word that is not heard.
+    loses: std::sync::Mutex<Option<&'static str>>,
 }
 
 /// Makes of the port that an image is to be sent to another one.
@@ -94,6 +96,7 @@ impl Host {
             place: place.into(),
             link: Arc::clone(&link),
             detour: std::sync::Mutex::default(),
+            loses: std::sync::Mutex::default(),
         });
         let peers: std::sync::Weak<Wire> = Arc::downgrade(&wire);
         agent.peers_by(peers);
@@ -117,6 +120,11 @@ impl Host {
     /// From now on images it sends go there.
     pub fn detour(&self, detour: Detour) {
         *self.wire.detour.lock().unwrap() = Some(detour);
+    }
+
+    /// From now on this word of it is not heard.
+    pub fn loses(&self, word: Option<&'static str>) {
+        *self.wire.loses.lock().unwrap() = word;
     }
 
     /// The machine's state, if it is in the list.
@@ -189,6 +197,9 @@ async fn hear(agent: Agent, mut stream: UnixStream) {
 
 impl Wire {
     async fn ask(&self, to: &Jid, kind: &str, word: Handover) -> Result<Value, Unheard> {
+        if self.loses.lock().unwrap().is_some_and(|lost| lost == word.word) {
+            return Err(Unheard::Lost);
+        }
         let said = json!({
             "from": self.own.to_string(), "kind": kind, "word": word.word, "machine": word.machine,
             "attempt": word.attempt, "epoch": word.epoch, "content": word.content,

@@ -10,7 +10,9 @@ mod images;
 mod jobs;
 mod networks;
 mod numbers;
+mod quotas;
 mod rights;
+mod written;
 
 pub use self::{
     alerts::{AlertAdd, AlertList, AlertRemove, Quiet},
@@ -26,10 +28,12 @@ pub use self::{
     jobs::{JobCancel, JobList},
     networks::{NetworkCreate, NetworkDefine, NetworkDelete, NetworkList, NetworkShow},
     numbers::{Graph, SortKey, Stats, Top},
+    quotas::{QuotaList, QuotaRemove, QuotaSet},
     rights::{
         Deny, Grant, GrantList, May, Revoke, RoleDefine, RoleDelete, RoleList, RoleShow, Terms, WhoCan,
         Whoami,
     },
+    written::{Apply, GrantExport},
 };
 use crate::reply::{self, Changed, DriverList, HostStatus, MachineList, TrashList};
 

@@ -172,6 +172,7 @@ fn what_takes_away_is_confirmed() {
             "machine.delete",
             "host.image-delete",
             "host.network-delete",
+            "host.apply",
             "host.evacuate"
         ]
     );

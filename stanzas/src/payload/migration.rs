@@ -4,6 +4,7 @@
 
 use std::net::Ipv4Addr;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use xso::{AsXml, FromXml, error::Error};
@@ -31,7 +32,7 @@ pub struct Handover {
     #[xml(attribute)]
     pub epoch: u64,
     /// What goes along with it, as JSON: an [`Offer`] with `offer` and `plan`, [`Accepted`] with `accept`,
-    /// [`Refused`] with `refuse`, [`Plan`] with the answer to `plan`; else nothing.
+    /// [`Refused`] with `refuse`, [`Plan`] with the answer to `plan`, [`Handed`] with `commit`; else nothing.
     #[xml(text)]
     pub content: String,
 }
@@ -96,6 +97,9 @@ pub struct Offer {
     /// The addresses it has on the source's networks.
     #[serde(default)]
     pub addresses: Vec<OfferedAddress>,
+    /// The rights on it, as they are when it is offered. Those that count are in [`Handed`].
+    #[serde(default)]
+    pub grants: Vec<OfferedGrant>,
     /// Who sees it at its old address: bare JIDs, to whom it shows itself at the new one.
     #[serde(default)]
     pub watchers: Vec<String>,
@@ -166,6 +170,35 @@ pub struct OfferedAddress {
     pub network: String,
     /// What was lent to it there.
     pub address: Ipv4Addr,
+}
+
+/// A right on a machine that is offered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OfferedGrant {
+    /// Who has it: an address, or a domain.
+    pub to: String,
+    /// Roles that every host has, and permissions.
+    pub what: Vec<String>,
+    /// It forbids.
+    #[serde(default)]
+    pub forbids: bool,
+    /// Until when.
+    #[serde(default)]
+    pub until: Option<DateTime<Utc>>,
+    /// Why.
+    #[serde(default)]
+    pub because: Option<String>,
+    /// Who made it.
+    pub by: String,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// What goes along with a machine in the instant in which it is handed over.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Handed {
+    /// The rights on it.
+    pub grants: Vec<OfferedGrant>,
 }
 
 /// What would become of an offer.

@@ -73,6 +73,10 @@ reply! {
         by: String,
         /// When.
         at: DateTime<Utc>,
+        /// The host it came from, with its machine.
+        from: Option<String>,
+        /// The file of rights it came from.
+        set: Option<String>,
     }
 }
 reply! {
@@ -167,7 +171,9 @@ impl Reply for GrantList {
         }
         let line = |grant: &GrantLine| {
             let at = measure::moment(grant.at);
-            format!("- {}: {} (by {}, {at})", grant.number, grant.sentence(), grant.by)
+            let from = grant.from.as_ref().map(|from| format!(", came from {from}")).unwrap_or_default();
+            let set = grant.set.as_ref().map(|set| format!(", {set}")).unwrap_or_default();
+            format!("- {}: {} (by {}, {at}{from}{set})", grant.number, grant.sentence(), grant.by)
         };
         self.grants.iter().map(line).collect::<Vec<_>>().join("\n")
     }
@@ -237,6 +243,8 @@ mod tests {
             because: Some("he is on call".into()),
             by: "ann@x".into(),
             at,
+            from: None,
+            set: None,
         };
         assert_eq!(
             grant.sentence(),

@@ -280,10 +280,11 @@ impl Face {
 
     /// What is said to a name that a machine had, here or before it moved, until somebody else has it.
     fn called_now(&self, person: &BareJid, word: &str) -> Option<Words> {
-        if !self.agent.may_follow(person, &Target::Host) {
+        let old = MachineName::new(word.trim_start_matches('@').to_lowercase()).ok()?;
+        let target = Target::Machine(old.clone());
+        if !self.agent.may_follow(person, &Target::Host) && !self.agent.knows(person, &target) {
             return None;
         }
-        let old = MachineName::new(word.trim_start_matches('@').to_lowercase()).ok()?;
         match self.renamed(&old) {
             Some(Target::Machine(new)) => Some(Words::new(format!("{old} is called {new} now."))),
             Some(Target::Host) => None,

@@ -40,6 +40,20 @@ pub(super) struct Plan {
     pub(super) empty: Vec<(PathBuf, u64)>,
 }
 
+impl Plan {
+    /// As large as its disks will be for the guest.
+    pub(super) async fn disk_bytes(&self) -> Result<u64, Refusal> {
+        let first = match (&self.first, &self.origin.disk) {
+            (Some(First { grown: Some(bytes), .. }), _) => *bytes,
+            (Some(_), Some(image)) => {
+                disk::describe(image).await.map_err(|error| no_disk(&self.name, error))?.size_bytes
+            }
+            _ => 0,
+        };
+        Ok(self.empty.iter().fold(first, |sum, (_, bytes)| sum.saturating_add(*bytes)))
+    }
+}
+
 /// The disk with what the image brings.
 pub(super) struct First {
     pub(super) path: PathBuf,

@@ -34,6 +34,8 @@ pub(super) async fn done(
             role::made_of(&holds, &defined).is_ok_and(|made| defined.get(name()) == Some(&made))
         }
         "host.role-delete" => !agent.rights().defined.contains_key(name()),
+        "host.apply" => agent.is_applied(&accepted.caller, &accepted.args),
+        "host.quota-set" | "host.quota-remove" => agent.is_limited(&accepted.permission, &accepted.args),
         _ => return Ok(None),
     }))
 }

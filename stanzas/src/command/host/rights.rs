@@ -49,7 +49,7 @@ pub struct Terms {
     /// What: roles (see: role list), commands such as start, or permissions such as machine.start
     #[arg(long, value_name = "ROLES")]
     pub what: String,
-    /// To whom: an address, or a domain for everybody there
+    /// To whom: an address, a domain, group:NAME of the contacts, or room:ADDRESS/members (admins, owners)
     #[arg(long, value_name = "JID")]
     pub to: String,
     /// On what: machines by name, label:NAME, made-by:JID, host, or all
@@ -81,6 +81,7 @@ declare! {
         ("grant power to otto@example.org on web1", "start it, stop it, its console"),
         ("grant power to eve@other.example on web1, web2 until friday 18:00", "and then no more"),
         ("grant snapshot to example.org on label:lab because it is theirs to break", "for a whole domain"),
+        ("grant viewer to room:ops@rooms.example.org/members", "for all members of a room that hides nobody"),
     ],
 }
 
