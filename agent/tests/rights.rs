@@ -79,7 +79,9 @@ async fn what_is_offered_follows_what_is_granted() {
     assert_eq!(verbs(&Target::Machine(name("web1"))), ["start", "status"]);
     assert!(verbs(&Target::Machine(name("web2"))).is_empty());
     let host = verbs(&Target::Host);
-    assert_eq!(host, ["list", "whoami", "may", "grant-list", "role-list", "role-show", "quota-list"]);
+    let look = ["list", "whoami", "may", "grant-list", "role-list", "role-show", "quota-list"];
+    let consent = ["request-list", "approve", "reject", "withdraw", "break-glass"];
+    assert_eq!(host, [&look[..], &consent].concat());
     let any: Vec<&str> = stage.agent.offered_on_any(&jid(EVE).to_bare()).iter().map(|it| it.verb).collect();
     assert_eq!(any, ["start", "status"]);
     let may = stage_declaration("may");
