@@ -261,6 +261,39 @@ fn design_pages_are_numbered() {
     }
 }
 
+/// What is wrong with what is said to hold a promise: files in backticks, with `::` and a name that is in them.
+fn held(promise: &str, held_by: &str) -> Vec<String> {
+    let holders: Vec<&str> = held_by.split('`').skip(1).step_by(2).collect();
+    if holders.is_empty() {
+        return vec![format!("held by nothing: {promise}")];
+    }
+    let is_there = |holder: &&&str| {
+        let (file, name) = holder.split_once("::").unwrap_or((holder, ""));
+        let there = fs::read_to_string(top().join(file)).unwrap_or_default();
+        !there.is_empty() && there.contains(name)
+    };
+    let missing = holders.iter().filter(|holder| !is_there(holder));
+    missing.map(|holder| format!("{holder} is not there, for: {promise}")).collect()
+}
+
+/// A line of the threat model's tables is `| at most | held by |`.
+#[test]
+fn every_bound_of_the_threat_model_is_held_by_something_that_exists() {
+    let text = fs::read_to_string(top().join("docs/threat-model.md")).unwrap();
+    let mut bounds = 0;
+    let mut complaints = Vec::new();
+    for line in text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| At most")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        match cells[..] {
+            [bound, held_by] => complaints.extend(held(bound, held_by)),
+            _ => complaints.push(format!("not two cells: {line}")),
+        }
+        bounds += 1;
+    }
+    assert!(bounds > 0, "no bound was found: have the tables another shape?");
+    none(complaints);
+}
+
 /// A line of the specification's tables is `| promise | held by | measured |`, and what holds it is named
 /// as `file::name`.
 #[test]
@@ -278,17 +311,7 @@ fn every_promise_is_held_by_something_that_exists() {
             continue;
         }
         promises += 1;
-        let holders: Vec<&str> = held_by.split('`').skip(1).step_by(2).collect();
-        if holders.is_empty() {
-            complaints.push(format!("held by nothing: {promise}"));
-        }
-        for holder in holders {
-            let (file, name) = holder.split_once("::").unwrap_or((holder, ""));
-            let there = fs::read_to_string(top().join(file)).unwrap_or_default();
-            if there.is_empty() || !there.contains(name) {
-                complaints.push(format!("{holder} is not there, for: {promise}"));
-            }
-        }
+        complaints.extend(held(promise, held_by));
     }
     assert!(promises > 0, "no promise was found: has the table another shape?");
     none(complaints);
