@@ -4,7 +4,7 @@
 mod pair;
 mod stage;
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use pair::{Host, until};
 use skerry_agent::{
@@ -175,6 +175,13 @@ async fn a_network_has_to_be_there_and_an_address_goes_along_where_it_can() {
     say(&two, "other: define nic=network=lan,address=10.20.0.9").await;
     // The first that is free is not what it had.
     say(&one, "web1: define nic=network=lan,address=10.20.0.5").await;
+    // Networks are made in their own time: only what was made is had.
+    let is_made = async {
+        while !addresses(&one).await.contains("10.20.0.5") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), is_made).await.expect("it gets the address");
     say(&one, "web1: define nic=network=lan").await;
     let had = addresses(&one).await;
     let planned = say(&one, "web1: migrate kvm2 --dry-run").await;
