@@ -58,6 +58,8 @@ pub struct Told {
     pub instead: Option<String>,
     /// Answers that can be given with one tap (XEP-0439).
     pub buttons: Vec<String>,
+    /// It is told to a room, and all who are in it.
+    pub in_room: bool,
 }
 
 /// Tells people something.
@@ -252,6 +254,7 @@ impl Agent {
             answers: alert.told.clone(),
             instead: None,
             buttons: Vec::new(),
+            in_room: false,
         };
         if !messages.tell(told).await {
             return Ok(());

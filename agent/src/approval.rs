@@ -20,6 +20,7 @@ use std::{
 };
 
 use tokio::sync::{Notify, watch};
+use xmpp_parsers::jid::BareJid;
 
 pub(crate) use self::{
     carry::close,
@@ -80,6 +81,11 @@ impl Approvals {
     /// The rules in force.
     pub(crate) fn policies(&self) -> Arc<Policies> {
         Arc::clone(&self.policies.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Where requests are shown besides.
+    pub(crate) fn rooms(&self) -> Vec<BareJid> {
+        self.policies().all().filter_map(|(policy, _)| policy.room.clone()).collect()
     }
 
     /// Changes the rules in force. What has to last is in the store before.

@@ -29,6 +29,8 @@ pub enum Door {
     Adhoc,
     /// A chat message.
     Chat,
+    /// A message in a room.
+    Room,
     /// A schedule of the host, in the name of who made it.
     Schedule,
 }

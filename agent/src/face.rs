@@ -97,6 +97,7 @@ pub struct Face {
     upload: upload::Upload,
     rooms: rooms::Rooms,
     groups: rooms::Groups,
+    own_said: rooms::Own,
     /// What is used is being measured, to be published.
     measuring: AtomicBool,
 }
@@ -144,6 +145,7 @@ impl Face {
             upload: upload::Upload::default(),
             rooms: rooms::Rooms::default(),
             groups: rooms::Groups::default(),
+            own_said: rooms::Own::default(),
             measuring: AtomicBool::new(false),
         };
         face.find_last_event().await;

@@ -6,7 +6,7 @@ mod stage;
 use skerry_agent::asked::Answer;
 use skerry_stanzas::{
     command::{COMMANDS, Declaration, Effect, Object},
-    refusal::Reason::{self, Conflict, NotFound},
+    refusal::Reason::{self, BadRequest, Conflict, NotFound},
 };
 use stage::*;
 
@@ -26,6 +26,7 @@ fn pointless(declaration: &Declaration) -> &'static [(&'static str, Reason)] {
         "image-delete" => &[("image delete debian-99", NotFound), ("image delete linux", Conflict)],
         "network-delete" => &[("network delete lan", NotFound)],
         "evacuate" => &[("evacuate", Conflict)],
+        "apply" => &[("apply --toml=x", BadRequest)],
         other => panic!("{other} takes something away: say of what it is refused at once"),
     }
 }

@@ -96,6 +96,7 @@ async fn a_room(lab: &Lab, admin: &mut Client, eve: &mut Client) {
     until_may(admin, &host, &whom, true).await;
     affiliate(admin, &room, &whom, "none").await;
     until_may(admin, &host, &whom, false).await;
+    asked_in_it(lab, admin, &room).await;
     // A room that hides who is in it gives nobody anything, until it does not any more.
     enter(eve, &room, "eve").await;
     affiliate(admin, &room, &whom, "member").await;
@@ -107,6 +108,36 @@ async fn a_room(lab: &Lab, admin: &mut Client, eve: &mut Client) {
     let destroy = element("<query xmlns='http://jabber.org/protocol/muc#owner'><destroy/></query>");
     admin.ask("set", Some(&room), destroy).await.unwrap();
     until_may(admin, &host, &whom, false).await;
+}
+
+/// What needs consent is asked in the room, agreed to there, and the question becomes the result.
+async fn asked_in_it(lab: &Lab, admin: &mut Client, room: &str) {
+    let host = lab.host().jid.clone();
+    let mut operator = lab.client("operator").await.unwrap();
+    admin.done(&host, "machine/web1/start", &[]).await.unwrap();
+    let of_room = format!("--room={room}");
+    admin.done(&host, "policy-add", &["--name=careful", "--what=kill", "--on=web1", &of_room]).await.unwrap();
+    operator.say(&host, "web1 kill").await.unwrap();
+    let says = |it: &Element, what: &str| {
+        let body = it.get_child("body", "jabber:client").map(Element::text).unwrap_or_default();
+        it.attr("type") == Some("groupchat") && body.contains(what)
+    };
+    let asks = admin.expect("the question in the room", |it| says(it, "wants: kill web1")).await.unwrap();
+    let body = asks.get_child("body", "jabber:client").unwrap().text();
+    let code = body.split("approve ").nth(1).unwrap().split(' ').next().unwrap();
+    let say = |body: &str| {
+        let xml = format!(
+            "<message xmlns='jabber:client' type='groupchat' to='{room}' id='{body}'><body>{body}</body></message>"
+        );
+        element(&xml)
+    };
+    // A code of nobody's is answered by nobody: there may be other hosts in the room.
+    admin.handle.send(say("approve zzzz")).await.unwrap();
+    admin.handle.send(say(&format!("approve {code}"))).await.unwrap();
+    let result = admin.expect("the result in its place", |it| says(it, "Agreed: admin@")).await.unwrap();
+    let replace = result.get_child("replace", "urn:xmpp:message-correct:0").expect("it changes the question");
+    assert_eq!(replace.attr("id"), asks.attr("id"));
+    operator.hear(&host_in_room(lab), "Agreed: admin@").await.unwrap();
 }
 
 fn host_in_room(lab: &Lab) -> String {

@@ -31,6 +31,7 @@ pub fn of_approvals() -> Vec<Example> {
         except: vec![],
         emergency: Some("admin".into()),
         reactions: true,
+        room: None,
         configured: false,
         sentence: String::new(),
     };

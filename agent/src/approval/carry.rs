@@ -136,6 +136,7 @@ impl Agent {
             needs: policies.iter().map(need).collect(),
             during: policies.iter().filter_map(|policy| policy.during.clone()).collect(),
             reactions: policies.iter().all(|policy| policy.reactions),
+            rooms: policies.iter().filter_map(|policy| policy.room.clone()).collect(),
             at: now,
             until: now + within,
             agreed: Vec::new(),
@@ -199,11 +200,14 @@ impl Agent {
         let shown = |person: xmpp_parsers::jid::BareJid| Shown {
             to: person.into(),
             from: None,
+            in_room: false,
             id: uuid::Uuid::new_v4().simple().to_string(),
             sent: false,
             says: Says::Question,
         };
-        Ok(to_ask.map(shown).collect())
+        let rooms = request.rooms.iter().cloned().map(shown);
+        let rooms = rooms.map(|shown| Shown { in_room: true, ..shown });
+        Ok(to_ask.map(shown).chain(rooms).collect())
     }
 
     /// A request that waits already, of the same words of the same person.

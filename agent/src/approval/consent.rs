@@ -190,10 +190,12 @@ impl Agent {
         let request = self
             .store_change(&open.request.code, |request| {
                 request.emergency = Some(Emergency { by: person.clone(), because: because.clone() });
-                let to_tell = everybody.into_iter().filter(|one| one != person);
-                request.messages.extend(to_tell.map(|one| Shown {
+                let people = everybody.into_iter().filter(|one| one != person).map(|one| (one, false));
+                let rooms = request.rooms.clone().into_iter().map(|room| (room, true));
+                request.messages.extend(people.chain(rooms).map(|(one, in_room)| Shown {
                     to: one.into(),
                     from: None,
+                    in_room,
                     id: uuid::Uuid::new_v4().simple().to_string(),
                     sent: false,
                     says: Says::Emergency(text.clone()),

@@ -82,6 +82,9 @@ pub(crate) struct Policy {
     /// Who has this role there can do without.
     pub(crate) emergency: Option<String>,
     pub(crate) reactions: bool,
+    /// Where it is asked as well: a room that hides nobody.
+    #[serde(default)]
+    pub(crate) room: Option<BareJid>,
 }
 
 impl Policy {
@@ -120,6 +123,7 @@ impl Policy {
             except: self.except.clone(),
             emergency: self.emergency.clone(),
             reactions: self.reactions,
+            room: self.room.as_ref().map(ToString::to_string),
             configured,
             sentence: String::new(),
         }

@@ -46,6 +46,9 @@ pub(crate) struct Shown {
     pub(crate) from: Option<MachineName>,
     /// The message's id.
     pub(crate) id: String,
+    /// To all who are in the room of this address.
+    #[serde(default)]
+    pub(crate) in_room: bool,
     /// It is on its way.
     pub(crate) sent: bool,
     pub(crate) says: Says,
@@ -102,6 +105,9 @@ pub(crate) struct Request {
     pub(crate) needs: Vec<Need>,
     pub(crate) during: Vec<Window>,
     pub(crate) reactions: bool,
+    /// Where it is asked besides.
+    #[serde(default)]
+    pub(crate) rooms: Vec<BareJid>,
     pub(crate) at: DateTime<Utc>,
     pub(crate) until: DateTime<Utc>,
     pub(crate) agreed: Vec<Agreed>,

@@ -21,6 +21,16 @@ const PEOPLE_MAX: usize = 64;
 const END: &str = "end";
 
 impl Agent {
+    /// Where requests are shown besides.
+    pub(crate) fn rooms_of_policies(&self) -> Vec<BareJid> {
+        self.inner.approvals.rooms()
+    }
+
+    /// What could not be sent may be now.
+    pub(crate) fn look_after_requests_soon(&self) {
+        self.inner.approvals.changed.notify_one();
+    }
+
     /// Everybody who can agree to a request and whom we know by name: from the rules, and our contacts.
     pub(super) async fn everybody_of(&self, request: &Request) -> Vec<BareJid> {
         let (rights, now) = (self.rights(), Utc::now());
@@ -46,7 +56,8 @@ impl Agent {
             Target::Host => None,
             Target::Machine(name) => Some(name.clone()),
         };
-        let shown = Shown { to: to.to_bare().into(), from, id, sent: true, says: Says::Answer };
+        let shown =
+            Shown { to: to.to_bare().into(), from, id, sent: true, in_room: false, says: Says::Answer };
         if let Err(refusal) = self.store_change(code, |request| request.messages.push(shown)).await {
             tracing::debug!(code, %refusal, "over before it was shown");
         }
@@ -72,6 +83,7 @@ impl Agent {
                 answers: None,
                 instead: None,
                 buttons,
+                in_room: shown.in_room,
             };
             if messages.tell(told).await {
                 sent.push(shown.id.clone());
@@ -100,7 +112,9 @@ impl Agent {
         let changes = |shown: &&Shown| shown.sent && !matches!(shown.says, Says::Emergency(_));
         for shown in request.messages.iter().filter(changes) {
             let person = shown.to.to_bare();
-            let text = match asker.as_ref() == Some(&person) || self.may_see_request(&person, request) {
+            let may =
+                shown.in_room || asker.as_ref() == Some(&person) || self.may_see_request(&person, request);
+            let text = match may {
                 true => self.result(request, sentence),
                 false => format!("The request {} is over.", request.code),
             };
@@ -112,6 +126,7 @@ impl Agent {
                 answers: None,
                 instead: Some(shown.id.clone()),
                 buttons: Vec::new(),
+                in_room: shown.in_room,
             };
             all &= messages.tell(told).await;
         }
@@ -129,6 +144,7 @@ impl Agent {
                 answers: None,
                 instead: None,
                 buttons: Vec::new(),
+                in_room: false,
             };
             all &= messages.tell(told).await;
         }

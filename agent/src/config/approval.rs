@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
+use xmpp_parsers::jid::BareJid;
 
 use super::{Config, ConfigError};
 use crate::{
@@ -43,6 +44,9 @@ pub struct ApprovalSection {
     /// Whether a reaction to the message is an answer.
     #[serde(default = "yes")]
     pub reactions: bool,
+    /// Where it is asked as well: a room that hides nobody.
+    #[serde(default)]
+    pub room: Option<String>,
 }
 
 fn everything() -> Vec<String> {
@@ -111,6 +115,13 @@ impl ApprovalSection {
             NOBODY => None,
             role => Some(read_role(role, &defined).map_err(|text| ("emergency", text))?),
         };
+        let room = match &self.room {
+            Some(text) => {
+                let no = || ("room", format!("{text:?} is no room; write \"ops@rooms.example.org\""));
+                Some(BareJid::new(text).ok().filter(|room| room.node().is_some()).ok_or_else(no)?)
+            }
+            None => None,
+        };
         Ok(Policy {
             name: name.to_owned(),
             what,
@@ -122,6 +133,7 @@ impl ApprovalSection {
             except: roles("except", &self.except)?,
             emergency,
             reactions: self.reactions,
+            room,
         })
     }
 }
@@ -177,6 +189,7 @@ mod tests {
             ("what = ['kill']\nduring = 'soon'", "during", "no hours"),
             ("what = ['kill']\non = ['Not A Name!']", "on", "machine's name"),
             ("what = ['kill']\nemergency = 'boss'", "emergency", "no role"),
+            ("what = ['kill']\nroom = 'example.org'", "room", "is no room"),
         ] {
             let (at, what) = read(&format!("[x]\n{text}")).unwrap_err();
             assert_eq!(at, format!("approval.x.{key}"), "{text}");

@@ -27,6 +27,7 @@ use skerry_stanzas::{
 use tokio::{sync::mpsc, time::Instant};
 use xmpp_parsers::{jid::Jid, ns as xep};
 
+pub(crate) use consent::{reaction, replied_to, said as said_in_reply};
 pub(crate) use live::Lives;
 pub(crate) use talk::Talks;
 
@@ -338,7 +339,7 @@ fn asked(message: &Message, declaration: &'static Declaration, target: Target, a
 }
 
 /// Says to other agents that this was said by one.
-fn mark() -> Tag {
+pub(crate) fn mark() -> Tag {
     tag(MARK, ns::HOST)
 }
 

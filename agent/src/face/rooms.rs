@@ -1,6 +1,7 @@
 //! Rooms and contact groups whose people have rights: they are followed as the server tells of them. What is
 //! not known is as if nobody were in it.
 
+mod said;
 mod seat;
 
 use std::{
@@ -16,7 +17,10 @@ use xmpp_parsers::{
     ns as xep,
 };
 
-pub(crate) use self::seat::{Next, Seat};
+pub(crate) use self::{
+    said::Own,
+    seat::{Next, Seat},
+};
 use super::{
     Face, lock,
     stanza::{fresh_id, tag},
@@ -69,6 +73,8 @@ impl Face {
                 wanted.insert(room.clone());
             }
         }
+        let asked_in = self.agent.rooms_of_policies();
+        wanted.extend(asked_in.into_iter().take(ROOMS_MAX.saturating_sub(wanted.len())));
         let (mut enter, mut leave) = (Vec::new(), Vec::new());
         {
             let mut rooms = lock(&self.rooms.0);
@@ -110,6 +116,11 @@ impl Face {
         self.say(presence.children(kind.is_none().then_some(enters))).await;
     }
 
+    /// Whether we are in a room, and it hides nobody.
+    pub(crate) fn is_seated(&self, room: &BareJid) -> bool {
+        lock(&self.rooms.0).get(room).is_some_and(Seat::is_open)
+    }
+
     /// The link is down: nothing is known of any room, nor of any group.
     pub(crate) fn out_of_rooms(&self) {
         lock(&self.rooms.0).clear();
@@ -127,11 +138,15 @@ impl Face {
             if self.addresses().target_of(&to) != Some(Target::Host) {
                 return true;
             }
-            let next = match stanza.name() {
-                "presence" => seat.presence(&from, stanza),
-                // What is said in it is nobody's command.
-                _ if from.resource().is_some() => return true,
-                _ => seat.message(stanza),
+            let next = match (stanza.name(), from.resource()) {
+                ("presence", _) => seat.presence(&from, stanza),
+                (_, Some(nick)) => {
+                    let (is_own, person) = (nick.as_str() == seat.nick, seat.person(nick.as_str()));
+                    drop(rooms);
+                    self.take_said(&room, is_own, person, stanza);
+                    return true;
+                }
+                (_, None) => seat.message(stanza),
             };
             if next == Next::OtherNick {
                 seat.nick = format!("{}-{}", self.host_name, &fresh_id()[..4]);
@@ -164,7 +179,9 @@ impl Face {
                     if !open {
                         tracing::warn!(%room, "the room hides who is in it: it gives nobody a right");
                     }
-                    return face.tell_room(&room);
+                    face.tell_room(&room);
+                    // What is to be asked there can be now.
+                    return face.agent.look_after_requests_soon();
                 }
             }
             tracing::warn!(%room, "the room does not hold still: it is asked again later");

@@ -6,6 +6,7 @@ use skerry_stanzas::{
     reply::{PolicyLine, PolicyList},
     words::{nearest, parse},
 };
+use xmpp_parsers::jid::BareJid;
 
 use super::{
     Handle,
@@ -47,6 +48,8 @@ impl Handle<host::PolicyAdd> for Agent {
             policies.kept.retain(|one| one.name != kept.name);
             policies.kept.push(kept);
         });
+        // Rooms are entered and left by it.
+        self.inner.publisher.rights_changed();
         let line = self.policy_line(&policy, false);
         let sentence = format!("From now on {}.", line.rule());
         self.note(job, "host.policy-set", &format!("{} set the policy {}.", job.by(), policy.name)).await?;
@@ -66,6 +69,8 @@ impl Handle<host::PolicyRemove> for Agent {
         self.inner.store.run(move |connection| rows::remove_policy(connection, &name)).await?;
         crash::point("policy-stored");
         self.inner.approvals.change_policies(|policies| policies.kept.retain(|one| one.name != policy.name));
+        // Rooms are entered and left by it.
+        self.inner.publisher.rights_changed();
         let line = self.policy_line(&policy, false);
         let sentence = format!("The policy {} is gone: nothing needs approval by it any more.", policy.name);
         self.note(job, "host.policy-removed", &format!("{} removed the policy {}.", job.by(), policy.name))
@@ -121,9 +126,8 @@ impl Agent {
         };
         let from = roles(Some(&command.from), "from")?;
         let except = roles(command.except.as_deref(), "except")?;
-        if !(1..=NEED_MAX).contains(&command.need) {
-            return Err(no("need", format!("It must be 1 to {NEED_MAX}.")));
-        }
+        let need = u8::try_from(command.need).ok().filter(|need| (1..=NEED_MAX).contains(need));
+        let need = need.ok_or_else(|| no("need", format!("It must be 1 to {NEED_MAX}.")))?;
         if !(WITHIN_MIN..=WITHIN_MAX).contains(&command.within) {
             return Err(no("within", "It must be 10s to 7d.".into()));
         }
@@ -136,17 +140,23 @@ impl Agent {
             NOBODY => None,
             role => Some(read_role(role, defined).map_err(|text| no("emergency", text))?),
         };
+        let room = command.room.map(|text| {
+            BareJid::new(text.trim()).ok().filter(|room| room.node().is_some()).ok_or_else(|| {
+                no("room", format!("{text:?} is no room.")).hint("Write such as ops@rooms.example.org.")
+            })
+        });
         Ok(Policy {
             name,
             what,
             on,
-            need: command.need,
+            need,
             from,
             within: command.within,
             during: during.transpose()?,
             except,
             emergency,
             reactions: command.reactions.is_on(),
+            room: room.transpose()?,
         })
     }
 

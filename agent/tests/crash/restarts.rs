@@ -31,7 +31,7 @@ async fn an_agent_that_dies_between_two_turns_leaves_the_rest_to_the_next() {
     let connection = rusqlite::Connection::open(folder.path().join("state/state.db")).unwrap();
     connection.execute("UPDATE facts SET value = 'another' WHERE name = 'boot'", []).unwrap();
     drop(connection);
-    assert!(dies_at(folder.path(), "web2: label x", "turn-taken"));
+    assert!(dies_at(folder.path(), "", "turn-taken"));
     let agent = open(folder.path()).await;
     let mut told = agent.announcements();
     // The first turn is taken again, since nobody could note its end: it runs already.

@@ -63,6 +63,8 @@ reply! {
         emergency: Option<String>,
         /// Whether a reaction is an answer.
         reactions: bool,
+        /// The room where it is asked as well.
+        room: Option<String>,
         /// Whether it is of the agent's configuration, and changed there.
         configured: bool,
         /// What happened to it, in a sentence; empty in a list.
@@ -120,12 +122,13 @@ impl PolicyLine {
             [] => String::new(),
             roles => format!(", but not for who has the role {}", joined(roles, " or ")),
         };
+        let room = self.room.as_ref().map(|room| format!(", asked in {room} as well")).unwrap_or_default();
         let emergency = match &self.emergency {
             Some(role) => format!("; in an emergency {role} can do without"),
             None => "; nobody can do without".to_owned(),
         };
         format!(
-            "{} on {} needs {} with the role {} within {}{during}{except}{emergency}",
+            "{} on {} needs {} with the role {} within {}{during}{room}{except}{emergency}",
             joined(&self.what, ", "),
             joined(&self.on, ", "),
             self.need,
@@ -204,6 +207,7 @@ mod tests {
             except: vec!["owner".into()],
             emergency: Some("admin".into()),
             reactions: true,
+            room: Some("ops@rooms.x".into()),
             configured: true,
             sentence: String::new(),
         };
@@ -211,7 +215,7 @@ mod tests {
         assert_eq!(
             list.text(),
             "- *careful*: machine.kill, machine.delete on label:prod needs 2 with the role operator or admin \
-             within 30 min, mon-fri 08:00-18:00, but not for who has the role owner; in an emergency admin \
+             within 30 min, mon-fri 08:00-18:00, asked in ops@rooms.x as well, but not for who has the role owner; in an emergency admin \
              can do without (in the configuration)"
         );
         policy.emergency = None;

@@ -17,6 +17,15 @@ use crate::{
 #[async_trait]
 impl Messages for Face {
     async fn tell(&self, told: Told) -> bool {
+        if told.in_room {
+            // What nobody saw there needs no change.
+            if !self.is_seated(&told.to) {
+                return told.instead.is_some();
+            }
+            let message = self.in_room(&told.to, &told.id, &told.text);
+            let message = message.children(told.instead.as_deref().map(replace));
+            return self.wire.send(message.into()).await.is_ok();
+        }
         let from = Jid::from(self.addresses().of(&told.from).into_bare());
         // A message of an account comes from where it is connected.
         let from = if self.addresses().is_component() { from } else { self.addresses().host() };

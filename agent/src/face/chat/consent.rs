@@ -13,14 +13,14 @@ pub(super) const REPLY: &str = "urn:xmpp:reply:0";
 const REACTIONS: &str = "urn:xmpp:reactions:0";
 
 /// The id of the message this one replies to.
-pub(super) fn replied_to(message: &Element) -> Option<String> {
+pub(crate) fn replied_to(message: &Element) -> Option<String> {
     let reply = message.get_child("reply", REPLY)?;
     reply.attr("id").map(str::to_owned)
 }
 
 /// The message reacted to, and what is said by that: one sign that is understood, and none that says the
 /// opposite.
-pub(super) fn reaction(message: &Element) -> Option<(String, bool)> {
+pub(crate) fn reaction(message: &Element) -> Option<(String, bool)> {
     let reactions = message.get_child("reactions", REACTIONS)?;
     let signs = reactions.children().filter(|child| child.is("reaction", REACTIONS)).map(Element::text);
     let mut said: Vec<bool> = signs.filter_map(|sign| sign_says(sign.trim())).collect();
@@ -41,7 +41,7 @@ fn sign_says(sign: &str) -> Option<bool> {
 }
 
 /// What a reply says, without what it quotes of the message it replies to.
-fn said(body: &str) -> Option<bool> {
+pub(crate) fn said(body: &str) -> Option<bool> {
     let own = body.lines().filter(|line| !line.trim_start().starts_with('>')).collect::<Vec<_>>().join(" ");
     let own = own.trim().trim_end_matches(['!', '.']).to_lowercase();
     match own.as_str() {

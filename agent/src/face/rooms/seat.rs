@@ -66,6 +66,17 @@ impl Seat {
         Some(all.map(|(person, _)| person.clone()).collect())
     }
 
+    /// Whether we are in it, and it hides nobody.
+    pub(crate) fn is_open(&self) -> bool {
+        self.joined && self.open
+    }
+
+    /// Who somebody in it is; none where that is not known.
+    pub(crate) fn person(&self, nick: &str) -> Option<BareJid> {
+        let (person, _) = self.occupants.get(nick).filter(|_| self.is_open())?;
+        Some(person.clone())
+    }
+
     /// Nothing is known any more.
     fn shut(&mut self) {
         self.open = false;

@@ -52,7 +52,7 @@ declare! {
     "break-glass" Host Change Viewer -> RequestLine,
     POSITIONAL = &["code"],
     SPOKEN = &["because"],
-    EXAMPLES = &[("break-glass 7f3a because the database eats its disk", "without asking anybody")],
+    EXAMPLES = &[("break glass 7f3a because the database eats its disk", "without asking anybody")],
 }
 
 declare! {
@@ -77,7 +77,7 @@ declare! {
         pub on: String,
         /// How many have to agree
         #[arg(long, value_name = "NUMBER", default_value = "1")]
-        pub need: u8,
+        pub need: u32,
         /// Who can agree: those with one of these roles there
         #[arg(long, value_name = "ROLES", default_value = "admin")]
         pub from: String,
@@ -94,13 +94,16 @@ declare! {
         /// Who can do without in an emergency: those with this role there, or nobody
         #[arg(long, value_name = "ROLE", default_value = "admin")]
         pub emergency: String,
+        /// A room where it is asked as well: one that hides nobody
+        #[arg(long, value_name = "JID")]
+        pub room: Option<String>,
         /// Whether a reaction to the message is an answer: on, off
         #[arg(long, value_name = "on|off", default_value = "on")]
         pub reactions: crate::command::machine::Switch,
     }
     "policy-add" Host Change Admin -> PolicyLine,
     POSITIONAL = &["name", "what"],
-    SPOKEN = &["on", "need", "from", "within", "during", "except"],
+    SPOKEN = &["on", "need", "from", "within", "during", "except", "room"],
     EXAMPLES = &[
         ("policy add careful kill, delete on label:prod", "one admin has to agree"),
         ("policy add window changes on db1 need 2 from operator during sat 02:00-05:00", "a window"),

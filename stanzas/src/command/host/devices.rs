@@ -23,7 +23,7 @@ declare! {
         #[arg(long, value_name = "SERIAL")]
         pub serial: Option<String>,
         /// Hand it over also while the host itself uses it: what it does with it is lost to it then
-        #[arg(long)]
+        #[arg(id = "even-in-use", long)]
         pub even_in_use: bool,
     }
     "device-map" Host Change Admin -> reply::DeviceChanged,
