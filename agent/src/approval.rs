@@ -6,6 +6,7 @@
 //! task ([`keep`]) carries out, ends and tells, so nothing is done twice. Rights are looked at when a consent
 //! is given and again when the command runs: the asker's, and those of each who agreed.
 
+mod asking;
 mod carry;
 mod consent;
 pub(crate) mod keep;

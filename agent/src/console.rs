@@ -89,15 +89,18 @@ impl Agent {
         if !handler::can(&machine, looking) {
             return Err(none());
         }
-        let may_type = self.permit(caller, typing, target).ok();
-        let slots = if may_type.is_some() { &self.inner.jobs } else { &self.inner.reads };
+        let may_type = self.permit_at_once(caller, typing, target);
+        let slots = if may_type.is_ok() { &self.inner.jobs } else { &self.inner.reads };
         let slot = slots.take(&permit.person())?;
         let console = machine.card.driver.console().ok_or_else(none)?;
         let output =
             console.follow(machine.card.id).await.map_err(|error| handler::console_error(&machine, error))?;
         let (first, entry) = match may_type {
-            None => (Some(looks_on(typing)), None),
-            Some(permit) => {
+            Err(_) if self.permit(caller, typing, target).is_ok() => {
+                (Some(looks_on("has to be agreed to: use send")), None)
+            }
+            Err(_) => (Some(looks_on(&format!("takes the role {}", typing.role.word()))), None),
+            Ok(permit) => {
                 let accepted = Accepted {
                     caller: caller.to_string(),
                     rule: permit.rule().into(),
@@ -128,9 +131,8 @@ pub(crate) fn declaration(verb: &str) -> Result<&'static Declaration, Refusal> {
         .ok_or_else(|| Refusal::new(Reason::NotSupported, "This agent has no consoles."))
 }
 
-fn looks_on(typing: &Declaration) -> Vec<u8> {
-    let role = typing.role.word();
-    format!("[You are welcome to look on; typing takes the role {role}.]\r\n").into_bytes()
+fn looks_on(typing: &str) -> Vec<u8> {
+    format!("[You are welcome to look on; typing {typing}.]\r\n").into_bytes()
 }
 
 impl Entry {
@@ -194,7 +196,7 @@ impl Keys {
     /// No right to it, or no longer; the machine runs no longer, or its console does not take it.
     pub async fn send(&self, bytes: &[u8]) -> Result<(), Refusal> {
         let Typist { agent, caller, target, machine, number } = &*self.0;
-        agent.permit(caller, declaration("send")?, target)?;
+        agent.permit_at_once(caller, declaration("send")?, target)?;
         agent.inner.keyboards.take(machine, *number, caller)?;
         let console = machine.card.driver.console();
         let console = console.ok_or_else(|| Refusal::new(Reason::NotSupported, "It has no console."))?;

@@ -130,7 +130,8 @@ impl Agent {
             return Err(Refusal::new(Reason::BadRequest, "That ticket is for another machine."));
         }
         let permit = self.permit(caller, looking, &target)?;
-        let may_type = if ticket.view_only { None } else { self.permit(caller, typing, &target).ok() };
+        let may_type =
+            if ticket.view_only { None } else { self.permit_at_once(caller, typing, &target).ok() };
         let slots = if may_type.is_some() { &self.inner.jobs } else { &self.inner.reads };
         let slot = slots.take(&permit.person())?;
         let stream = handler::screen_of(&machine)?
@@ -213,7 +214,7 @@ impl Looker {
     pub async fn say(&self, bytes: &[u8]) -> Result<(), Refusal> {
         self.may_look()?;
         let Looking { agent, caller, target, view_only, machine, to } = &*self.0;
-        let may_type = !view_only && agent.permit(caller, declarations()?.1, target).is_ok();
+        let may_type = !view_only && agent.permit_at_once(caller, declarations()?.1, target).is_ok();
         let mut to = to.lock().await;
         let (filter, writer) = &mut *to;
         let passed = filter

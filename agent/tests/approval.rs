@@ -80,7 +80,10 @@ async fn what_a_policy_names_is_done_when_another_agrees() {
         let end = told(&ear, person, "Agreed: mia@example.org").await;
         assert!(end.instead.is_some() && end.text.contains("otto@example.org wanted: kill db1"), "{end:?}");
     }
-    assert_eq!(told(&ear, "otto@example.org", "Agreed: mia@example.org").await.instead, None);
+    // What the command answered is for who asked alone.
+    assert!(told(&ear, "ann@example.org", "Agreed").await.text.ends_with("\nIt is done."));
+    let end = told(&ear, "otto@example.org", "Agreed: mia@example.org").await;
+    assert!(end.instead.is_none() && end.text.ends_with("\ndb1 is stopped: its power was cut."), "{end:?}");
     assert_eq!(stage.refused(ANN, &format!("approve {code}")).await.reason, Reason::NotFound, "only once");
     let log = stage.done(ANN, "db1: log").await;
     assert_eq!(log.matches("kill").count(), 1, "{log}");
@@ -154,12 +157,29 @@ async fn a_request_outlives_its_agent_and_is_done_once() {
 }
 
 #[tokio::test]
+async fn what_could_not_be_told_is_told_when_the_link_is_up_again() {
+    let (stage, ear) = furnished().await;
+    let code = requested(&stage, OTTO, "db1: kill").await;
+    let asks = told(&ear, "ann@example.org", "wants: kill db1").await;
+    told(&ear, "mia@example.org", "wants: kill db1").await;
+    *ear.deaf.lock().unwrap() = true;
+    stage.done(ANN, &format!("reject {code}")).await;
+    // Neither the link nor the agent is there for a while.
+    let stage = stage.restart().await;
+    let ear = Ear::of(&stage.agent);
+    stage.agent.linked(true);
+    let end = told(&ear, "ann@example.org", "Rejected by ann@example.org").await;
+    assert_eq!(end.instead, Some(asks.id), "the message that asked is the one that changes");
+    told(&ear, "otto@example.org", "Rejected by ann@example.org").await;
+}
+
+#[tokio::test]
 async fn who_may_not_any_more_does_not_get_it_done() {
     let (stage, ear) = furnished().await;
     let code = requested(&stage, OTTO, "db1: kill").await;
     stage.done(ANN, "deny kill to otto@example.org").await;
     stage.done(ANN, &format!("approve {code}")).await;
-    let end = told(&ear, "otto@example.org", "is forbidden to you").await;
+    let end = told(&ear, "ann@example.org", "otto@example.org may not do that any more").await;
     assert_eq!(stage.state("db1"), "running", "{end:?}");
 }
 

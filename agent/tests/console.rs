@@ -3,7 +3,7 @@
 
 mod stage;
 
-use skerry_agent::asked::{Door, Target};
+use skerry_agent::asked::{Answer, Door, Target};
 use skerry_stanzas::refusal::Reason;
 use stage::{ANN, EVE, OTTO, Stage, VERA, jid, name, stage};
 
@@ -68,6 +68,21 @@ async fn a_viewer_looks_on_and_is_told_so() {
     assert_eq!(stage.refused(VERA, "web1: send halt").await.reason, Reason::NotAllowed);
     assert_eq!(stage.state("web1"), "running");
     assert!(!stage.done(ANN, "web1: log").await.contains("vera"), "looking is not in the journal");
+}
+
+#[tokio::test]
+async fn where_others_have_to_agree_to_what_is_typed_nobody_types_in_a_stream() {
+    let stage = running().await;
+    let before = stage.agent.console(&jid(OTTO), &web1(), Door::Adhoc).await.unwrap();
+    before.keys().send(b"x").await.unwrap();
+    stage.done(ANN, "policy add careful send, type on web1").await;
+    assert_eq!(before.keys().send(b"x").await.unwrap_err().reason, Reason::NotAllowed, "also an open one");
+    let mut stream = stage.agent.console(&jid(OTTO), &web1(), Door::Adhoc).await.unwrap();
+    let first = String::from_utf8(stream.next().await.unwrap()).unwrap();
+    assert!(first.contains("has to be agreed to"), "{first}");
+    assert_eq!(stream.keys().send(b"halt\n").await.unwrap_err().reason, Reason::NotAllowed);
+    let Answer::Done { json, .. } = stage.ask(OTTO, "web1: vnc").await else { panic!("no ticket") };
+    assert_eq!(json["view_only"], true);
 }
 
 #[tokio::test]

@@ -275,6 +275,16 @@ async fn a_host_is_evacuated_by_a_plan_that_is_shown_first() {
     for part in ["web1 to kvm2.example.org.", "web2 to kvm2.example.org.", "web3 stays: "] {
         assert!(question.sentence.contains(part), "{}", question.sentence);
     }
+    // As each move would need the consent of others, so does it.
+    say(&one, "policy add careful migrate on web1").await;
+    let alone = refused(ask(&one.agent, ANN, "evacuate").await);
+    assert!(alone.text.contains("there are not so many besides you"), "{alone:?}");
+    say(&one, "grant admin to mia@example.org").await;
+    let asked_of_her = say(&one, "policy remove careful").await;
+    let code = asked_of_her.split('(').nth(1).unwrap().split(')').next().unwrap();
+    let mut heard = one.agent.announcements();
+    done(ask(&one.agent, "mia@example.org/tab", &format!("approve {code}")).await);
+    stage::event(&mut heard, "host.policy-removed").await;
     let said = say(&one, "evacuate").await;
     for part in ["web1 is on kvm2.example.org now.", "web2 is on kvm2.example.org now.", "web3 stayed: "] {
         assert!(said.contains(part), "{said}");

@@ -1,6 +1,6 @@
 //! From a command to a request, and from an approved request to the command.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use chrono::Utc;
 use hypervisor_core::machine::MachineId;
@@ -13,6 +13,7 @@ use skerry_stanzas::{
     reply::{REQUEST, UNDER_WAY, measure},
     safe::safe_line,
 };
+use xmpp_parsers::jid::Jid;
 
 use super::{
     ALL_MAX, Open, PER_PERSON_MAX,
@@ -21,11 +22,10 @@ use super::{
 };
 use crate::{
     agent::Agent,
-    asked::{Answer, Asked, Door, Target},
+    asked::{Answer, Asked, Target},
     confirm, crash,
     dispatch::{Job, Ready},
     journal::{self, Accepted, Outcome},
-    machine::Machine,
     store::{StoreError, approvals as rows, events::Happening},
 };
 
@@ -36,25 +36,6 @@ const EFFECT_CHARS_MAX: usize = 1500;
 const ENDED_ELSEWHERE: &str = "That request is over.";
 
 impl Agent {
-    /// The policies that ask for consent to this. A schedule does what was agreed to when it was made.
-    pub(crate) fn policies_for(&self, asked: &Asked, machine: Option<&Arc<Machine>>) -> Vec<Policy> {
-        if asked.door == Door::Schedule {
-            return Vec::new();
-        }
-        let (policies, rights) = (self.inner.approvals.policies(), self.rights());
-        let record = machine.map(|machine| machine.record());
-        let on =
-            record.as_ref().map_or(crate::rights::Subject::Host, |it| crate::rights::Subject::Machine(it));
-        let mut asking: Vec<Policy> =
-            policies.asking(&rights, &asked.person(), asked.declaration, &on).into_iter().cloned().collect();
-        for left in self.policies_left_by(asked, record.as_deref()) {
-            if !asking.contains(&left) {
-                asking.push(left);
-            }
-        }
-        asking
-    }
-
     /// A request in place of the command: written down, then shown to who can agree.
     ///
     /// # Errors
@@ -86,7 +67,7 @@ impl Agent {
             .store
             .run(move |connection| {
                 journal::ask(connection, stored.id, &stored.accepted)?;
-                rows::write(connection, &stored)
+                rows::insert(connection, &stored)
             })
             .await?;
         crash::point("request-stored");
@@ -144,13 +125,14 @@ impl Agent {
             messages: Vec::new(),
             stage: Stage::Waiting,
         };
-        if request.opens(now).is_none() && request.needs.iter().any(|need| need.emergency.is_none()) {
-            let hours: Vec<String> = request.during.iter().map(|window| window.to_string()).collect();
+        if let Some(hours) = request.hours_missed(now)
+            && request.needs.iter().any(|need| need.emergency.is_none())
+        {
             return Err(Refusal::new(
                 Reason::Conflict,
                 format!(
                     "That may be done {}, and a request waits no longer than {}.",
-                    hours.join(" and "),
+                    hours,
                     measure::duration(within.as_secs())
                 ),
             )
@@ -197,17 +179,9 @@ impl Agent {
         }
         let people = self.everybody_of(request).await;
         let to_ask = people.into_iter().filter(|person| !request.is_by(person));
-        let shown = |person: xmpp_parsers::jid::BareJid| Shown {
-            to: person.into(),
-            from: None,
-            in_room: false,
-            id: uuid::Uuid::new_v4().simple().to_string(),
-            sent: false,
-            says: Says::Question,
-        };
-        let rooms = request.rooms.iter().cloned().map(shown);
-        let rooms = rooms.map(|shown| Shown { in_room: true, ..shown });
-        Ok(to_ask.map(shown).chain(rooms).collect())
+        let to_ask = to_ask.map(|person| Shown::new(person, false, Says::Question));
+        let rooms = request.rooms.iter().map(|room| Shown::new(room.clone(), true, Says::Question));
+        Ok(to_ask.chain(rooms).collect())
     }
 
     /// A request that waits already, of the same words of the same person.
@@ -215,7 +189,7 @@ impl Agent {
         let open = self.inner.approvals.open();
         let same = |one: &&Open| {
             let request = &one.request.accepted;
-            let by = |text: &str| xmpp_parsers::jid::Jid::new(text).ok().map(|jid| jid.to_bare());
+            let by = |text: &str| Jid::new(text).ok().map(|jid| jid.to_bare());
             one.request.stage == Stage::Waiting
                 && request.permission == accepted.permission
                 && request.name == accepted.name
@@ -257,17 +231,14 @@ impl Agent {
     /// # Errors
     /// When that cannot be stored: it goes on waiting.
     pub(super) async fn end_request(&self, open: &Open, refusal: Refusal) -> Result<(), Refusal> {
-        let mut request = open.request.clone();
-        request.stage = Stage::Over(refusal.text.clone());
-        request.words = None;
-        let (stored, outcome) = (request.clone(), Outcome::Refused(refusal));
-        let closed = outcome.clone();
+        let (request, outcome) = (&open.request, Outcome::Refused(refusal));
+        let (id, accepted, closed) = (request.id, request.accepted.clone(), outcome.clone());
         self.inner
             .store
             .run(move |connection| {
-                journal::accept(connection, stored.id, &stored.accepted)?;
-                journal::close(connection, stored.id, &closed)?;
-                rows::write(connection, &stored)
+                journal::accept(connection, id, &accepted)?;
+                journal::close(connection, id, &closed)?;
+                close(connection, id, &closed)
             })
             .await?;
         crash::point("request-ended");
@@ -279,13 +250,14 @@ impl Agent {
     /// What became of a request is known and stored: tells who waits, and lets the rest be told.
     pub(crate) async fn request_is_over(&self, code: &str, outcome: Outcome) {
         let sentence = told_of(&outcome);
-        let known =
-            self.inner.approvals.change(code, |request| request.stage = Stage::Over(sentence.clone()));
-        if let Some(open) = self.inner.approvals.find(code) {
+        let known = self.inner.approvals.change(code, |request| request.end(&sentence));
+        if let Some(open) = self.inner.approvals.open().get_mut(code) {
+            open.words = None;
             open.outcome.send_replace(Some(outcome));
         }
         self.inner.approvals.changed.notify_one();
         if let Some(request) = known {
+            let sentence = format!("{} ({code}): {sentence}", request.command());
             self.note_request("host.approval-ended", &request, sentence).await;
         }
     }
@@ -308,13 +280,12 @@ impl Agent {
     /// # Errors
     /// When that cannot be stored.
     pub(crate) async fn begin_approved(&self, request: &Request, accepted: Accepted) -> Result<(), Refusal> {
-        let mut begun = request.clone();
-        begun.stage = Stage::Begun;
+        let id = request.id;
         self.inner
             .store
             .run(move |connection| {
-                journal::accept(connection, begun.id, &accepted)?;
-                rows::write(connection, &begun)
+                journal::accept(connection, id, &accepted)?;
+                rows::change(connection, id, |request| request.stage = Stage::Begun).map(drop)
             })
             .await?;
         crash::point("approval-begun");
@@ -356,24 +327,33 @@ impl Agent {
         };
         match self.carry_out_approved(asked, request).await {
             Ok(begun) => Ok(begun),
+            // All are told, and it was them who may.
+            Err(refusal) if refusal.reason == Reason::NotAllowed => {
+                let who = request.person().map(|person| person.to_string()).unwrap_or_default();
+                let refusal =
+                    Refusal { text: format!("{who} may not do that any more: nothing was done."), ..refusal };
+                self.end_request(open, refusal).await.map(|()| true)
+            }
             Err(refusal) => self.end_request(open, refusal).await.map(|()| true),
         }
     }
 }
 
-/// Writes down that a request that was carried out is over, together with its end in the journal.
+/// Writes down that a request is over, together with its end in the journal.
 pub(crate) fn close(
     connection: &rusqlite::Connection,
     entry: uuid::Uuid,
     outcome: &Outcome,
 ) -> Result<(), StoreError> {
-    rows::over(connection, entry, &told_of(outcome))
+    let sentence = told_of(outcome);
+    rows::change(connection, entry, |request| request.end(&sentence)).map(drop)
 }
 
-/// What is told of an end.
+/// What all are told of an end. What the command answered is for who asked alone: they may see it, and others
+/// perhaps not.
 pub(crate) fn told_of(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Done { text, .. } => text.lines().next().unwrap_or_default().to_owned(),
+        Outcome::Done { .. } => "It is done.".to_owned(),
         Outcome::Refused(refusal) => refusal.text.clone(),
         Outcome::Unknown { text } => text.clone(),
     }
@@ -397,9 +377,12 @@ pub(crate) fn waits(request: &Request, missing: Vec<String>) -> Answer {
         [] => format!("Tell somebody who has it to say: approve {code}"),
         people => format!("I asked {}", people.join(", ")),
     };
-    let needs = match missing.as_slice() {
-        [] => "is approved, and waits for its time".to_owned(),
-        missing => format!("needs the consent of {}", missing.join(" and ")),
+    let needs = match (missing.as_slice(), request.hours_missed(Utc::now())) {
+        (_, Some(hours)) => {
+            format!("may be done {hours} only, or in an emergency (break glass {code} because …)")
+        }
+        ([], None) => "is approved, and waits for its time".to_owned(),
+        (missing, None) => format!("needs the consent of {}", missing.join(" and ")),
     };
     let sentence = format!("{command} {needs} ({code}). {asked}; it waits for {until}.");
     let json = serde_json::json!({ "sentence": sentence, UNDER_WAY: true, REQUEST: code });

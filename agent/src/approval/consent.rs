@@ -1,5 +1,7 @@
 //! Agreeing, refusing, taking back, and doing without.
 
+use std::sync::Arc;
+
 use chrono::Utc;
 use skerry_stanzas::{
     refusal::{Reason, Refusal},
@@ -117,7 +119,8 @@ impl Agent {
             return Ok(self.request_line(request, "You agreed to that before."));
         }
         let agreed = Agreed { who: person.clone(), at: Utc::now() };
-        let request = self.store_change(&request.code, |request| request.agreed.push(agreed)).await?;
+        let request =
+            self.store_change(&request.code, move |request| request.agreed.push(agreed.clone())).await?;
         let missing = self.still_missing(&request);
         let opens = request.opens(Utc::now()).filter(|at| *at > Utc::now());
         let command = request.command();
@@ -182,26 +185,22 @@ impl Agent {
                 .hint("\"policy list\" says who can, if anybody."));
         }
         let command = open.request.command();
-        let everybody = self.everybody_of(&open.request).await;
+        let asker = &open.request.accepted.caller;
         let text = format!(
-            "Emergency: {person} does without approval what {} asked for: {command} ({}), because \"{because}\".",
-            open.request.accepted.caller, open.request.code
+            "Emergency: {person} does without approval what {asker} asked for: {command} ({}), because \"{because}\".",
+            open.request.code
         );
-        let request = self
-            .store_change(&open.request.code, |request| {
-                request.emergency = Some(Emergency { by: person.clone(), because: because.clone() });
-                let people = everybody.into_iter().filter(|one| one != person).map(|one| (one, false));
-                let rooms = request.rooms.clone().into_iter().map(|room| (room, true));
-                request.messages.extend(people.chain(rooms).map(|(one, in_room)| Shown {
-                    to: one.into(),
-                    from: None,
-                    in_room,
-                    id: uuid::Uuid::new_v4().simple().to_string(),
-                    sent: false,
-                    says: Says::Emergency(text.clone()),
-                }));
-            })
-            .await?;
+        let everybody = self.everybody_of(&open.request).await;
+        let people = everybody.into_iter().filter(|one| one != person).map(|one| (one, false));
+        let rooms = open.request.rooms.iter().cloned().map(|room| (room, true));
+        let says = |(one, in_room)| Shown::new(one, in_room, Says::Emergency(text.clone()));
+        let messages: Vec<Shown> = people.chain(rooms).map(says).collect();
+        let emergency = Emergency { by: person.clone(), because };
+        let done_without = move |request: &mut Request| {
+            request.emergency = Some(emergency.clone());
+            request.messages.extend(messages.iter().cloned());
+        };
+        let request = self.store_change(&open.request.code, done_without).await?;
         Ok(self.request_line(
             &request,
             &format!("{command} is carried out without approval. Everybody is told."),
@@ -212,22 +211,21 @@ impl Agent {
     pub(super) async fn write_request(
         &self,
         code: &str,
-        change: impl FnOnce(&mut Request),
+        change: impl Fn(&mut Request) + Send + Sync + 'static,
     ) -> Result<Request, Refusal> {
-        let mut request = self.inner.approvals.find(code).ok_or_else(|| none(code))?.request;
-        change(&mut request);
-        let stored = request.clone();
-        self.inner.store.run(move |connection| rows::write(connection, &stored)).await?;
-        let kept = request.clone();
-        self.inner.approvals.change(code, |open| *open = kept);
-        Ok(request)
+        let id = self.inner.approvals.find(code).ok_or_else(|| none(code))?.request.id;
+        let change = Arc::new(change);
+        let write = Arc::clone(&change);
+        let is_there = self.inner.store.run(move |connection| rows::change(connection, id, &*write)).await?;
+        let changed = self.inner.approvals.change(code, &*change).filter(|_| is_there);
+        changed.ok_or_else(|| none(code))
     }
 
     /// The same, and there may be something to do then.
     pub(super) async fn store_change(
         &self,
         code: &str,
-        change: impl FnOnce(&mut Request),
+        change: impl Fn(&mut Request) + Send + Sync + 'static,
     ) -> Result<Request, Refusal> {
         let request = self.write_request(code, change).await?;
         crash::point("approval-stored");

@@ -5,7 +5,11 @@ use std::sync::Weak;
 use chrono::{DateTime, Utc};
 use skerry_stanzas::refusal::{Reason, Refusal};
 
-use super::{Open, carry::told_of, request::Stage};
+use super::{
+    Open,
+    carry::told_of,
+    request::{Request, Stage},
+};
 use crate::{
     agent::{Agent, Inner},
     journal,
@@ -44,9 +48,9 @@ impl Agent {
                 let id = request.id;
                 let ended = self.inner.store.run(move |connection| journal::ended(connection, id)).await?;
                 let sentence = ended.as_ref().map_or_else(|| "How it ended is not known.".into(), told_of);
-                let stored = sentence.clone();
-                self.inner.store.run(move |connection| rows::over(connection, id, &stored)).await?;
-                request.stage = Stage::Over(sentence);
+                request.end(&sentence);
+                let end = move |request: &mut Request| request.end(&sentence);
+                self.inner.store.run(move |connection| rows::change(connection, id, end)).await?;
             }
             self.inner.approvals.open().insert(request.code.clone(), Open::new(request, None));
         }

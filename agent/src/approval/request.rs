@@ -54,6 +54,14 @@ pub(crate) struct Shown {
     pub(crate) says: Says,
 }
 
+impl Shown {
+    /// One that is still to be sent, by the host.
+    pub(crate) fn new(to: BareJid, in_room: bool, says: Says) -> Self {
+        let id = Uuid::new_v4().simple().to_string();
+        Self { to: to.into(), from: None, id, in_room, sent: false, says }
+    }
+}
+
 /// What a message says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -156,6 +164,18 @@ impl Request {
             Some(machine) => format!("{spoken} {machine}"),
             None => spoken,
         }
+    }
+
+    /// It is over, and this became of it: what it was to do is needed no more.
+    pub(crate) fn end(&mut self, sentence: &str) {
+        self.stage = Stage::Over(sentence.to_owned());
+        self.words = None;
+    }
+
+    /// Its hours, when they do not come before its deadline.
+    pub(crate) fn hours_missed(&self, now: DateTime<Utc>) -> Option<String> {
+        let hours: Vec<String> = self.during.iter().map(ToString::to_string).collect();
+        self.opens(now).is_none().then(|| hours.join(" and "))
     }
 
     /// For how long it waits still, for people.

@@ -4,6 +4,7 @@ use chrono::Utc;
 use skerry_stanzas::{
     refusal::Refusal,
     reply::{Reply as _, measure},
+    safe::safe_text,
 };
 use xmpp_parsers::jid::{BareJid, Jid};
 
@@ -13,10 +14,13 @@ use crate::{
     alerts::Told,
     asked::{Door, Target},
     crash,
+    journal::{self, Outcome},
 };
 
 /// The most people that are asked.
 const PEOPLE_MAX: usize = 64;
+/// The most lines of an answer that its asker is told unasked.
+const LINES_MAX: usize = 200;
 /// Under which id its asker is told the end, if nothing was said to them before.
 const END: &str = "end";
 
@@ -58,7 +62,8 @@ impl Agent {
         };
         let shown =
             Shown { to: to.to_bare().into(), from, id, sent: true, in_room: false, says: Says::Answer };
-        if let Err(refusal) = self.store_change(code, |request| request.messages.push(shown)).await {
+        let keep = move |request: &mut Request| request.messages.push(shown.clone());
+        if let Err(refusal) = self.store_change(code, keep).await {
             tracing::debug!(code, %refusal, "over before it was shown");
         }
     }
@@ -66,12 +71,13 @@ impl Agent {
     /// Sends the messages that are not on their way yet.
     pub(super) async fn send_what_is_unsent(&self, request: &Request) -> Result<(), Refusal> {
         let Some(messages) = self.inner.alerts.messages() else { return Ok(()) };
-        let over = matches!(request.stage, Stage::Over(_));
+        // Nobody is asked any more for what is approved, or over.
+        let asks = request.stage == Stage::Waiting && !self.still_missing(request).is_empty();
         let mut sent = Vec::new();
         for shown in request.messages.iter().filter(|shown| !shown.sent) {
             let answers = || vec![format!("approve {}", request.code), format!("reject {}", request.code)];
             let (text, buttons) = match &shown.says {
-                Says::Question | Says::Answer if over => continue,
+                Says::Question | Says::Answer if !asks => continue,
                 Says::Question | Says::Answer => (self.question(request), answers()),
                 Says::Emergency(text) => (text.clone(), Vec::new()),
             };
@@ -93,12 +99,9 @@ impl Agent {
             return Ok(());
         }
         crash::point("approval-asked");
-        let mark = |request: &mut Request| {
-            request
-                .messages
-                .iter_mut()
-                .filter(|shown| sent.contains(&shown.id))
-                .for_each(|one| one.sent = true);
+        let mark = move |request: &mut Request| {
+            let messages = request.messages.iter_mut();
+            messages.filter(|shown| sent.contains(&shown.id)).for_each(|shown| shown.sent = true);
         };
         self.write_request(&request.code, mark).await.map(drop)
     }
@@ -108,6 +111,7 @@ impl Agent {
         let Some(messages) = self.inner.alerts.messages() else { return false };
         let mut all = true;
         let asker = request.person();
+        let answer = self.answer_to_the_asker(request, sentence).await;
         // An emergency that was told of stays as it was said.
         let changes = |shown: &&Shown| shown.sent && !matches!(shown.says, Says::Emergency(_));
         for shown in request.messages.iter().filter(changes) {
@@ -115,6 +119,7 @@ impl Agent {
             let may =
                 shown.in_room || asker.as_ref() == Some(&person) || self.may_see_request(&person, request);
             let text = match may {
+                true if shown.says == Says::Answer => self.result(request, &answer),
                 true => self.result(request, sentence),
                 false => format!("The request {} is over.", request.code),
             };
@@ -140,7 +145,7 @@ impl Agent {
                 from: Target::Host,
                 to: asker,
                 id: format!("{}-{END}", request.id),
-                text: self.result(request, sentence),
+                text: self.result(request, &answer),
                 answers: None,
                 instead: None,
                 buttons: Vec::new(),
@@ -152,6 +157,18 @@ impl Agent {
         all
     }
 
+    /// What the command answered, as who asked for it gets it.
+    async fn answer_to_the_asker(&self, request: &Request, sentence: &str) -> String {
+        let id = request.id;
+        let ended = self.inner.store.run(move |connection| journal::ended(connection, id)).await;
+        match ended.ok().flatten() {
+            Some(Outcome::Done { text, .. }) => safe_text(text.lines().take(LINES_MAX)),
+            Some(Outcome::Refused(refusal)) => refusal.sentence(),
+            Some(Outcome::Unknown { text }) => text,
+            None => sentence.to_owned(),
+        }
+    }
+
     /// What those who can agree are asked.
     fn question(&self, request: &Request) -> String {
         let line = self.request_line(request, "");
@@ -161,13 +178,16 @@ impl Agent {
         let why = line.because.as_ref().map(|why| format!(" because \"{why}\"")).unwrap_or_default();
         let missing = line.missing.join(" and ");
         let time = request.time_left();
-        let opens = line.not_before.map(|at| format!(" It is not done before {}.", measure::moment(at)));
+        let opens = match (line.not_before, request.hours_missed(Utc::now())) {
+            (_, Some(hours)) => format!(" It may be done {hours} only, or in an emergency."),
+            (Some(at), None) => format!(" It is not done before {}.", measure::moment(at)),
+            (None, None) => String::new(),
+        };
         let reactions = if request.reactions { ", or react with 👍 or 👎" } else { "" };
         format!(
             "{by} wants: {command}{why}.\n{}\nIt needs the consent of {missing}, within {time}.{} Say approve {code} or \
              reject {code}, or reply to this with yes or no{reactions}.",
-            request.effect,
-            opens.unwrap_or_default()
+            request.effect, opens
         )
     }
 

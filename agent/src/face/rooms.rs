@@ -65,7 +65,9 @@ impl Face {
 
     async fn take_seats(&self, anew: bool) {
         let (rights, now) = (self.agent.rights(), chrono::Utc::now());
-        let mut wanted: BTreeSet<BareJid> = BTreeSet::new();
+        // Those of policies first: who may grant could fill the others.
+        let mut wanted: BTreeSet<BareJid> =
+            self.agent.rooms_of_policies().into_iter().take(ROOMS_MAX).collect();
         for grant in rights.grants.iter().filter(|grant| grant.is_live(now)) {
             if let Whom::Room(room, _) = &grant.whom
                 && wanted.len() < ROOMS_MAX
@@ -73,8 +75,6 @@ impl Face {
                 wanted.insert(room.clone());
             }
         }
-        let asked_in = self.agent.rooms_of_policies();
-        wanted.extend(asked_in.into_iter().take(ROOMS_MAX.saturating_sub(wanted.len())));
         let (mut enter, mut leave) = (Vec::new(), Vec::new());
         {
             let mut rooms = lock(&self.rooms.0);

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 
 use super::StoreError;
-use crate::approval::{Policy, Request, Stage};
+use crate::approval::{Policy, Request};
 
 /// The most rules made by command.
 pub(crate) const POLICIES_MAX: usize = 256;
@@ -20,26 +20,32 @@ pub(crate) fn all(connection: &Connection) -> Result<Vec<Request>, StoreError> {
     rows.map(|body| serde_json::from_str(&body?).map_err(unreadable)).collect()
 }
 
-/// Writes a request as it is now.
-pub(crate) fn write(connection: &Connection, request: &Request) -> Result<(), StoreError> {
+/// Writes a new request.
+pub(crate) fn insert(connection: &Connection, request: &Request) -> Result<(), StoreError> {
     let body = serde_json::to_string(request).map_err(unreadable)?;
     connection
-        .prepare_cached(
-            "INSERT INTO requests (entry, body) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET body = ?2",
-        )?
+        .prepare_cached("INSERT INTO requests (entry, body) VALUES (?1, ?2)")?
         .execute((request.id.to_string(), body))?;
     Ok(())
 }
 
-/// Writes down that one is over, and what became of it; fine if there is none.
-pub(crate) fn over(connection: &Connection, entry: Uuid, sentence: &str) -> Result<(), StoreError> {
+/// Changes a request as it is written now, so that nothing is lost of what another changed meanwhile. False
+/// if it is not there any more.
+pub(crate) fn change(
+    connection: &Connection,
+    entry: Uuid,
+    change: impl FnOnce(&mut Request),
+) -> Result<bool, StoreError> {
     let mut query = connection.prepare_cached("SELECT body FROM requests WHERE entry = ?1")?;
     let body: Option<String> = query.query_row([entry.to_string()], |row| row.get(0)).optional()?;
-    let Some(body) = body else { return Ok(()) };
+    let Some(body) = body else { return Ok(false) };
     let mut request: Request = serde_json::from_str(&body).map_err(unreadable)?;
-    request.stage = Stage::Over(sentence.to_owned());
-    request.words = None;
-    write(connection, &request)
+    change(&mut request);
+    let body = serde_json::to_string(&request).map_err(unreadable)?;
+    connection
+        .prepare_cached("UPDATE requests SET body = ?2 WHERE entry = ?1")?
+        .execute((entry.to_string(), body))?;
+    Ok(true)
 }
 
 /// Forgets one: its end was told.
@@ -70,4 +76,45 @@ pub(crate) fn set_policy(connection: &Connection, policy: &Policy) -> Result<(),
 pub(crate) fn remove_policy(connection: &Connection, name: &str) -> Result<(), StoreError> {
     connection.prepare_cached("DELETE FROM policies WHERE name = ?1")?.execute([name])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::approval::Stage;
+
+    fn connection() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE requests (entry TEXT PRIMARY KEY, body TEXT)").unwrap();
+        connection
+    }
+
+    fn request() -> Request {
+        serde_json::from_value(serde_json::json!({
+            "id": Uuid::now_v7(), "code": "7f3a", "machine": null, "words": ["--x=1"], "hash": "", "effect": "",
+            "accepted": { "caller": "otto@x/desk", "rule": "", "door": "chat", "permission": "machine.kill",
+                          "machine": null, "name": "db1", "args": {}, "key": null },
+            "needs": [], "during": [], "reactions": true, "agreed": [], "emergency": null, "messages": [],
+            "at": "2026-11-23T12:00:00Z", "until": "2026-11-23T13:00:00Z", "stage": "begun"
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn who_changes_one_thing_undoes_no_other() {
+        let (connection, request) = (connection(), request());
+        insert(&connection, &request).unwrap();
+        // It ends while somebody who saw it before writes down that a message was sent.
+        assert!(change(&connection, request.id, |one| one.end("It is done.")).unwrap());
+        assert!(change(&connection, request.id, |one| one.reactions = false).unwrap());
+        let kept = all(&connection).unwrap().remove(0);
+        assert_eq!((&kept.stage, kept.words), (&Stage::Over("It is done.".into()), None));
+        assert!(!kept.reactions);
+        remove(&connection, request.id).unwrap();
+        assert!(
+            !change(&connection, request.id, |one| one.reactions = true).unwrap(),
+            "it comes back by nothing"
+        );
+    }
 }

@@ -47,9 +47,8 @@ impl Face {
         argv: &[String],
     ) -> bool {
         let Target::Machine(name) = target else { return false };
-        let person = message.from.to_bare();
         let typing = COMMANDS.iter().find(|it| it.object == declaration.object && it.verb == "send");
-        let may_type = typing.is_some_and(|typing| self.agent.allows(&person, typing, target));
+        let may_type = typing.is_some_and(|it| self.agent.permit_at_once(&message.from, it, target).is_ok());
         if declaration.verb != "console" || !argv.is_empty() || !may_type {
             return false;
         }
