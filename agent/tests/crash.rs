@@ -12,6 +12,8 @@ mod approval;
 mod audit;
 #[path = "crash/devices.rs"]
 mod devices;
+#[path = "crash/dying.rs"]
+mod dying;
 #[path = "crash/firewall.rs"]
 mod firewall;
 #[path = "crash/guest.rs"]
@@ -34,6 +36,7 @@ mod stage;
 
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
+use dying::{dies_at, dies_in};
 use hypervisor_core::{
     definition::{Boot, Definition},
     driver::{Driver, fake::Fake},
@@ -93,18 +96,6 @@ async fn the_one_that_dies() {
         false => drop(give(&agent, &line, KEY).await),
     }
     agent.close().await;
-}
-
-/// True when it died at the step; false when the command does not pass it.
-fn dies_at(folder: &Path, line: &str, step: &str) -> bool {
-    let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "the_one_that_dies", "--ignored", "--nocapture"])
-        .envs([(FOLDER, folder.as_os_str()), (LINE, line.as_ref()), (crash::VARIABLE, step.as_ref())])
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .status()
-        .unwrap();
-    !status.success()
 }
 
 /// `before` makes the scene; then `line` is given to an agent that dies at each step in turn.

@@ -19,8 +19,7 @@ use crate::{
     cli::{EventsArgs, Output},
     config::Config,
     failure::{Failure, Outcome},
-    fleet::{Fleet, Host},
-    name::{Among, Meant, resolve},
+    fleet::Fleet,
     pubsub::{self, Wanted},
     session::{Inbound, Session},
 };
@@ -42,7 +41,7 @@ const LEAVING_MAX: Duration = Duration::from_secs(2);
 pub async fn run(args: &EventsArgs, config: &Config, output: Output) -> Outcome<()> {
     let mut session = Session::open(config, args.follow).await?;
     let inbound = session.inbound();
-    let hosts = hosts(args, config, &session).await?;
+    let hosts = Fleet::hosts_named(&session, config, &args.hosts).await?;
     let wanted = match (args.since, args.last) {
         (Some(since), _) => Wanted::Since(since),
         (None, Some(last)) => Wanted::Last(last),
@@ -65,22 +64,6 @@ pub async fn run(args: &EventsArgs, config: &Config, output: Output) -> Outcome<
     }
     session.close().await;
     result
-}
-
-async fn hosts(args: &EventsArgs, config: &Config, session: &Session) -> Outcome<Vec<Host>> {
-    let fleet = Fleet::hosts(session, config).await?;
-    fleet.warn_of_away();
-    if fleet.hosts.is_empty() {
-        return Err(fleet.nobody());
-    }
-    if args.hosts.is_empty() {
-        return Ok(fleet.hosts);
-    }
-    let named = args.hosts.iter().map(|word| match resolve(word, Among::Hosts, &fleet)? {
-        Meant::Host(host) => Ok(host),
-        Meant::Machine(_) => Err(Failure::usage(format!("{word} is no host"))),
-    });
-    named.collect()
 }
 
 /// Shows what is kept, then what happens, for ever.

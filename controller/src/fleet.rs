@@ -112,6 +112,30 @@ impl Fleet {
         Ok(Self::knock(session, candidates, named).await)
     }
 
+    /// The hosts that these words name; all there are, when there are none.
+    ///
+    /// # Errors
+    /// None answers, or a word names none.
+    pub async fn hosts_named(
+        session: &Session,
+        config: &Config,
+        words: &[impl AsRef<str>],
+    ) -> Outcome<Vec<Host>> {
+        let fleet = Self::hosts(session, config).await?;
+        fleet.warn_of_away();
+        if fleet.hosts.is_empty() {
+            return Err(fleet.nobody());
+        }
+        if words.is_empty() {
+            return Ok(fleet.hosts);
+        }
+        let named = words.iter().map(AsRef::as_ref).map(|word| match resolve(word, Among::Hosts, &fleet)? {
+            Meant::Host(host) => Ok(host),
+            Meant::Machine(_) => Err(Failure::usage(format!("{word} is no host"))),
+        });
+        named.collect()
+    }
+
     /// The hosts and all their machines.
     ///
     /// # Errors

@@ -27,7 +27,6 @@ use crate::{
     config::Config,
     failure::{Failure, Outcome},
     fleet::{Fleet, Host},
-    name::{Among, Meant, resolve},
     pubsub,
     session::{Inbound, SHORT, Session},
     terminal::{LEAVE_OTHER_SCREEN, Raw, colours},
@@ -88,21 +87,9 @@ pub async fn run(asked: &Asked, config: &Config) -> Outcome<()> {
 }
 
 async fn hosts(asked: &Asked, config: &Config, session: &Session) -> Outcome<Vec<Host>> {
-    let fleet = Fleet::hosts(session, config).await?;
-    fleet.warn_of_away();
-    if fleet.hosts.is_empty() {
-        return Err(fleet.nobody());
-    }
     let words = asked.words.iter().chain(&asked.host);
     let named: Vec<&str> = words.flat_map(|word| word.split(',')).collect();
-    if named.is_empty() {
-        return Ok(fleet.hosts);
-    }
-    let named = named.into_iter().map(|word| match resolve(word, Among::Hosts, &fleet)? {
-        Meant::Host(host) => Ok(host),
-        Meant::Machine(_) => Err(Failure::usage(format!("{word} is no host"))),
-    });
-    named.collect()
+    Fleet::hosts_named(session, config, &named).await
 }
 
 /// Asks every host to tell us what is used. `first`: it is told who will not.

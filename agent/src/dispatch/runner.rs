@@ -60,7 +60,7 @@ where
     ) -> BoxFuture<'static, Result<(String, serde_json::Value), Refusal>> {
         Box::pin(async move {
             let room = match agent.has_quotas() {
-                true => agent.room(&job, agent.takes(&job, &self.0).await?).await?,
+                true => agent.room(agent.takes(&job, &self.0).await?).await?,
                 false => None,
             };
             let reply = agent.handle(&job, self.0).await?;

@@ -51,17 +51,6 @@ async fn the_one_that_asks() {
     agent.close().await;
 }
 
-fn dies(folder: &Path, step: &str) -> bool {
-    let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "approval::the_one_that_asks", "--ignored", "--nocapture"])
-        .envs([(FOLDER, folder.as_os_str()), (crash::VARIABLE, step.as_ref())])
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .status()
-        .unwrap();
-    !status.success()
-}
-
 /// Those a request and the consent to it pass.
 const STEPS: [&str; 13] = [
     "before-accepted",
@@ -92,7 +81,7 @@ async fn a_request_is_carried_out_once_wherever_its_agent_dies() {
         }
         agent.close().await;
         drop(agent);
-        assert!(dies(folder.path(), step), "it does not pass {step}");
+        assert!(dies_in("approval::the_one_that_asks", folder.path(), "", step), "it does not pass {step}");
         let agent = open(folder.path()).await;
         let ear = Ear::of(&agent);
         agent.linked(true);

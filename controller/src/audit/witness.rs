@@ -28,7 +28,6 @@ use crate::{
     config::Config,
     failure::{Failure, Kind, Outcome},
     fleet::{Fleet, Host},
-    name::{Among, Meant, resolve},
     pubsub,
     session::{Inbound, Session},
     wire,
@@ -163,19 +162,7 @@ async fn hosts(args: &WitnessArgs, config: &Config, session: &Session) -> Outcom
         // Who is only told heads need not be able to ask anything there.
         return Ok(named.into_iter().map(|jid| Host { name: jid.to_string(), jid }).collect());
     }
-    let fleet = Fleet::hosts(session, config).await?;
-    fleet.warn_of_away();
-    if fleet.hosts.is_empty() {
-        return Err(fleet.nobody());
-    }
-    if args.hosts.is_empty() {
-        return Ok(fleet.hosts);
-    }
-    let named = args.hosts.iter().map(|word| match resolve(word, Among::Hosts, &fleet)? {
-        Meant::Host(host) => Ok(host),
-        Meant::Machine(_) => Err(Failure::usage(format!("{word} is no host"))),
-    });
-    named.collect()
+    Fleet::hosts_named(session, config, &args.hosts).await
 }
 
 /// Is there for messages, which a presence of low priority would not be, and subscribes.

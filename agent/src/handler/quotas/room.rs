@@ -100,7 +100,7 @@ impl Agent {
     }
 
     /// Room for what a command takes; none is needed where nothing limits it.
-    pub(crate) async fn room(&self, _job: &Job, takes: Option<Takes>) -> Result<Option<Room>, Refusal> {
+    pub(crate) async fn room(&self, takes: Option<Takes>) -> Result<Option<Room>, Refusal> {
         match takes {
             Some(takes) => self.hold(takes).await,
             None => Ok(None),
