@@ -54,7 +54,7 @@ packages() {
     have prometheus || unwanted+=' prometheus'
     no_services_meanwhile
     if ! step "apt-get install $*" install_packages "$@"; then
-        step 'apt-get update' as_root apt-get -qq update || fail 'apt-get update did not work'
+        refresh_packages
         step "apt-get install $*" install_packages "$@" || fail "apt-get could not install $*"
     fi
     services_as_before
@@ -68,6 +68,16 @@ packages() {
 install_packages() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 \
         install -y --no-install-recommends "$@"
+}
+
+# What apt knows of can be older than what its servers still have.
+refresh_packages() { step 'apt-get update' as_root apt-get -qq update || fail 'apt-get update did not work'; }
+
+# made SCRIPT WHAT: runs a script of ours that downloads packages, a second time with a fresh list of them.
+made() {
+    "$root/scripts/$1" && return
+    refresh_packages
+    "$root/scripts/$1" || fail "there is no $2 (see above)"
 }
 
 # Debian starts a service as it is installed. policy-rc.d is its way of saying no; ours is there only
@@ -131,14 +141,12 @@ need_networks() {
 }
 need_busybox() { have busybox || packages 'a client for DHCP and DNS in tests' busybox-static; }
 
-need_guest() {
-    "$root/scripts/guest" || fail 'there is no guest to run (see above)'
-}
+need_guest() { made guest 'guest to run'; }
 
 need_debian() {
     have mmdebstrap || packages 'to make a small Debian as a guest' mmdebstrap
     have mke2fs || packages 'to make a file system for it' e2fsprogs
-    "$root/scripts/debian" || fail 'there is no Debian to run as a guest (see above)'
+    made debian 'Debian to run as a guest'
 }
 
 # A virtual environment of Python's under build/, for tools and for the clients nobody here wrote.
