@@ -40,7 +40,7 @@ pub fn form(
     choices: impl Fn(&str) -> Vec<String>,
     present: impl Fn(&str) -> Option<String>,
 ) -> DataForm {
-    let (fields, instructions) = asking(declaration.all_arguments(), choices, present);
+    let (fields, instructions) = asking(declaration.shown_arguments(), choices, present);
     envelope(DataFormType::Form, declaration.about().to_owned(), &instructions, fields)
 }
 
@@ -75,7 +75,7 @@ pub fn summary(
     present: impl Fn(&str) -> Option<String>,
 ) -> String {
     let mut said: Vec<String> = Vec::new();
-    for argument in declaration.all_arguments() {
+    for argument in declaration.shown_arguments() {
         let Some(field) = given.fields.iter().find(|field| field.var.as_ref() == Some(&argument.name)) else {
             continue;
         };

@@ -1,10 +1,10 @@
 //! What goes along with a machine besides its memory and its disks, and that it is at its new host as it was.
 
-use std::fs;
+use std::{fs, sync::Mutex};
 
 use hypervisor_core::{
     definition::{Cpu, Limits, Live},
-    driver::{Altered, DriverError, Launch, Power},
+    driver::{Altered, DriverError, Launch, Power, migrate::Passed},
 };
 
 use skerry_tests::vitals::until;
@@ -151,4 +151,30 @@ async fn a_machine_at_rest_has_all_that_it_remembers_there() {
     for folder in [&ends.source.folder, &ends.destination.folder] {
         assert!(!folder.join("luggage.raw").exists());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_goes_no_faster_than_it_may() {
+    let mut story = story().await;
+    let launch = story.listening().await;
+    let mut ends = Ends::of(&mut story, launch, true).await;
+    ends.prepare(&story).await;
+    let cap = 8 << 20;
+    ends.departure.bytes_per_second = Some(cap);
+    let rates = Mutex::new(Vec::new());
+    let note = |passed: Passed| rates.lock().unwrap().push(passed.bytes_per_second);
+    let driver = story.driver();
+    let here = driver.migrate().unwrap();
+    let (sent, received) =
+        tokio::join!(here.send(&ends.departure, &note), ends.there().received(&ends.destination));
+    sent.unwrap();
+    received.unwrap();
+    let rates = rates.into_inner().unwrap();
+    // QEMU counts what it sends by tenths of a second, and may be one of those over.
+    assert!(rates.iter().any(|rate| *rate > 0), "{rates:?}");
+    assert!(rates.iter().all(|rate| *rate < cap * 3 / 2), "{rates:?}");
+    here.hold(&ends.source, true).await.unwrap();
+    ends.there().go_on(&ends.destination, true).await.unwrap();
+    here.clear(&ends.source).await.unwrap();
+    ends.there.kill(ends.destination.id).await.unwrap();
 }

@@ -106,9 +106,14 @@ impl Declaration {
         self.reflection().because.as_ref()
     }
 
-    /// Its own arguments, and the reason.
-    pub fn all_arguments(&self) -> impl Iterator<Item = &Argument> + Clone {
+    /// Its own arguments as forms ask for them, and the reason.
+    pub fn shown_arguments(&self) -> impl Iterator<Item = &Argument> + Clone {
         self.arguments().iter().chain(self.because())
+    }
+
+    /// Its own arguments, those that are taken without being shown, and the reason.
+    pub fn all_arguments(&self) -> impl Iterator<Item = &Argument> + Clone {
+        self.arguments().iter().chain(&self.reflection().hidden).chain(self.because())
     }
 
     /// The steps in which a form asks for them, in this order; none when it asks for all at once.
@@ -129,12 +134,15 @@ impl Declaration {
             let mut cli = self.cli();
             cli.build();
             let about = cli.get_about().map(ToString::to_string).unwrap_or_default();
-            let mut arguments: Vec<Argument> = cli.get_arguments().map(argument).collect();
+            // What is not shown says only what is so anyway.
+            let (hidden, shown): (Vec<_>, Vec<_>) = cli.get_arguments().partition(|one| one.is_hide_set());
+            let hidden = hidden.into_iter().map(argument).collect();
+            let mut arguments: Vec<Argument> = shown.into_iter().map(argument).collect();
             // Declared ones have a place of their own among the others.
             let declared = (self.arguments)(clap::Command::new(self.verb));
             let own = declared.get_arguments().any(|one| one.get_id() == BECAUSE);
             let because = arguments.pop_if(|last| !own && last.name == BECAUSE);
-            Reflection { arguments, because, about }
+            Reflection { arguments, hidden, because, about }
         })
     }
 }
@@ -142,6 +150,7 @@ impl Declaration {
 /// What clap says of a command.
 pub(super) struct Reflection {
     arguments: Vec<Argument>,
+    hidden: Vec<Argument>,
     because: Option<Argument>,
     about: String,
 }

@@ -111,6 +111,9 @@ declare! {
         /// Copy the disks, rather than have both stand on what they have in common
         #[arg(long)]
         pub full: bool,
+        /// Have both stand on what they have in common: so it is where nothing else is said
+        #[arg(long, hide = true, conflicts_with = "full")]
+        pub linked: bool,
         /// Have the file systems of one that runs stand still as the copy begins
         #[arg(long, value_enum, default_value_t)]
         pub quiesce: Quiesce,

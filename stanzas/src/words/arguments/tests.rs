@@ -164,3 +164,14 @@ fn values_are_one_line_and_bounded() {
     let long = format!("note={}", "a".repeat(VALUE_BYTES_MAX + 1));
     assert_eq!(arguments(&note, &[long]).unwrap_err().field.as_deref(), Some("note"));
 }
+
+#[test]
+fn a_clone_can_be_called_what_it_is_anyway() {
+    use crate::{command::machine::Clone, words::parse};
+    let is_full = |line: &str| parse::<Clone>(&read(Object::Machine, line).unwrap()).map(|clone| clone.full);
+    assert!(!is_full("clone web2 --linked").unwrap() && !is_full("clone web2").unwrap());
+    assert!(is_full("clone web2 --full").unwrap());
+    is_full("clone web2 --full --linked").unwrap_err();
+    let declaration = COMMANDS.iter().find(|it| it.permission() == "machine.clone").unwrap();
+    assert!(declaration.shown_arguments().all(|argument| argument.name != "linked"), "no form asks for it");
+}
