@@ -112,6 +112,7 @@ transcripts! {
     screen_upload,
     simple,
     storage,
+    together,
     single,
     single_delete,
     vnc,

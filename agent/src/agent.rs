@@ -29,7 +29,7 @@ use crate::{
     address::Addresses,
     alerts::Alerts,
     approval::Approvals,
-    asked::{Answer, Asked, Door, Target},
+    asked::{Answer, Asked, Target},
     config::{Config, ConfigError},
     confirm::Confirmations,
     console::Keyboards,
@@ -51,9 +51,6 @@ use crate::{
     store::{Store, Subscriptions, events},
     viewer::Tickets,
 };
-
-/// How long a repeated "yes" waits for the end of the first.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The agent without its wires. Cheap to clone.
 #[derive(Clone)]
@@ -218,31 +215,6 @@ impl Agent {
     /// meanwhile ("web1 is starting"); whoever does not read them misses them.
     pub async fn ask(&self, asked: Asked, progress: Option<mpsc::Sender<String>>) -> Answer {
         self.dispatch(asked, progress, false).await.unwrap_or_else(Answer::Refused)
-    }
-
-    /// "Yes" to a [`crate::asked::Confirmation`]. Without a code: to the caller's only pending one in that chat;
-    /// with several pending the answer asks which. A repetition with the same key gets the first answer.
-    pub async fn confirm(
-        &self,
-        caller: &Jid,
-        target: &Target,
-        code: Option<&str>,
-        door: Door,
-        key: Option<String>,
-        progress: Option<mpsc::Sender<String>>,
-    ) -> Answer {
-        let taken = self.inner.confirmations.take(&caller.to_bare(), target, code, Utc::now());
-        let asked = match taken {
-            Ok(asked) => asked,
-            Err(refusal) => {
-                return self
-                    .confirmed_before(caller, key, PATIENCE)
-                    .await
-                    .unwrap_or(Answer::Refused(refusal));
-            }
-        };
-        let asked = Asked { caller: caller.clone(), door, key: key.or(asked.key), ..asked };
-        self.dispatch(asked, progress, true).await.unwrap_or_else(Answer::Refused)
     }
 
     /// Puts a reason to a question that is open, before it is answered with yes. `because` is a word of the

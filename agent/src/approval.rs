@@ -9,6 +9,7 @@
 mod asking;
 mod carry;
 mod consent;
+pub(crate) mod group;
 pub(crate) mod keep;
 pub(crate) mod policy;
 mod request;
@@ -25,6 +26,7 @@ use xmpp_parsers::jid::BareJid;
 
 pub(crate) use self::{
     carry::close,
+    group::Gathering,
     policy::{Policies, Policy},
     request::{Request, Stage, hash},
 };
@@ -54,6 +56,8 @@ impl Open {
 #[derive(Default)]
 pub(crate) struct Approvals {
     open: Mutex<BTreeMap<String, Open>>,
+    /// Groups of requests to which more may come still, by code.
+    gathering: Mutex<BTreeMap<String, Gathering>>,
     policies: RwLock<Arc<Policies>>,
     /// Held while a request changes, here and in the store.
     pub(crate) deciding: tokio::sync::Mutex<()>,
@@ -64,6 +68,10 @@ pub(crate) struct Approvals {
 impl Approvals {
     pub(crate) fn open(&self) -> MutexGuard<'_, BTreeMap<String, Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn gathering(&self) -> MutexGuard<'_, BTreeMap<String, Gathering>> {
+        self.gathering.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The one with a code.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hypervisor_core::machine::MachineName;
 use skerry_stanzas::{
     command::{Declaration, argument},
+    payload::Together,
     refusal::Refusal,
 };
 use xmpp_parsers::jid::{BareJid, Jid};
@@ -55,6 +56,8 @@ pub struct Asked {
     pub patience: Duration,
     /// What it passed on its way here.
     pub hops: Vec<Hop>,
+    /// It is one of several that are given together.
+    pub together: Option<Together>,
 }
 
 impl Asked {

@@ -65,34 +65,44 @@ impl Confirmations {
             }
             return Ok(same.confirmation.clone());
         }
-        if pending.len() >= PER_PERSON_MAX {
+        // What is given together is asked in one question.
+        let with =
+            pending.iter().find(|one| asked.together.is_some() && one.asked.together == asked.together);
+        let with = with.map(|one| one.confirmation.code.clone());
+        let mut codes: Vec<&str> = pending.iter().map(|one| one.confirmation.code.as_str()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        if with.is_none() && codes.len() >= PER_PERSON_MAX {
             return Err(too_many());
         }
-        let code = fresh_code(|code| pending.iter().any(|one| one.confirmation.code == code));
+        let code = with.unwrap_or_else(|| fresh_code(|code| codes.contains(&code)));
         let confirmation = Confirmation { code, sentence, deadline: now + DEADLINE };
         pending.push(Pending { asked, confirmation: confirmation.clone() });
         Ok(confirmation)
     }
 
-    /// Takes the question answered by `person` for `target`, which is then open no more.
+    /// Takes the question answered by `person` for `target`, which is then open no more: what was given
+    /// together, all of it.
     pub(crate) fn take(
         &self,
         person: &BareJid,
         target: &Target,
         code: Option<&str>,
         now: DateTime<Utc>,
-    ) -> Result<Asked, Refusal> {
+    ) -> Result<Vec<Asked>, Refusal> {
         let mut open = self.open(now);
         let pending = open.get_mut(person);
-        let fitting: Vec<usize> = pending
-            .iter()
-            .flat_map(|pending| pending.iter().enumerate())
-            .filter(|(_, one)| one.fits(target, code))
-            .map(|(at, _)| at)
-            .collect();
-        match (pending, fitting.as_slice()) {
-            (Some(pending), [at]) => Ok(pending.remove(*at).asked),
-            (Some(pending), [_, _, ..]) => Err(which(fitting.iter().filter_map(|at| pending.get(*at)))),
+        let fitting: Vec<&Pending> =
+            pending.iter().flat_map(|pending| pending.iter()).filter(|one| one.fits(target, code)).collect();
+        let one = fitting.first().map(|one| one.confirmation.code.clone());
+        if fitting.iter().any(|other| Some(&other.confirmation.code) != one.as_ref()) {
+            return Err(which(fitting.into_iter()));
+        }
+        match (pending, one) {
+            (Some(pending), Some(code)) => {
+                let fits = |one: &mut Pending| one.confirmation.code == code && one.fits(target, Some(&code));
+                Ok(pending.extract_if(.., fits).map(|one| one.asked).collect())
+            }
             _ => Err(Refusal::new(
                 Reason::Lapsed,
                 "There is nothing to confirm: it was done, declined, or its time ran out.",
@@ -199,6 +209,7 @@ mod tests {
             door: Door::Chat,
             key: None,
             hops: Vec::new(),
+            together: None,
             patience: Duration::from_secs(1),
         }
     }
@@ -241,6 +252,30 @@ mod tests {
         let over = open.put(kill("ann@example.org/a", "more"), "?".into(), now).unwrap_err();
         assert_eq!(over.reason, Reason::Limit);
         open.put(kill("bob@example.org/a", "m0"), "?".into(), now).unwrap();
+    }
+
+    #[test]
+    fn what_is_given_together_is_one_question() {
+        let open = Confirmations::default();
+        let now = Utc::now();
+        let ann = BareJid::new("ann@example.org").unwrap();
+        let together = Some(skerry_stanzas::payload::Together { id: "a".into(), of: 40 });
+        let mut codes = Vec::new();
+        for n in 0..40 {
+            let one = Asked { together: together.clone(), ..kill("ann@example.org/a", &format!("m{n}")) };
+            codes.push(open.put(one, "?".into(), now).unwrap().code);
+        }
+        codes.dedup();
+        assert_eq!(codes.len(), 1);
+        open.put(kill("ann@example.org/a", "other"), "other".into(), now).unwrap();
+        assert!(open.take(&ann, &Target::Host, None, now).is_err(), "two questions");
+        assert_eq!(
+            open.take(&ann, &target("m3"), Some(&codes[0]), now).unwrap().len(),
+            1,
+            "at the machine's own"
+        );
+        assert_eq!(open.take(&ann, &Target::Host, Some(&codes[0]), now).unwrap().len(), 39);
+        assert_eq!(open.take(&ann, &Target::Host, None, now).unwrap().len(), 1);
     }
 
     #[test]

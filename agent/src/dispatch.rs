@@ -69,6 +69,8 @@ pub(crate) struct Job {
     going: Arc<Going>,
     /// Its end is in the journal.
     closed: Arc<AtomicBool>,
+    /// It takes nothing away as things are, so nobody was asked whether it is meant.
+    pub(crate) unasked: bool,
 }
 
 impl Job {
@@ -152,7 +154,8 @@ impl Agent {
         let id = Uuid::now_v7();
         let going = self.going_on(id, declaration, &asked);
         let (machine, closed) = (None, Arc::default());
-        let mut job = Job { permit, id, machine, progress, going: Arc::clone(&going), closed };
+        let mut job =
+            Job { permit, id, machine, progress, going: Arc::clone(&going), closed, unasked: false };
         if declaration.effect == Effect::Read {
             let slot = self.inner.reads.take(&asked.person())?;
             job.machine = self.subject(declaration, &asked.target)?;
@@ -187,6 +190,7 @@ impl Agent {
             let confirmation = self.inner.confirmations.put(asked, sentence, chrono::Utc::now())?;
             return Ok(Answer::Confirm(confirmation));
         }
+        job.unasked = declaration.effect == Effect::Destroy && !takes_away;
         self.accept(job.id, accepted).await?;
         let running = claim.running();
         let waiting = self.under_way(&job);
@@ -226,7 +230,7 @@ impl Agent {
         let machine = self.subject(declaration, &asked.target)?;
         let going = self.going_on(id, declaration, &asked);
         let (progress, closed) = (None, Arc::default());
-        ready.obstacle(self, &Job { permit, id, machine, progress, going, closed }).await
+        ready.obstacle(self, &Job { permit, id, machine, progress, going, closed, unasked: false }).await
     }
 
     fn going_on(&self, id: Uuid, declaration: &Declaration, asked: &Asked) -> Arc<Going> {

@@ -37,4 +37,5 @@ pub mod prometheus;
 mod reference;
 pub mod rights;
 pub mod store;
+mod together;
 pub mod viewer;

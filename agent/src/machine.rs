@@ -247,6 +247,8 @@ pub(crate) struct Do {
     pub(crate) wait: Duration,
     /// Who asked.
     pub(crate) by: Option<String>,
+    /// It took nothing away when it was asked for, so nobody was asked whether it is meant.
+    pub(crate) unasked: bool,
     /// Where to say how it goes, when somebody wants to know.
     pub(crate) progress: Option<mpsc::Sender<String>>,
     /// The end of a command, where doing this is all of it.
@@ -263,7 +265,7 @@ impl Do {
 
     /// What nobody watches.
     pub(crate) fn unwatched(request: Request, by: Option<String>, reply: Reply) -> Self {
-        Self { request, wait: task::WAIT, by, progress: None, ending: None, reply }
+        Self { request, wait: task::WAIT, by, unasked: false, progress: None, ending: None, reply }
     }
 }
 

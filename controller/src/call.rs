@@ -14,7 +14,7 @@ use skerry_stanzas::{
     adhoc::{Action, AdhocCommand, NoteKind, Status},
     command::{Declaration, Effect},
     form,
-    payload::Via,
+    payload::{Together, Via},
     refusal::{Reason, Refusal},
     reply::{PERCENT, REQUEST, UNDER_WAY},
     safe::safe_text,
@@ -88,6 +88,8 @@ pub struct Call {
     pub declaration: &'static Declaration,
     /// The arguments, as `--name=value` words.
     pub argv: Vec<String>,
+    /// It is one of several.
+    pub together: Option<Together>,
 }
 
 impl Call {
@@ -99,6 +101,7 @@ impl Call {
         let mut first = AdhocCommand::request(&self.node, Some(form::submit(&self.argv))).json_only();
         if self.declaration.effect != Effect::Read {
             first.vias.push(via());
+            first.together.clone_from(&self.together);
         }
         let mut request = self.numbered(&first);
         let mut answer = self.exchange(session, &request, self.patience()).await?;
@@ -398,6 +401,7 @@ mod tests {
             node: "shutdown".into(),
             declaration: &COMMANDS[1],
             argv: vec!["--wait=5m".into()],
+            together: None,
         };
         assert_eq!(call.patience(), PATIENCE + Duration::from_secs(300));
     }

@@ -133,7 +133,7 @@ async fn state(session: &Session, partner: &Partner) -> Option<String> {
         Some(name) => format!("machine/{name}/{}", STATUS.verb),
         None => STATUS.verb.to_owned(),
     };
-    let call = Call { to: partner.jid.clone(), node, declaration: &STATUS, argv: Vec::new() };
+    let call = Call { to: partner.jid.clone(), node, declaration: &STATUS, argv: Vec::new(), together: None };
     let reply = call.run(session, Consent::Ask).await.ok()?.reply;
     Some(reply.json.get("state")?.as_str()?.to_owned())
 }

@@ -1,14 +1,14 @@
 //! Carries out the drawn commands: find the targets, ask them, wait, show what they answered.
 
-use std::io;
+use std::{collections::BTreeMap, io};
 
 use futures::{StreamExt as _, stream};
-use skerry_stanzas::command::Effect;
+use skerry_stanzas::command::{Effect, Object};
 use xmpp_parsers::jid::Jid;
 
 use crate::{
     applied,
-    call::{Consent, Reply},
+    call::{Consent, Reply, Sent},
     cli::{Asked, Output},
     config::Config,
     failure::{Failure, Outcome},
@@ -20,7 +20,7 @@ use crate::{
     progress::Progress,
     render::{Answered, render},
     session::Session,
-    wait,
+    several, wait,
 };
 
 /// How many targets are asked at a time.
@@ -32,8 +32,18 @@ const CALLS_AT_ONCE: usize = 16;
 /// The first failure; what others answered is shown all the same.
 pub async fn run(asked: &Asked, config: &Config, output: Output) -> Outcome<()> {
     let session = Session::open(config, false).await?.deaf();
-    let fleet = fleet(asked, &session, config).await?;
-    let plan = applied::read(guest::completed(asked, plan::plan(asked, &fleet)?)?)?;
+    let mut fleet = fleet(asked, &session, config).await?;
+    if let (Some(declaration), Some(code), None) = (asked.of(Object::Host), asked.words.first(), &asked.host)
+        && several::is_by_code(declaration)
+        && fleet.hosts.len() > 1
+    {
+        fleet = several::with_request(code, &session, fleet).await?;
+    }
+    let labels = several::names_a_label(asked) && plan::among(asked) != Among::Hosts;
+    let named = if labels { Some(several::with_labels(asked, &session, &fleet).await?) } else { None };
+    let asked = named.as_ref().unwrap_or(asked);
+    let mut plan = applied::read(guest::completed(asked, plan::plan(asked, &fleet)?)?)?;
+    several::together(&mut plan);
     if plan.calls.len() > 1 || plan::among(asked) != Among::Machines {
         fleet.warn_of_away();
     }
@@ -46,16 +56,31 @@ pub async fn run(asked: &Asked, config: &Config, output: Output) -> Outcome<()> 
     let progress = Progress::new(&plan.calls, asks);
     // Questions are put one after another.
     let at_once = if asks { 1 } else { CALLS_AT_ONCE };
-    let results: Vec<(&Planned, Outcome<Reply>)> = stream::iter(&plan.calls)
+    let begun: Vec<(&Planned, Step)> = stream::iter(&plan.calls)
         .map(|planned| {
             let (session, progress) = (&session, &progress);
             async move {
                 progress.begin(planned);
                 let input = asked.file_write.as_ref().and_then(|args| args.input.as_ref());
-                let mut result = match (&asked.file_read, input) {
-                    (Some(args), _) => guest::read(planned, session, args, output).await,
-                    (None, Some(file)) => guest::write(planned, session, file).await,
-                    (None, None) => one(planned, session, consent, asked.wait, progress).await,
+                let step = match (&asked.file_read, input) {
+                    (Some(args), _) => Step::Over(guest::read(planned, session, args, output).await),
+                    (None, Some(file)) => Step::Over(guest::write(planned, session, file).await),
+                    (None, None) => begun(planned, session, consent, asked.wait).await,
+                };
+                (planned, step)
+            }
+        })
+        .buffered(at_once)
+        .collect()
+        .await;
+    say_what_waits(&begun, &progress);
+    let results: Vec<(&Planned, Outcome<Reply>)> = stream::iter(begun)
+        .map(|(planned, step)| {
+            let (session, progress) = (&session, &progress);
+            async move {
+                let mut result = match step {
+                    Step::Over(result) => result,
+                    Step::Goes(sent) => wait::until_ended(planned, *sent, session, progress).await,
                 };
                 if let (Ok(reply), Some(file)) = (&result, &asked.out) {
                     result = picture::save(session, planned, reply.clone(), file).await;
@@ -64,7 +89,7 @@ pub async fn run(asked: &Asked, config: &Config, output: Output) -> Outcome<()> 
                 (planned, result)
             }
         })
-        .buffered(at_once)
+        .buffered(CALLS_AT_ONCE)
         .collect()
         .await;
     progress.clear();
@@ -91,19 +116,35 @@ pub async fn hosts(config: &Config, output: Output) -> Outcome<()> {
     render(&mut io::stdout().lock(), output, &answers, false)
 }
 
-/// One call, and its end.
-async fn one(
-    planned: &Planned,
-    session: &Session,
-    consent: Consent,
-    wait: bool,
-    progress: &Progress,
-) -> Outcome<Reply> {
-    let sent = planned.call.run(session, consent).await?;
-    if !wait {
-        return Ok(sent.reply);
+/// How far a call is once it was answered.
+enum Step {
+    Over(Outcome<Reply>),
+    /// It goes on, and is waited for.
+    Goes(Box<Sent>),
+}
+
+/// One call, until its first answer.
+async fn begun(planned: &Planned, session: &Session, consent: Consent, wait: bool) -> Step {
+    match planned.call.run(session, consent).await {
+        Ok(sent) if wait && sent.reply.is_under_way() => Step::Goes(Box::new(sent)),
+        Ok(sent) => Step::Over(Ok(sent.reply)),
+        Err(failure) => Step::Over(Err(failure)),
     }
-    wait::until_ended(planned, sent, session, progress).await
+}
+
+/// Others may take their time, and somebody has to tell them: also where no line moves. What was given
+/// together waits as one, and the longest answer is the one that names them all.
+fn say_what_waits(begun: &[(&Planned, Step)], progress: &Progress) {
+    let mut said: BTreeMap<(Jid, String), String> = BTreeMap::new();
+    for (planned, step) in begun {
+        let Step::Goes(sent) = step else { continue };
+        let Some(code) = sent.reply.request() else { continue };
+        let said = said.entry((planned.host.jid.clone(), code.to_owned())).or_default();
+        if said.len() < sent.reply.text.len() {
+            said.clone_from(&sent.reply.text);
+        }
+    }
+    said.values().for_each(|text| progress.say(text));
 }
 
 /// As much of the fleet as the words need.

@@ -30,6 +30,7 @@ mod pubsub;
 mod render;
 mod session;
 mod setup;
+mod several;
 mod terminal;
 mod top;
 mod vnc;

@@ -88,7 +88,7 @@ fn machines<'a>(word: &'a str, fleet: &'a Fleet) -> impl Iterator<Item = &'a Mac
 }
 
 /// A machine so that it cannot be mistaken: `kvm1/web1`.
-fn full_name(machine: &Machine, fleet: &Fleet) -> String {
+pub fn full_name(machine: &Machine, fleet: &Fleet) -> String {
     match fleet.host_of(machine) {
         Some(host) => {
             let names_like_it = fleet.hosts.iter().filter(|other| other.is(&host.name)).count();

@@ -14,6 +14,7 @@ use crate::{
     failure::{Failure, Outcome},
     fleet::{Fleet, Host},
     name::{Among, Meant, resolve},
+    several,
 };
 
 /// A call, and whose it is.
@@ -120,6 +121,8 @@ fn hosts<'a>(asked: &'a Asked, fleet: &Fleet) -> Outcome<Targets<'a>> {
     match (all.len(), declaration.effect) {
         (1, _) => Ok((all, words, true)),
         (_, Effect::Read) => Ok((all, words, false)),
+        // Those on which it waits.
+        _ if several::is_by_code(declaration) => Ok((all, words, false)),
         _ => Err(which_host(declaration, fleet)),
     }
 }
@@ -148,14 +151,20 @@ fn planned(asked: &Asked, target: Meant, rest: &[String], fleet: &Fleet) -> Outc
         .map_err(|refusal| misread(declaration, refusal))?;
     let planned = match target {
         Meant::Host(host) => Planned {
-            call: Call { to: host.jid.clone(), node: declaration.verb.to_owned(), declaration, argv },
+            call: Call {
+                to: host.jid.clone(),
+                node: declaration.verb.to_owned(),
+                declaration,
+                argv,
+                together: None,
+            },
             who: host.name.clone(),
             host,
         },
         Meant::Machine(machine) => {
             let (to, node) = machine.asked_at(declaration.verb);
             Planned {
-                call: Call { to, node, declaration, argv },
+                call: Call { to, node, declaration, argv, together: None },
                 who: machine.name.clone(),
                 host: fleet.host_of(&machine).cloned().ok_or_else(|| fleet.nobody())?,
             }

@@ -114,6 +114,7 @@ pub async fn run(asked: &Asked, config: &Config, output: Output) -> Outcome<()> 
         node: machine.command_node(DECLARED.verb),
         declaration: &DECLARED,
         argv: asked.flags.clone(),
+        together: None,
     };
     let way = Way { session: Arc::new(session), streams: Streams::default(), call };
     // Whatever stands in its way is said now, and not to a viewer.

@@ -33,16 +33,8 @@ pub async fn until_ended(
 ) -> Outcome<Reply> {
     let until = Instant::now() + WAIT_MAX + planned.call.own_wait();
     let mut seen = Instant::now();
-    let mut told = None;
     while sent.reply.is_under_way() {
         let asked = Instant::now();
-        // Others may take their time, and somebody has to tell them: also where no line moves.
-        if let Some(code) = sent.reply.request()
-            && told.as_deref() != Some(code)
-        {
-            told = Some(code.to_owned());
-            progress.say(&sent.reply.text);
-        }
         match planned.call.again(session, &sent).await? {
             Some(reply) => {
                 sent.reply = reply;

@@ -8,7 +8,11 @@ use serde_json::Value;
 use xmpp_parsers::data_forms::DataForm;
 use xso::error::FromElementError;
 
-use crate::{element::set, ns, payload::Via};
+use crate::{
+    element::set,
+    ns,
+    payload::{Together, Via},
+};
 
 mod condition;
 
@@ -161,6 +165,8 @@ pub struct AdhocCommand {
     pub json_only: bool,
     /// In requests: what it passed on its way, as the requester says.
     pub vias: Vec<Via>,
+    /// In requests: it is one of several.
+    pub together: Option<Together>,
 }
 
 impl AdhocCommand {
@@ -224,6 +230,7 @@ impl AdhocCommand {
                 .transpose()?,
             json_only: element.has_child(JSON_ONLY, ns::COMMAND),
             vias: Via::of(element),
+            together: Together::of(element),
         })
     }
 
@@ -256,6 +263,9 @@ impl AdhocCommand {
         }
         for via in &self.vias {
             element.append_child(Element::from(via));
+        }
+        if let Some(together) = &self.together {
+            element.append_child(Element::from(together));
         }
         element
     }

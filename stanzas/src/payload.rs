@@ -11,6 +11,7 @@ pub mod migration;
 mod quick_response;
 pub mod share;
 mod state;
+mod together;
 mod via;
 
 pub use correct::{replace, replaced};
@@ -21,6 +22,7 @@ pub use migration::Handover;
 pub use quick_response::{Response, responses};
 pub use share::Share;
 pub use state::{Host, Machine};
+pub use together::Together;
 pub use via::{VIAS_MAX, Via};
 use xso::{TextCodec, error::Error};
 

@@ -36,4 +36,5 @@ mod server_dies;
 mod shares;
 mod slixmpp;
 mod storage;
+mod together;
 mod vnc;

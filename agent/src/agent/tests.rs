@@ -4,12 +4,14 @@ mod stage;
 
 use std::time::Duration;
 
+use hypervisor_core::lifecycle::Request;
 use skerry_stanzas::refusal::Reason;
 use stage::{ANN, OTTO, event, reason, stage};
 
 use crate::{
     agent::Agent,
     handler::{disks::files, empty_trash},
+    machine::{Do, Order},
     numbers::history::{Quantity, Remembering, Sample},
     store::{
         StoreError,
@@ -219,4 +221,53 @@ async fn a_base_goes_with_the_last_disk_that_stands_on_it_and_no_sooner() {
     std::fs::remove_file(&copies[0]).unwrap();
     empty_trash(inner).await;
     assert_eq!(bases(), 0);
+}
+
+#[tokio::test]
+async fn what_nobody_was_asked_about_takes_nothing_away() {
+    let stage = stage().await;
+    stage.done(ANN, "create web1 linux").await;
+    assert!(stage.done(OTTO, "web1: kill").await.starts_with("web1 was already stopped"));
+    // It starts between the look and the deed: nobody said that its end is meant.
+    stage.done(ANN, "web1: start").await;
+    let machine = stage.agent.inner.machines.named(&stage::name("web1")).unwrap();
+    let order = |unasked| {
+        machine.order(move |reply| Order::Do(Do { unasked, ..Do::unwatched(Request::Kill, None, reply) }))
+    };
+    let refusal = order(true).await.unwrap_err();
+    assert!(refusal.text.ends_with("That is new: nothing was done."), "{refusal:?}");
+    assert_eq!(stage.state("web1"), "running");
+    order(false).await.unwrap();
+    assert_eq!(stage.state("web1"), "stopped");
+}
+
+#[tokio::test]
+async fn what_a_full_disk_cannot_keep_is_not_agreed_to() {
+    let stage = stage().await;
+    stage.done(ANN, "create db1 linux --start").await;
+    stage.done(ANN, "grant admin to mia@example.org").await;
+    stage.done(ANN, "policy add careful kill on db1").await;
+    let code = |answer| match answer {
+        crate::asked::Answer::Done { json, .. } => json["request"].as_str().unwrap().to_owned(),
+        other => panic!("{other:?}"),
+    };
+    let waits = code(stage.ask(OTTO, "db1: kill").await);
+    room(&stage.agent, 0).await;
+    // What was free in pages that are there already is used up first.
+    let mia = "mia@example.org/tab";
+    for n in 0.. {
+        if let crate::asked::Answer::Refused(full) = stage.ask(ANN, &format!("create m{n} linux")).await {
+            assert_eq!(full.reason, Reason::Limit, "{full:?}");
+            break;
+        }
+    }
+    let refusal = stage.refused(mia, &format!("approve {waits}")).await;
+    assert_eq!(refusal.reason, Reason::Limit, "{refusal:?}");
+    assert_eq!(stage.state("db1"), "running", "nobody has agreed");
+    assert!(stage.done(mia, "request list").await.contains(&waits));
+    room(&stage.agent, 1000).await;
+    let mut heard = stage.agent.announcements();
+    stage.done(mia, &format!("approve {waits}")).await;
+    event(&mut heard, "host.approval-ended").await;
+    assert_eq!(stage.state("db1"), "stopped");
 }

@@ -16,14 +16,14 @@ use skerry_stanzas::{
 use xmpp_parsers::jid::Jid;
 
 use super::{
-    ALL_MAX, Open, PER_PERSON_MAX,
+    ALL_MAX, Open, PER_PERSON_MAX, group,
     policy::Policy,
     request::{Need, Request, Says, Shown, Stage, hash, lacks},
 };
 use crate::{
     agent::Agent,
     asked::{Answer, Asked, Target},
-    confirm, crash,
+    crash,
     dispatch::{Job, Ready},
     journal::{self, Accepted, Outcome},
     store::{StoreError, approvals as rows, events::Happening},
@@ -50,7 +50,7 @@ impl Agent {
     ) -> Result<Answer, Refusal> {
         let _one = self.inner.approvals.deciding.lock().await;
         if let Some(open) = self.asked_before(&accepted) {
-            return Ok(waits(&open.request, self.still_missing(&open.request)));
+            return Ok(self.waits_together(&open.request));
         }
         let machine = job.machine().ok().map(|machine| machine.card.id);
         let mut request = self.draw_up(asked, job, accepted, machine, policies)?;
@@ -77,7 +77,7 @@ impl Agent {
         self.inner.approvals.changed.notify_one();
         let sentence = format!("{} asks for approval of {} ({}).", job.by(), request.command(), request.code);
         self.note_request("host.approval-asked", &request, sentence).await;
-        Ok(waits(&request, self.still_missing(&request)))
+        Ok(self.waits_together(&request))
     }
 
     fn draw_up(
@@ -89,15 +89,13 @@ impl Agent {
         policies: Vec<Policy>,
     ) -> Result<Request, Refusal> {
         let person = asked.person();
-        let code = {
-            let open = self.inner.approvals.open();
-            let theirs = open.values().filter(|one| one.request.is_by(&person)).count();
-            if open.len() >= ALL_MAX || theirs >= PER_PERSON_MAX {
-                return Err(Refusal::new(Reason::Limit, "Too many requests wait for approval.")
-                    .hint("\"request list\" shows them; \"withdraw CODE\" takes one of yours back."));
-            }
-            confirm::fresh_code(|code| open.contains_key(code))
-        };
+        let groups = self.inner.approvals.groups();
+        let theirs = groups.iter().filter(|all| all.iter().any(|one| one.request.is_by(&person))).count();
+        if groups.iter().map(Vec::len).sum::<usize>() >= ALL_MAX || theirs >= PER_PERSON_MAX {
+            return Err(Refusal::new(Reason::Limit, "Too many requests wait for approval.")
+                .hint("\"request list\" shows them; \"withdraw CODE\" takes one of yours back."));
+        }
+        let code = self.inner.approvals.fresh_code(&person, asked.together.as_ref());
         let now = Utc::now();
         let within = policies.iter().map(|policy| policy.within).min().unwrap_or_default();
         let need = |policy: &Policy| Need {
@@ -181,7 +179,11 @@ impl Agent {
         let to_ask = people.into_iter().filter(|person| !request.is_by(person));
         let to_ask = to_ask.map(|person| Shown::new(person, false, Says::Question));
         let rooms = request.rooms.iter().map(|room| Shown::new(room.clone(), true, Says::Question));
-        Ok(to_ask.chain(rooms).collect())
+        // Who is asked about another of them is asked about this one by the same message.
+        let others = self.inner.approvals.meant_by(group::group_of(&request.code));
+        let asked: Vec<&Shown> = others.iter().flat_map(|open| &open.request.messages).collect();
+        let is_new = |one: &Shown| !asked.iter().any(|it| it.to == one.to && it.in_room == one.in_room);
+        Ok(to_ask.chain(rooms).filter(is_new).collect())
     }
 
     /// A request that waits already, of the same words of the same person.
@@ -208,7 +210,7 @@ impl Agent {
         patience: Duration,
     ) -> Answer {
         if key.is_none() || key != open.request.accepted.key.as_ref() {
-            return waits(&open.request, self.still_missing(&open.request));
+            return self.waits_together(&open.request);
         }
         let mut outcome = open.outcome.subscribe();
         // The other end goes with the request.
@@ -220,10 +222,28 @@ impl Agent {
             Err(_) => {
                 let now = self.inner.approvals.find(&open.request.code);
                 let request = now.map_or(open.request, |open| open.request);
-                let missing = self.still_missing(&request);
-                waits(&request, missing)
+                self.waits_together(&request)
             }
         }
+    }
+
+    /// The answer to who asked for what a code stands for; none if that waits no more.
+    pub(crate) fn waits_by_code(&self, code: &str) -> Option<String> {
+        match self.waits_together(&self.inner.approvals.meant_by(code).first()?.request) {
+            Answer::Done { text, .. } => Some(text),
+            Answer::Refused(_) | Answer::Confirm(_) => None,
+        }
+    }
+
+    /// The answer to who asked: it waits, with those it belongs to.
+    fn waits_together(&self, request: &Request) -> Answer {
+        let meant = self.inner.approvals.meant_by(group::group_of(&request.code));
+        let mut all: Vec<Request> = meant.into_iter().map(|open| open.request).collect();
+        all.retain(|request| request.stage == Stage::Waiting);
+        if all.is_empty() {
+            all.push(request.clone());
+        }
+        waits(&all, &self.missing_of(&all))
     }
 
     /// Ends a request without doing it: the journal has it as refused.
@@ -324,6 +344,7 @@ impl Agent {
             key: request.accepted.key.clone(),
             patience: Duration::ZERO,
             hops: request.hops(),
+            together: None,
         };
         match self.carry_out_approved(asked, request).await {
             Ok(begun) => Ok(begun),
@@ -363,21 +384,20 @@ fn over(text: &str) -> Answer {
     Answer::Refused(Refusal::new(Reason::Lapsed, text).hint("\"log\" shows what became of it."))
 }
 
-/// The answer to who asked: it waits.
-pub(crate) fn waits(request: &Request, missing: Vec<String>) -> Answer {
-    let (code, command) = (&request.code, request.command());
-    let until = request.time_left();
-    let asked: Vec<String> = request
-        .messages
-        .iter()
-        .filter(|shown| shown.says == Says::Question)
-        .map(|shown| shown.to.to_bare().to_string())
-        .collect();
+/// The answer to who asked: they wait.
+fn waits(all: &[Request], missing: &[String]) -> Answer {
+    let (code, command) = (group::code(all), group::command(all));
+    let until = all.iter().min_by_key(|one| one.until).map(Request::time_left).unwrap_or_default();
+    let messages = all.iter().flat_map(|one| &one.messages);
+    let asked =
+        messages.filter(|shown| shown.says == Says::Question).map(|shown| shown.to.to_bare().to_string());
+    let asked = group::unlike(asked);
     let asked = match asked.as_slice() {
         [] => format!("Tell somebody who has it to say: approve {code}"),
         people => format!("I asked {}", people.join(", ")),
     };
-    let needs = match (missing.as_slice(), request.hours_missed(Utc::now())) {
+    let hours = all.iter().find_map(|one| one.hours_missed(Utc::now()));
+    let needs = match (missing, hours) {
         (_, Some(hours)) => {
             format!("may be done {hours} only, or in an emergency (break glass {code} because …)")
         }

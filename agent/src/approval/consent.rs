@@ -7,10 +7,12 @@ use skerry_stanzas::{
     refusal::{Reason, Refusal},
     reply::{RequestLine, measure},
 };
+use uuid::Uuid;
 use xmpp_parsers::jid::BareJid;
 
 use super::{
     Open,
+    group::{self, unlike},
     request::{Agreed, Emergency, Request, Says, Shown, Stage, lacks},
 };
 use crate::{agent::Agent, crash, rights::Subject, store::approvals as rows};
@@ -65,20 +67,29 @@ impl Agent {
         })
     }
 
-    /// The request of this code that waits, if this person may know of it.
-    fn waiting(&self, person: &BareJid, code: &str) -> Result<Open, Refusal> {
-        let open = self.inner.approvals.find(code).ok_or_else(|| none(code))?;
-        if !self.may_see_request(person, &open.request) {
-            return Err(none(code));
-        }
-        match &open.request.stage {
-            Stage::Waiting if Utc::now() < open.request.until => Ok(open),
-            Stage::Waiting => Err(none(code)),
-            Stage::Begun => {
+    /// The requests of this code that wait, as far as this person may know of them; at least one. Nothing is
+    /// added to them any more.
+    fn waiting(&self, person: &BareJid, code: &str) -> Result<Vec<Open>, Refusal> {
+        self.inner.approvals.gather_no_more(code);
+        let mut all = self.inner.approvals.meant_by(code);
+        all.retain(|open| self.may_see_request(person, &open.request));
+        let (waiting, others): (Vec<Open>, Vec<Open>) =
+            all.into_iter().partition(|open| open.request.stage == Stage::Waiting);
+        let now = Utc::now();
+        let waiting: Vec<Open> = waiting.into_iter().filter(|open| now < open.request.until).collect();
+        match others.first().map(|open| &open.request.stage).filter(|_| waiting.is_empty()) {
+            Some(Stage::Begun) => {
                 Err(Refusal::new(Reason::Conflict, format!("That is being done already: {code}.")))
             }
-            Stage::Over(sentence) => Err(Refusal::new(Reason::Conflict, sentence.clone())),
+            Some(Stage::Over(sentence)) => Err(Refusal::new(Reason::Conflict, sentence.clone())),
+            Some(Stage::Waiting) | None if waiting.is_empty() => Err(none(code)),
+            Some(Stage::Waiting) | None => Ok(waiting),
         }
+    }
+
+    /// Whose consent any of them still needs, in words.
+    pub(super) fn missing_of(&self, all: &[Request]) -> Vec<String> {
+        unlike(all.iter().flat_map(|request| self.still_missing(request)))
     }
 
     /// Whether this person may know of a request: theirs, theirs to agree to, or they may see all.
@@ -89,13 +100,15 @@ impl Agent {
             || self.can_do_without(person, request)
     }
 
-    /// The request that the message of this id asked this person about, if it waits.
-    pub(crate) fn question_to(&self, person: &BareJid, id: &str) -> Option<Request> {
-        let open = self.inner.approvals.open();
+    /// The code of what the message of this id asked this person about, if it waits; and whether a reaction
+    /// is an answer to it.
+    pub(crate) fn question_to(&self, person: &BareJid, id: &str) -> Option<(String, bool)> {
         let asks =
             |shown: &Shown| shown.says == Says::Question && shown.id == id && shown.to.to_bare() == *person;
-        let mut waiting = open.values().map(|open| &open.request).filter(|it| it.stage == Stage::Waiting);
-        waiting.find(|request| request.messages.iter().any(asks)).cloned()
+        let asked = |all: &Vec<Request>| all.iter().any(|request| request.messages.iter().any(asks));
+        let mut all = self.inner.approvals.groups().into_iter().map(requests).find(asked)?;
+        all.retain(|request| request.stage == Stage::Waiting);
+        (!all.is_empty()).then(|| (group::code(&all), all.iter().all(|request| request.reactions)))
     }
 
     /// A person agrees.
@@ -104,32 +117,36 @@ impl Agent {
     /// There is none of this code that waits for them; it is theirs; their role does not suffice.
     pub(crate) async fn agree(&self, person: &BareJid, code: &str) -> Result<RequestLine, Refusal> {
         let _one = self.inner.approvals.deciding.lock().await;
-        let open = self.waiting(person, code)?;
-        let request = &open.request;
-        if request.is_by(person) {
+        let waiting: Vec<Request> = requests(self.waiting(person, code)?);
+        if waiting.iter().all(|request| request.is_by(person)) {
             return Err(Refusal::new(Reason::NotAllowed, "You asked for it: somebody else has to agree.")
-                .hint(format!("\"withdraw {}\" takes it back.", request.code)));
+                .hint(format!("\"withdraw {}\" takes it back.", group::code(&waiting))));
         }
-        if !self.can_agree_to(person, request) {
-            let needs = self.still_missing(request).join(" and ");
+        let mut theirs = waiting.clone();
+        theirs.retain(|request| self.can_agree_to(person, request));
+        if theirs.is_empty() {
+            let needs = self.missing_of(&waiting).join(" and ");
             return Err(Refusal::new(Reason::NotAllowed, "You cannot agree to that.")
                 .hint(format!("It needs {needs}.")));
         }
-        if request.agreed.iter().any(|agreed| agreed.who == *person) {
-            return Ok(self.request_line(request, "You agreed to that before."));
+        theirs.retain(|request| !request.agreed.iter().any(|agreed| agreed.who == *person));
+        if theirs.is_empty() {
+            return self.request_line(&waiting, "You agreed to that before.");
         }
         let agreed = Agreed { who: person.clone(), at: Utc::now() };
-        let request =
-            self.store_change(&request.code, move |request| request.agreed.push(agreed.clone())).await?;
-        let missing = self.still_missing(&request);
-        let opens = request.opens(Utc::now()).filter(|at| *at > Utc::now());
-        let command = request.command();
+        let agree = move |request: &mut Request| request.agreed.push(agreed.clone());
+        self.store_changes(&theirs, agree).await?;
+        let waiting = self.anew(waiting);
+        let missing = self.missing_of(&waiting);
+        let now = Utc::now();
+        let opens = waiting.iter().filter_map(|request| request.opens(now)).filter(|at| *at > now).max();
+        let command = group::command(&waiting);
         let sentence = match (missing.as_slice(), opens) {
             ([], None) => format!("You agreed: {command} is carried out."),
             ([], Some(at)) => format!("You agreed: {command} is carried out at {}.", measure::moment(at)),
             (missing, _) => format!("You agreed. {command} still needs {}.", missing.join(" and ")),
         };
-        Ok(self.request_line(&request, &sentence))
+        self.request_line(&waiting, &sentence)
     }
 
     /// A person refuses; one is enough.
@@ -138,18 +155,20 @@ impl Agent {
     /// There is none of this code that waits for them, or their role does not suffice.
     pub(crate) async fn reject(&self, person: &BareJid, code: &str) -> Result<RequestLine, Refusal> {
         let _one = self.inner.approvals.deciding.lock().await;
-        let open = self.waiting(person, code)?;
-        if !open.request.is_by(person) && !self.can_agree_to(person, &open.request) {
+        let mut theirs = self.waiting(person, code)?;
+        theirs.retain(|open| open.request.is_by(person) || self.can_agree_to(person, &open.request));
+        let Some(first) = theirs.first() else {
             return Err(Refusal::new(
                 Reason::NotAllowed,
                 "You cannot refuse that: it is not yours to agree to.",
             ));
-        }
-        let did = if open.request.is_by(person) { "Taken back" } else { "Rejected" };
+        };
+        let did = if first.request.is_by(person) { "Taken back" } else { "Rejected" };
         let sentence = format!("{did} by {person}: nothing was done.");
-        let refusal = Refusal::new(Reason::NotAllowed, sentence.clone());
-        self.end_request(&open, refusal).await?;
-        Ok(self.request_line(&open.request, &sentence))
+        for open in &theirs {
+            self.end_request(open, Refusal::new(Reason::NotAllowed, sentence.clone())).await?;
+        }
+        self.request_line(&requests(theirs), &sentence)
     }
 
     /// Who asked takes it back.
@@ -157,8 +176,8 @@ impl Agent {
     /// # Errors
     /// There is none of this code that they asked for.
     pub(crate) async fn withdraw(&self, person: &BareJid, code: &str) -> Result<RequestLine, Refusal> {
-        let is_theirs = self.inner.approvals.find(code).is_some_and(|open| open.request.is_by(person));
-        if !is_theirs {
+        let meant = self.inner.approvals.meant_by(code);
+        if !meant.iter().any(|open| open.request.is_by(person)) {
             return Err(none(code));
         }
         self.reject(person, code).await
@@ -175,65 +194,89 @@ impl Agent {
         because: &str,
     ) -> Result<RequestLine, Refusal> {
         let _one = self.inner.approvals.deciding.lock().await;
-        let open = self.waiting(person, code)?;
+        let waiting: Vec<Request> = requests(self.waiting(person, code)?);
         let because = skerry_stanzas::safe::safe_line(because.trim(), 400);
         if because.is_empty() {
             return Err(Refusal::new(Reason::BadRequest, "Why can it not wait?").field("because"));
         }
-        if !self.can_do_without(person, &open.request) {
+        if !waiting.iter().all(|request| self.can_do_without(person, request)) {
             return Err(Refusal::new(Reason::NotAllowed, "You cannot do without approval here.")
                 .hint("\"policy list\" says who can, if anybody."));
         }
-        let command = open.request.command();
-        let asker = &open.request.accepted.caller;
+        let command = group::command(&waiting);
+        let asker = waiting.first().map(|request| request.accepted.caller.clone()).unwrap_or_default();
         let text = format!(
             "Emergency: {person} does without approval what {asker} asked for: {command} ({}), because \"{because}\".",
-            open.request.code
+            group::code(&waiting)
         );
-        let everybody = self.everybody_of(&open.request).await;
-        let people = everybody.into_iter().filter(|one| one != person).map(|one| (one, false));
-        let rooms = open.request.rooms.iter().cloned().map(|room| (room, true));
+        let mut told: Vec<(BareJid, bool)> = Vec::new();
+        for request in &waiting {
+            let people = self.everybody_of(request).await.into_iter().filter(|one| one != person);
+            told.extend(people.map(|one| (one, false)));
+            told.extend(request.rooms.iter().cloned().map(|room| (room, true)));
+        }
         let says = |(one, in_room)| Shown::new(one, in_room, Says::Emergency(text.clone()));
-        let messages: Vec<Shown> = people.chain(rooms).map(says).collect();
+        let messages: Vec<Shown> = unlike(told).into_iter().map(says).collect();
         let emergency = Emergency { by: person.clone(), because };
+        let first = waiting.first().map(|request| request.id);
         let done_without = move |request: &mut Request| {
             request.emergency = Some(emergency.clone());
-            request.messages.extend(messages.iter().cloned());
+            if Some(request.id) == first {
+                request.messages.extend(messages.iter().cloned());
+            }
         };
-        let request = self.store_change(&open.request.code, done_without).await?;
-        Ok(self.request_line(
-            &request,
-            &format!("{command} is carried out without approval. Everybody is told."),
-        ))
+        self.store_changes(&waiting, done_without).await?;
+        let sentence = format!("{command} is carried out without approval. Everybody is told.");
+        self.request_line(&self.anew(waiting), &sentence)
     }
 
-    /// Changes a request: in the store first, then here.
-    pub(super) async fn write_request(
+    /// The requests as they are by now.
+    fn anew(&self, mut all: Vec<Request>) -> Vec<Request> {
+        for request in &mut all {
+            if let Some(open) = self.inner.approvals.find(&request.code) {
+                *request = open.request;
+            }
+        }
+        all
+    }
+
+    /// Changes requests, all or none: in the store first, then here.
+    pub(super) async fn write_requests(
         &self,
-        code: &str,
+        all: &[Request],
         change: impl Fn(&mut Request) + Send + Sync + 'static,
-    ) -> Result<Request, Refusal> {
-        let id = self.inner.approvals.find(code).ok_or_else(|| none(code))?.request.id;
+    ) -> Result<(), Refusal> {
+        let entries: Vec<Uuid> = all.iter().map(|request| request.id).collect();
         let change = Arc::new(change);
         let write = Arc::clone(&change);
-        let is_there = self.inner.store.run(move |connection| rows::change(connection, id, &*write)).await?;
-        let changed = self.inner.approvals.change(code, &*change).filter(|_| is_there);
-        changed.ok_or_else(|| none(code))
+        let write = move |connection: &_| {
+            entries.iter().try_for_each(|entry| rows::change(connection, *entry, &*write).map(drop))
+        };
+        self.inner.store.run(write).await?;
+        for request in all {
+            self.inner.approvals.change(&request.code, &*change);
+        }
+        Ok(())
     }
 
     /// The same, and there may be something to do then.
-    pub(super) async fn store_change(
+    pub(super) async fn store_changes(
         &self,
-        code: &str,
+        all: &[Request],
         change: impl Fn(&mut Request) + Send + Sync + 'static,
-    ) -> Result<Request, Refusal> {
-        let request = self.write_request(code, change).await?;
+    ) -> Result<(), Refusal> {
+        self.write_requests(all, change).await?;
         crash::point("approval-stored");
         self.inner.approvals.changed.notify_one();
-        Ok(request)
+        Ok(())
     }
 
-    pub(crate) fn request_line(&self, request: &Request, sentence: &str) -> RequestLine {
-        request.line(self.still_missing(request), Utc::now(), sentence.to_owned())
+    /// As they are shown.
+    pub(crate) fn request_line(&self, all: &[Request], sentence: &str) -> Result<RequestLine, Refusal> {
+        group::line(all, self.missing_of(all), Utc::now(), sentence.to_owned()).ok_or_else(|| none(""))
     }
+}
+
+fn requests(open: Vec<Open>) -> Vec<Request> {
+    open.into_iter().map(|open| open.request).collect()
 }

@@ -4,10 +4,12 @@ use std::sync::Weak;
 
 use chrono::{DateTime, Utc};
 use skerry_stanzas::refusal::{Reason, Refusal};
+use uuid::Uuid;
 
 use super::{
     Open,
     carry::told_of,
+    group,
     request::{Request, Stage},
 };
 use crate::{
@@ -60,14 +62,13 @@ impl Agent {
     /// Does what is to be done about each request; when there is something to do next.
     pub(crate) async fn look_after_requests(&self) -> Option<DateTime<Utc>> {
         let _one = self.inner.approvals.deciding.lock().await;
-        let open: Vec<Open> = self.inner.approvals.open().values().cloned().collect();
         let mut next: Option<DateTime<Utc>> = None;
-        for one in open {
-            let code = one.request.code.clone();
-            let then = match self.look_after_request(one).await {
+        for group in self.inner.approvals.groups() {
+            let then = match self.look_after_group(&group).await {
                 Ok(then) => then,
                 Err(refusal) => {
-                    tracing::warn!(%code, %refusal, "a request could not be looked after");
+                    let code = group.first().map(|open| open.request.code.as_str());
+                    tracing::warn!(code, %refusal, "a request could not be looked after");
                     Some(Utc::now() + AGAIN)
                 }
             };
@@ -76,20 +77,38 @@ impl Agent {
         next
     }
 
-    async fn look_after_request(&self, open: Open) -> Result<Option<DateTime<Utc>>, Refusal> {
-        let request = &open.request;
+    async fn look_after_group(&self, group: &[Open]) -> Result<Option<DateTime<Utc>>, Refusal> {
+        let all: Vec<Request> = group.iter().map(|open| open.request.clone()).collect();
+        let code = group::code(&all);
+        if let Some(until) = self.inner.approvals.gathered(&code, Utc::now()) {
+            return Ok(Some(until));
+        }
         // What cannot be sent now is when the link is up again, which is told here.
-        self.send_what_is_unsent(request).await?;
-        match &request.stage {
-            Stage::Begun => Ok(None),
-            Stage::Over(sentence) => {
-                if self.tell_the_end(request, sentence).await {
-                    let id = request.id;
-                    self.inner.store.run(move |connection| rows::remove(connection, id)).await?;
-                    self.inner.approvals.open().remove(&request.code);
-                }
-                Ok(None)
+        self.send_what_is_unsent(&all).await?;
+        let is_over = |request: &Request| matches!(request.stage, Stage::Over(_));
+        if all.iter().all(is_over) {
+            if self.tell_the_end(&all).await {
+                let ids: Vec<Uuid> = all.iter().map(|request| request.id).collect();
+                let remove =
+                    move |connection: &_| ids.iter().try_for_each(|id| rows::remove(connection, *id));
+                self.inner.store.run(remove).await?;
+                let mut open = self.inner.approvals.open();
+                all.iter().for_each(|request| drop(open.remove(&request.code)));
             }
+            return Ok(None);
+        }
+        let mut next: Option<DateTime<Utc>> = None;
+        for open in group {
+            let then = self.look_after_request(open).await?;
+            next = [next, then].into_iter().flatten().min();
+        }
+        Ok(next)
+    }
+
+    async fn look_after_request(&self, open: &Open) -> Result<Option<DateTime<Utc>>, Refusal> {
+        let request = &open.request;
+        match &request.stage {
+            Stage::Begun | Stage::Over(_) => Ok(None),
             Stage::Waiting => {
                 let now = Utc::now();
                 let approved = request.emergency.is_some() || self.still_missing(request).is_empty();
@@ -101,7 +120,7 @@ impl Agent {
                         request.code
                     );
                     let refusal = Refusal::new(Reason::Lapsed, text).hint("Ask again, if it is still meant.");
-                    self.end_request(&open, refusal).await?;
+                    self.end_request(open, refusal).await?;
                     return Ok(Some(now));
                 }
                 if !approved {
@@ -110,7 +129,7 @@ impl Agent {
                 let opens = if request.emergency.is_some() { Some(now) } else { request.opens(now) };
                 match opens {
                     Some(at) if at <= now => {
-                        let begun = self.begin_request(&open).await?;
+                        let begun = self.begin_request(open).await?;
                         Ok((!begun).then_some(now + AGAIN))
                     }
                     at => Ok(Some(at.unwrap_or(request.until).min(request.until))),

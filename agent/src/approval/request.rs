@@ -133,7 +133,12 @@ pub(crate) fn hash(permission: &str, machine: Option<MachineId>, args: &serde_js
         digest.update((field.len() as u64).to_be_bytes());
         digest.update(field);
     }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest.finalize())
+}
+
+/// In hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Request {
@@ -157,9 +162,14 @@ impl Request {
         self.person().as_ref() == Some(person)
     }
 
+    /// `kill`.
+    pub(super) fn verb(&self) -> String {
+        self.declaration().map_or_else(|| self.accepted.permission.clone(), Declaration::spoken)
+    }
+
     /// `kill db1`.
     pub(crate) fn command(&self) -> String {
-        let spoken = self.declaration().map_or_else(|| self.accepted.permission.clone(), Declaration::spoken);
+        let spoken = self.verb();
         match &self.accepted.name {
             Some(machine) => format!("{spoken} {machine}"),
             None => spoken,

@@ -1,14 +1,13 @@
 //! What is said of a request, and to whom.
 
 use chrono::Utc;
-use skerry_stanzas::{
-    refusal::Refusal,
-    reply::{Reply as _, measure},
-    safe::safe_text,
-};
+use skerry_stanzas::{refusal::Refusal, reply::measure, safe::safe_text};
 use xmpp_parsers::jid::{BareJid, Jid};
 
-use super::request::{Request, Says, Shown, Stage};
+use super::{
+    group,
+    request::{Request, Says, Shown, Stage},
+};
 use crate::{
     agent::Agent,
     alerts::Told,
@@ -63,22 +62,31 @@ impl Agent {
         let shown =
             Shown { to: to.to_bare().into(), from, id, sent: true, in_room: false, says: Says::Answer };
         let keep = move |request: &mut Request| request.messages.push(shown.clone());
-        if let Err(refusal) = self.store_change(code, keep).await {
-            tracing::debug!(code, %refusal, "over before it was shown");
+        let meant: Vec<Request> =
+            self.inner.approvals.meant_by(code).into_iter().map(|open| open.request).take(1).collect();
+        if let Err(refusal) = self.store_changes(&meant, keep).await {
+            tracing::debug!(code, %refusal, "it was shown, and that could not be written down");
         }
     }
 
-    /// Sends the messages that are not on their way yet.
-    pub(super) async fn send_what_is_unsent(&self, request: &Request) -> Result<(), Refusal> {
+    /// Sends the messages that are not on their way yet, about requests that belong together.
+    pub(super) async fn send_what_is_unsent(&self, all: &[Request]) -> Result<(), Refusal> {
         let Some(messages) = self.inner.alerts.messages() else { return Ok(()) };
+        let code = group::code(all);
         // Nobody is asked any more for what is approved, or over.
-        let asks = request.stage == Stage::Waiting && !self.still_missing(request).is_empty();
+        let mut asks = all.to_vec();
+        asks.retain(|request| request.stage == Stage::Waiting && !self.still_missing(request).is_empty());
         let mut sent = Vec::new();
-        for shown in request.messages.iter().filter(|shown| !shown.sent) {
-            let answers = || vec![format!("approve {}", request.code), format!("reject {}", request.code)];
+        for shown in all.iter().flat_map(|request| &request.messages).filter(|shown| !shown.sent) {
+            let answers = || vec![format!("approve {code}"), format!("reject {code}")];
             let (text, buttons) = match &shown.says {
-                Says::Question | Says::Answer if !asks => continue,
-                Says::Question | Says::Answer => (self.question(request), answers()),
+                Says::Question | Says::Answer => {
+                    let theirs = self.seen_of(&asks, shown);
+                    if theirs.is_empty() {
+                        continue;
+                    }
+                    (self.question(&theirs), answers())
+                }
                 Says::Emergency(text) => (text.clone(), Vec::new()),
             };
             let told = Told {
@@ -103,25 +111,39 @@ impl Agent {
             let messages = request.messages.iter_mut();
             messages.filter(|shown| sent.contains(&shown.id)).for_each(|shown| shown.sent = true);
         };
-        self.write_request(&request.code, mark).await.map(drop)
+        self.write_requests(all, mark).await
     }
 
-    /// Tells all who heard of a request how it ended; whether all were.
-    pub(super) async fn tell_the_end(&self, request: &Request, sentence: &str) -> bool {
+    /// Those of several that whoever gets a message may know of.
+    fn seen_of(&self, all: &[Request], shown: &Shown) -> Vec<Request> {
+        let to = shown.to.to_bare();
+        let sees = |request: &&Request| match shown.in_room {
+            true => request.rooms.contains(&to),
+            false => self.may_see_request(&to, request),
+        };
+        all.iter().filter(sees).cloned().collect()
+    }
+
+    /// Tells all who heard of requests that belong together how they ended; whether all were told.
+    pub(super) async fn tell_the_end(&self, ended: &[Request]) -> bool {
         let Some(messages) = self.inner.alerts.messages() else { return false };
         let mut all = true;
-        let asker = request.person();
-        let answer = self.answer_to_the_asker(request, sentence).await;
+        let code = group::code(ended);
+        let asker = ended.iter().find_map(Request::person);
+        let mut answers = Vec::new();
+        for request in ended {
+            answers.push(self.answer_to_the_asker(request).await);
+        }
         // An emergency that was told of stays as it was said.
         let changes = |shown: &&Shown| shown.sent && !matches!(shown.says, Says::Emergency(_));
-        for shown in request.messages.iter().filter(changes) {
+        let shown_all = || ended.iter().flat_map(|request| &request.messages);
+        for shown in shown_all().filter(changes) {
             let person = shown.to.to_bare();
-            let may =
-                shown.in_room || asker.as_ref() == Some(&person) || self.may_see_request(&person, request);
-            let text = match may {
-                true if shown.says == Says::Answer => self.result(request, &answer),
-                true => self.result(request, sentence),
-                false => format!("The request {} is over.", request.code),
+            let theirs = self.seen_of(ended, shown);
+            let text = match shown.says {
+                Says::Answer => self.result(ended, &answers),
+                _ if theirs.is_empty() => format!("The request {code} is over."),
+                _ => self.result(&theirs, &theirs.iter().map(sentence).collect::<Vec<_>>()),
             };
             let told = Told {
                 from: from(shown),
@@ -135,17 +157,17 @@ impl Agent {
             };
             all &= messages.tell(told).await;
         }
-        let heard = |shown: &Shown| shown.says == Says::Answer;
-        let waits = self.inner.approvals.find(&request.code);
-        let waits = waits.is_some_and(|open| open.outcome.receiver_count() > 0);
-        if let Some(asker) = asker.filter(|_| !waits && request.accepted.door != Door::Schedule)
-            && !request.messages.iter().any(heard)
+        let waits = self.inner.approvals.meant_by(&code).iter().any(|open| open.outcome.receiver_count() > 0);
+        let (Some(asker), Some(first)) = (asker, ended.first()) else { return all };
+        if !waits
+            && first.accepted.door != Door::Schedule
+            && !shown_all().any(|shown| shown.says == Says::Answer)
         {
             let told = Told {
                 from: Target::Host,
                 to: asker,
-                id: format!("{}-{END}", request.id),
-                text: self.result(request, &answer),
+                id: format!("{}-{END}", first.id),
+                text: self.result(ended, &answers),
                 answers: None,
                 instead: None,
                 buttons: Vec::new(),
@@ -158,50 +180,66 @@ impl Agent {
     }
 
     /// What the command answered, as who asked for it gets it.
-    async fn answer_to_the_asker(&self, request: &Request, sentence: &str) -> String {
+    async fn answer_to_the_asker(&self, request: &Request) -> String {
         let id = request.id;
         let ended = self.inner.store.run(move |connection| journal::ended(connection, id)).await;
         match ended.ok().flatten() {
             Some(Outcome::Done { text, .. }) => safe_text(text.lines().take(LINES_MAX)),
             Some(Outcome::Refused(refusal)) => refusal.sentence(),
             Some(Outcome::Unknown { text }) => text,
-            None => sentence.to_owned(),
+            None => sentence(request),
         }
     }
 
     /// What those who can agree are asked.
-    fn question(&self, request: &Request) -> String {
-        let line = self.request_line(request, "");
-        let code = &request.code;
-        let by = &line.by;
-        let command = request.command();
+    fn question(&self, all: &[Request]) -> String {
+        let Ok(line) = self.request_line(all, "") else { return String::new() };
+        let (code, by) = (&line.code, &line.by);
+        let command = group::command(all);
         let why = line.because.as_ref().map(|why| format!(" because \"{why}\"")).unwrap_or_default();
         let missing = line.missing.join(" and ");
-        let time = request.time_left();
-        let opens = match (line.not_before, request.hours_missed(Utc::now())) {
+        let time = all.iter().min_by_key(|one| one.until).map(Request::time_left).unwrap_or_default();
+        let hours = all.iter().find_map(|one| one.hours_missed(Utc::now()));
+        let opens = match (line.not_before, hours) {
             (_, Some(hours)) => format!(" It may be done {hours} only, or in an emergency."),
             (Some(at), None) => format!(" It is not done before {}.", measure::moment(at)),
             (None, None) => String::new(),
         };
-        let reactions = if request.reactions { ", or react with 👍 or 👎" } else { "" };
+        let reactions = if all.iter().all(|one| one.reactions) { ", or react with 👍 or 👎" } else { "" };
         format!(
             "{by} wants: {command}{why}.\n{}\nIt needs the consent of {missing}, within {time}.{} Say approve {code} or \
              reject {code}, or reply to this with yes or no{reactions}.",
-            request.effect, opens
+            line.effect, opens
         )
     }
 
-    /// What became of it.
-    fn result(&self, request: &Request, sentence: &str) -> String {
-        let line = self.request_line(request, sentence);
-        let agreed = match (&request.emergency, line.agreed.as_slice()) {
+    /// What became of them; `answers` in the same order.
+    fn result(&self, all: &[Request], answers: &[String]) -> String {
+        let Ok(line) = self.request_line(all, "") else { return String::new() };
+        let agreed = match (all.iter().find_map(|one| one.emergency.as_ref()), line.agreed.as_slice()) {
             (Some(emergency), _) => {
                 format!(" Done without approval by {}, because \"{}\".", emergency.by, emergency.because)
             }
             (None, []) => String::new(),
             (None, people) => format!(" Agreed: {}.", people.join(", ")),
         };
-        format!("{} wanted: {} ({}).{agreed}\n{}", line.by, request.command(), request.code, line.text())
+        let answers = match answers {
+            [one] => one.clone(),
+            several => {
+                let each =
+                    all.iter().zip(several).map(|(one, answer)| format!("- {}: {answer}", one.command()));
+                each.collect::<Vec<_>>().join("\n")
+            }
+        };
+        format!("{} wanted: {} ({}).{agreed}\n{answers}", line.by, group::command(all), line.code)
+    }
+}
+
+/// What all are told became of it.
+fn sentence(request: &Request) -> String {
+    match &request.stage {
+        Stage::Over(sentence) => sentence.clone(),
+        Stage::Waiting | Stage::Begun => String::new(),
     }
 }
 

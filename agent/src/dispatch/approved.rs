@@ -34,7 +34,8 @@ impl Agent {
         let Ok(slot) = self.inner.jobs.take(&asked.person()) else { return Ok(false) };
         let going = self.going_on(request.id, declaration, &asked);
         let (machine, progress, closed) = (None, None, Arc::default());
-        let mut job = Job { permit, id: request.id, machine, progress, going: Arc::clone(&going), closed };
+        let (id, unasked) = (request.id, false);
+        let mut job = Job { permit, id, machine, progress, going: Arc::clone(&going), closed, unasked };
         let mut accepted = accepted(&asked, &job, ready.as_ref());
         if approval::hash(&accepted.permission, request.machine, &accepted.args) != request.hash {
             let text = "That command is another one by now: nothing was done.";

@@ -15,6 +15,7 @@ use minidom::Element;
 use skerry_stanzas::{
     adhoc::{Action, AdhocCommand, Condition, Note, NoteKind, Status},
     form,
+    payload::Together,
     refusal::{Reason, Refusal},
     reply::UNDER_WAY,
     styling,
@@ -390,6 +391,7 @@ fn asked(
         key,
         patience: PATIENCE,
         hops: hop::said(&inquiry.payload),
+        together: Together::of(&inquiry.payload),
     }
 }
 

@@ -11,6 +11,7 @@ mod file;
 mod live;
 mod picture;
 mod reading;
+mod several;
 mod talk;
 mod watch;
 
@@ -228,6 +229,11 @@ impl Face {
                 let (progress, lines) = mpsc::channel(16);
                 self.accompany(message, self.agent.ask(asked, Some(progress)), lines).await;
             }
+            Said::Each { declaration, machines, argv } => {
+                let (progress, lines) = mpsc::channel(16);
+                let each = several::asked_of_each(message, declaration, machines, &argv);
+                self.accompany(message, self.agent.ask_each(each, Some(progress)), lines).await;
+            }
             Said::Answer(reading::Answer { yes: true, target, code }) => {
                 let (progress, lines) = mpsc::channel(16);
                 let key = message.key.clone();
@@ -335,6 +341,7 @@ fn asked(message: &Message, declaration: &'static Declaration, target: Target, a
             Effect::Change | Effect::Destroy => PATIENCE,
         },
         hops: message.hops.clone(),
+        together: None,
     }
 }
 

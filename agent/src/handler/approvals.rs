@@ -7,7 +7,11 @@ use skerry_stanzas::{
 };
 
 use super::Handle;
-use crate::{agent::Agent, approval::Stage, dispatch::Job};
+use crate::{
+    agent::Agent,
+    approval::{Request, Stage, group},
+    dispatch::Job,
+};
 
 impl Handle<host::Approve> for Agent {
     async fn handle(&self, job: &Job, command: host::Approve) -> Result<RequestLine, Refusal> {
@@ -36,11 +40,15 @@ impl Handle<host::BreakGlass> for Agent {
 impl Handle<host::RequestList> for Agent {
     async fn handle(&self, job: &Job, _command: host::RequestList) -> Result<RequestList, Refusal> {
         let person = job.permit.person();
-        let open: Vec<_> = self.inner.approvals.open().values().cloned().collect();
-        let waits = open.iter().map(|open| &open.request).filter(|it| it.stage == Stage::Waiting);
-        let theirs = waits.filter(|request| self.may_see_request(&person, request));
-        let mut requests: Vec<RequestLine> = theirs.map(|it| self.request_line(it, &it.effect)).collect();
-        requests.sort_by_key(|request| request.until);
+        let mut requests = Vec::new();
+        for group in self.inner.approvals.groups() {
+            let mut all: Vec<Request> = group.into_iter().map(|open| open.request).collect();
+            all.retain(|it| it.stage == Stage::Waiting && self.may_see_request(&person, it));
+            if !all.is_empty() {
+                requests.push(self.request_line(&all, &group::effect(&all))?);
+            }
+        }
+        requests.sort_by_key(|request: &RequestLine| request.until);
         Ok(RequestList { requests })
     }
 }

@@ -31,11 +31,12 @@ impl Agent {
         {
             job.say(meanwhile);
         }
-        let (by, progress) = (Some(job.by()), job.progress());
+        let (by, progress, unasked) = (Some(job.by()), job.progress(), job.unasked);
         let agent = self.clone();
         let ending = Some(job.ending(move |record| agent.changed(record, done(record, request))));
-        let report =
-            machine.order(|reply| Order::Do(Do { request, wait, by, progress, ending, reply })).await?;
+        let report = machine
+            .order(|reply| Order::Do(Do { request, wait, by, unasked, progress, ending, reply }))
+            .await?;
         let sentence = match report.already {
             true => wording::was_already(&report.record.name, &report.record.state),
             false => done(&report.record, request),

@@ -139,6 +139,9 @@ impl Task {
                     doing.join(ask);
                 }
             }
+            Verdict::Interrupt | Verdict::Begin if ask.unasked => {
+                let _ = ask.reply.send(Err(wording::not_so_any_more(&record.name, &record.state)));
+            }
             Verdict::Interrupt => {
                 if let Some(interrupted) = self.doing.take() {
                     let refusal = doing::interrupted(&record.name, interrupted.request, ask.request);

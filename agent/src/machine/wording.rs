@@ -34,6 +34,12 @@ pub(crate) fn was_already(name: &MachineName, state: &State) -> String {
     }
 }
 
+/// It was so when it was asked for, and is not any more: nobody was asked whether it is meant.
+pub(crate) fn not_so_any_more(name: &MachineName, state: &State) -> Refusal {
+    let text = format!("{} That is new: nothing was done.", is(name, state));
+    Refusal::new(Reason::Conflict, text).hint("Ask again, if it is still meant.")
+}
+
 /// With a full stop at its end.
 fn stopped(text: &str) -> String {
     if text.ends_with(['.', '!', '?']) { text.into() } else { format!("{text}.") }

@@ -123,6 +123,7 @@ pub fn asked(caller: &str, line: &str) -> Asked {
         key: None,
         patience: Duration::from_secs(30),
         hops: Vec::new(),
+        together: None,
     }
 }
 

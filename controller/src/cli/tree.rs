@@ -193,9 +193,10 @@ fn is_secret(declaration: &Declaration, argument: &Arg) -> bool {
 /// The bare words. Of a command that takes the rest of the line, all that follows the machine is its own.
 fn words(declarations: &[&'static Declaration]) -> Arg {
     let (name, help) = match declarations {
-        [one] if one.object == Object::Machine => {
-            ("MACHINE", "The machine: web1, kvm1/web1 or web1@kvm1.example.org; several with commas")
-        }
+        [one] if one.object == Object::Machine => (
+            "MACHINE",
+            "The machine: web1, kvm1/web1 or web1@kvm1.example.org; several with commas, or label:web",
+        ),
         [_] => ("HOST", "The host: kvm1 or kvm1.example.org"),
         _ => ("NAME", "A machine or a host"),
     };

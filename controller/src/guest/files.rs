@@ -138,6 +138,7 @@ mod tests {
             node: "file-write".into(),
             declaration: &DECLARED,
             argv: vec!["--path=/x".into()],
+            together: None,
         };
         let calls = pieces(&call, &vec![7; PIECE_BYTES * 2 + 1]);
         let appends: Vec<bool> =

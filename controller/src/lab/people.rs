@@ -59,6 +59,7 @@ async fn make(session: &Session, host: &str, is_account: bool, name: String) -> 
         node: declaration.verb.to_owned(),
         declaration,
         argv: vec![format!("--name={name}"), "--image=linux".to_owned()],
+        together: None,
     };
     call.run(session, Consent::Given)
         .await

@@ -56,14 +56,14 @@ impl Face {
     pub(super) fn as_consent(&self, mut message: Message, message_stanza: &Element) -> Option<Message> {
         let person = message.from.to_bare();
         if let Some((id, yes)) = reaction(message_stanza) {
-            let request = self.agent.question_to(&person, &id).filter(|request| request.reactions)?;
-            return Some(message.put_as(&request.code, yes));
+            let (code, _) = self.agent.question_to(&person, &id).filter(|(_, by_reaction)| *by_reaction)?;
+            return Some(message.put_as(&code, yes));
         }
         if let Some(yes) = said(&message.body)
             && let Some(id) = replied_to(message_stanza)
-            && let Some(request) = self.agent.question_to(&person, &id)
+            && let Some((code, _)) = self.agent.question_to(&person, &id)
         {
-            message = message.put_as(&request.code, yes);
+            message = message.put_as(&code, yes);
         }
         Some(message)
     }

@@ -51,6 +51,15 @@ pub(super) enum Said {
         /// With these words.
         argv: Vec<String>,
     },
+    /// This command, on each of these.
+    Each {
+        /// Which.
+        declaration: &'static Declaration,
+        /// On what.
+        machines: Vec<MachineName>,
+        /// With these words.
+        argv: Vec<String>,
+    },
     /// This command, which cannot be: why not is said, and noted.
     Refused {
         /// Which.
@@ -233,6 +242,9 @@ impl Face {
         }
         if let Some(declaration) = known(Object::Machine, first) {
             let (named, because) = rest.split_at(until_because(declaration, rest));
+            if let Some(several) = self.several(person, declaration, named, because) {
+                return several;
+            }
             if let Some((name, mut others)) = self.machine_in(person, named) {
                 others.extend_from_slice(because);
                 return command(declaration, Target::Machine(name), &others);
@@ -272,7 +284,7 @@ impl Face {
     }
 
     /// The machine a word names; `@` in front of it does not matter.
-    fn machine_named(&self, person: &BareJid, word: &str) -> Option<MachineName> {
+    pub(super) fn machine_named(&self, person: &BareJid, word: &str) -> Option<MachineName> {
         let name = MachineName::new(word.trim_start_matches('@').to_lowercase()).ok()?;
         let known = self.agent.knows(person, &Target::Machine(name.clone()));
         self.agent.machine(&name).filter(|_| known).map(|seen| seen.name)
@@ -302,7 +314,7 @@ impl Face {
         })
     }
 
-    fn nearest_machine(&self, person: &BareJid, word: &str) -> Option<String> {
+    pub(super) fn nearest_machine(&self, person: &BareJid, word: &str) -> Option<String> {
         let machines = self.agent.machines_for(person);
         let names = machines.iter().map(|seen| seen.name.as_str());
         words::nearest(word.trim_start_matches('@'), names).map(str::to_owned)
@@ -378,7 +390,7 @@ fn unknown(word: &str, permitted: &[&Declaration]) -> Said {
     }
 }
 
-fn missing(word: &str, near: Option<String>) -> Said {
+pub(super) fn missing(word: &str, near: Option<String>) -> Said {
     let word = skerry_stanzas::safe::safe_line(word, 40);
     let refusal = Refusal::new(Reason::NotFound, format!("There is no machine {word} here."));
     match near {

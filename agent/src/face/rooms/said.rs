@@ -81,8 +81,8 @@ impl Face {
     fn consent_in(&self, room: &BareJid, message: &Element) -> Option<(String, bool)> {
         if let Some((id, yes)) = chat::reaction(message) {
             let ours = self.own_said.ours(room, &id)?;
-            let request = self.agent.question_to(room, &ours).filter(|request| request.reactions)?;
-            return Some((request.code, yes));
+            let (code, _) = self.agent.question_to(room, &ours).filter(|(_, by_reaction)| *by_reaction)?;
+            return Some((code, yes));
         }
         let body = message.get_child("body", ns::CLIENT)?.text();
         let words: Vec<String> = body.split_whitespace().map(str::to_lowercase).collect();
@@ -97,7 +97,8 @@ impl Face {
             }
         }
         let ours = self.own_said.ours(room, &chat::replied_to(message)?)?;
-        Some((self.agent.question_to(room, &ours)?.code, chat::said_in_reply(&body)?))
+        let (code, _) = self.agent.question_to(room, &ours)?;
+        Some((code, chat::said_in_reply(&body)?))
     }
 
     async fn answer_in(&self, room: BareJid, person: BareJid, code: String, yes: bool, key: Option<String>) {
@@ -112,6 +113,7 @@ impl Face {
             key,
             patience: PATIENCE,
             hops: Vec::new(),
+            together: None,
         };
         match self.agent.ask(asked, None).await {
             Answer::Done { text, .. } => self.say_in(&room, &format!("{person}: {text}")).await,

@@ -67,7 +67,7 @@ impl Doing {
         wanted_before: Wanted,
         storage: Option<OwnedMutexGuard<()>>,
     ) -> Self {
-        let Do { request, wait, by, progress, ending, reply } = ask;
+        let Do { request, wait, by, progress, ending, reply, unasked: _ } = ask;
         let card = Arc::clone(card);
         Self {
             request,
