@@ -7,6 +7,7 @@ use hypervisor_core::machine::MachineName;
 use skerry_stanzas::{
     command::{Declaration, argument},
     refusal::Refusal,
+    signature::Signature,
 };
 use xmpp_parsers::jid::{BareJid, Jid};
 
@@ -55,6 +56,8 @@ pub struct Asked {
     pub patience: Duration,
     /// What it passed on its way here.
     pub hops: Vec<Hop>,
+    /// The caller's signature, where one was asked for.
+    pub signature: Option<Signature>,
 }
 
 impl Asked {

@@ -199,6 +199,7 @@ mod tests {
             door: Door::Chat,
             key: None,
             hops: Vec::new(),
+            signature: None,
             patience: Duration::from_secs(1),
         }
     }

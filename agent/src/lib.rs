@@ -36,5 +36,6 @@ pub mod pictures;
 pub mod prometheus;
 mod reference;
 pub mod rights;
+mod signing;
 pub mod store;
 pub mod viewer;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use xmpp_parsers::data_forms::DataForm;
 use xso::error::FromElementError;
 
-use crate::{element::set, ns, payload::Via};
+use crate::{element::set, ns, payload::Via, signature::Signature};
 
 mod condition;
 
@@ -161,6 +161,8 @@ pub struct AdhocCommand {
     pub json_only: bool,
     /// In requests: what it passed on its way, as the requester says.
     pub vias: Vec<Via>,
+    /// In requests: the requester's signature, where the responder asked for one.
+    pub signature: Option<Signature>,
 }
 
 impl AdhocCommand {
@@ -224,6 +226,7 @@ impl AdhocCommand {
                 .transpose()?,
             json_only: element.has_child(JSON_ONLY, ns::COMMAND),
             vias: Via::of(element),
+            signature: Signature::of(element),
         })
     }
 
@@ -256,6 +259,9 @@ impl AdhocCommand {
         }
         for via in &self.vias {
             element.append_child(Element::from(via));
+        }
+        if let Some(signature) = &self.signature {
+            element.append_child(Element::from(signature));
         }
         element
     }

@@ -41,6 +41,7 @@ async fn create(agent: &Agent, words: &[&str]) {
         key: None,
         patience: PATIENCE,
         hops: Vec::new(),
+        signature: None,
     };
     let answer = agent.ask(asked, None).await;
     assert!(matches!(answer, Answer::Done { .. }), "{answer:?}");

@@ -115,6 +115,7 @@ async fn give(agent: &Agent, object: Object, verb: &str, argv: &[String]) -> Res
         key: None,
         patience: Duration::from_secs(120),
         hops: Vec::new(),
+        signature: None,
     };
     let answer = match agent.ask(asked, None).await {
         Answer::Confirm(question) => {

@@ -156,6 +156,7 @@ impl Agent {
             key: Some(format!("schedule {} {key}", machine.card.id)),
             patience: PATIENCE,
             hops: vec![Hop::Schedule { title: title.to_owned(), made_by: schedule.by.clone() }],
+            signature: None,
         };
         let (hears, _) = tokio::sync::mpsc::channel(1);
         // What it deletes was confirmed when the schedule was made: it said how many are kept.

@@ -114,9 +114,10 @@ impl Agent {
             machine,
             words: None,
             effect: String::new(),
-            needs: policies.iter().map(need).collect(),
+            needs: policies.iter().filter(|policy| policy.makes_wait()).map(need).collect(),
             during: policies.iter().filter_map(|policy| policy.during.clone()).collect(),
             reactions: policies.iter().all(|policy| policy.reactions),
+            signed: policies.iter().any(|policy| policy.signed),
             rooms: policies.iter().filter_map(|policy| policy.room.clone()).collect(),
             at: now,
             until: now + within,
@@ -324,6 +325,7 @@ impl Agent {
             key: request.accepted.key.clone(),
             patience: Duration::ZERO,
             hops: request.hops(),
+            signature: None,
         };
         match self.carry_out_approved(asked, request).await {
             Ok(begun) => Ok(begun),
@@ -377,12 +379,13 @@ pub(crate) fn waits(request: &Request, missing: Vec<String>) -> Answer {
         [] => format!("Tell somebody who has it to say: approve {code}"),
         people => format!("I asked {}", people.join(", ")),
     };
+    let signed = if request.signed { ", signed" } else { "" };
     let needs = match (missing.as_slice(), request.hours_missed(Utc::now())) {
         (_, Some(hours)) => {
             format!("may be done {hours} only, or in an emergency (break glass {code} because …)")
         }
         ([], None) => "is approved, and waits for its time".to_owned(),
-        (missing, None) => format!("needs the consent of {}", missing.join(" and ")),
+        (missing, None) => format!("needs the consent of {}{signed}", missing.join(" and ")),
     };
     let sentence = format!("{command} {needs} ({code}). {asked}; it waits for {until}.");
     let json = serde_json::json!({ "sentence": sentence, UNDER_WAY: true, REQUEST: code });

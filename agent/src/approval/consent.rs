@@ -6,6 +6,7 @@ use chrono::Utc;
 use skerry_stanzas::{
     refusal::{Reason, Refusal},
     reply::{RequestLine, measure},
+    signature::Signed,
 };
 use xmpp_parsers::jid::BareJid;
 
@@ -13,7 +14,7 @@ use super::{
     Open,
     request::{Agreed, Emergency, Request, Says, Shown, Stage, lacks},
 };
-use crate::{agent::Agent, crash, rights::Subject, store::approvals as rows};
+use crate::{agent::Agent, crash, rights::Subject, signing::Proof, store::approvals as rows};
 
 /// Nothing of this code that this person has to do with; the same whether there is one or not.
 fn none(code: &str) -> Refusal {
@@ -24,6 +25,16 @@ fn none(code: &str) -> Refusal {
     )
     .field("code")
     .hint("\"request list\" shows those that wait.")
+}
+
+/// The signature of a consent to this request, where there has to be one.
+fn signature_for(request: &Request, proof: Option<&Proof>) -> Result<Option<Signed>, Refusal> {
+    match proof.filter(|proof| proof.request == Some(request.id)) {
+        Some(proof) => Ok(Some(proof.signed.clone())),
+        None if !request.signed => Ok(None),
+        // It was not there yet when a signature was looked for.
+        None => Err(Refusal::new(Reason::Unsigned, "That needs your signature.").hint("Say it again.")),
+    }
 }
 
 impl Agent {
@@ -43,9 +54,9 @@ impl Agent {
         if request.emergency.is_some() {
             return Vec::new();
         }
-        let (rights, now) = (self.rights(), Utc::now());
+        let (rights, keys, now) = (self.rights(), self.inner.signing.keys(), Utc::now());
         self.about(request, |on| {
-            request.missing(&rights, &on, now).map(|(need, count)| lacks(need, count)).collect()
+            request.missing(&rights, &keys, &on, now).map(|(need, count)| lacks(need, count)).collect()
         })
     }
 
@@ -55,7 +66,7 @@ impl Agent {
         self.about(request, |on| request.takes(person, &rights, &on, now))
     }
 
-    fn can_do_without(&self, person: &BareJid, request: &Request) -> bool {
+    pub(crate) fn can_do_without(&self, person: &BareJid, request: &Request) -> bool {
         let (rights, now) = (self.rights(), Utc::now());
         let Some(it) = request.declaration() else { return false };
         self.about(request, |on| {
@@ -102,7 +113,12 @@ impl Agent {
     ///
     /// # Errors
     /// There is none of this code that waits for them; it is theirs; their role does not suffice.
-    pub(crate) async fn agree(&self, person: &BareJid, code: &str) -> Result<RequestLine, Refusal> {
+    pub(crate) async fn agree(
+        &self,
+        person: &BareJid,
+        code: &str,
+        proof: Option<&Proof>,
+    ) -> Result<RequestLine, Refusal> {
         let _one = self.inner.approvals.deciding.lock().await;
         let open = self.waiting(person, code)?;
         let request = &open.request;
@@ -118,7 +134,8 @@ impl Agent {
         if request.agreed.iter().any(|agreed| agreed.who == *person) {
             return Ok(self.request_line(request, "You agreed to that before."));
         }
-        let agreed = Agreed { who: person.clone(), at: Utc::now() };
+        let signature = signature_for(request, proof)?;
+        let agreed = Agreed { who: person.clone(), at: Utc::now(), signature };
         let request =
             self.store_change(&request.code, move |request| request.agreed.push(agreed.clone())).await?;
         let missing = self.still_missing(&request);
@@ -173,6 +190,7 @@ impl Agent {
         person: &BareJid,
         code: &str,
         because: &str,
+        proof: Option<&Proof>,
     ) -> Result<RequestLine, Refusal> {
         let _one = self.inner.approvals.deciding.lock().await;
         let open = self.waiting(person, code)?;
@@ -184,6 +202,7 @@ impl Agent {
             return Err(Refusal::new(Reason::NotAllowed, "You cannot do without approval here.")
                 .hint("\"policy list\" says who can, if anybody."));
         }
+        let signature = signature_for(&open.request, proof)?.map(Box::new);
         let command = open.request.command();
         let asker = &open.request.accepted.caller;
         let text = format!(
@@ -195,7 +214,7 @@ impl Agent {
         let rooms = open.request.rooms.iter().cloned().map(|room| (room, true));
         let says = |(one, in_room)| Shown::new(one, in_room, Says::Emergency(text.clone()));
         let messages: Vec<Shown> = people.chain(rooms).map(says).collect();
-        let emergency = Emergency { by: person.clone(), because };
+        let emergency = Emergency { by: person.clone(), because, signature };
         let done_without = move |request: &mut Request| {
             request.emergency = Some(emergency.clone());
             request.messages.extend(messages.iter().cloned());

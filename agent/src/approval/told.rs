@@ -75,7 +75,9 @@ impl Agent {
         let asks = request.stage == Stage::Waiting && !self.still_missing(request).is_empty();
         let mut sent = Vec::new();
         for shown in request.messages.iter().filter(|shown| !shown.sent) {
-            let answers = || vec![format!("approve {}", request.code), format!("reject {}", request.code)];
+            // A button cannot sign.
+            let approve = (!request.signed).then(|| format!("approve {}", request.code));
+            let answers = || approve.iter().cloned().chain([format!("reject {}", request.code)]).collect();
             let (text, buttons) = match &shown.says {
                 Says::Question | Says::Answer if !asks => continue,
                 Says::Question | Says::Answer => (self.question(request), answers()),
@@ -183,11 +185,20 @@ impl Agent {
             (Some(at), None) => format!(" It is not done before {}.", measure::moment(at)),
             (None, None) => String::new(),
         };
-        let reactions = if request.reactions { ", or react with 👍 or 👎" } else { "" };
+        let answers = match (request.signed, request.reactions) {
+            (true, _) => format!(
+                "It takes signatures: run skerry approve {code}, or say reject {code} or reply to this with no."
+            ),
+            (false, true) => format!(
+                "Say approve {code} or reject {code}, or reply to this with yes or no, or react with 👍 or 👎."
+            ),
+            (false, false) => {
+                format!("Say approve {code} or reject {code}, or reply to this with yes or no.")
+            }
+        };
+        let effect = &request.effect;
         format!(
-            "{by} wants: {command}{why}.\n{}\nIt needs the consent of {missing}, within {time}.{} Say approve {code} or \
-             reject {code}, or reply to this with yes or no{reactions}.",
-            request.effect, opens
+            "{by} wants: {command}{why}.\n{effect}\nIt needs the consent of {missing}, within {time}.{opens} {answers}"
         )
     }
 

@@ -33,12 +33,20 @@ impl Agent {
         let ready = Runner::of(declaration)?.parse(&asked.argv)?;
         let Ok(slot) = self.inner.jobs.take(&asked.person()) else { return Ok(false) };
         let going = self.going_on(request.id, declaration, &asked);
-        let (machine, progress, closed) = (None, None, Arc::default());
-        let mut job = Job { permit, id: request.id, machine, progress, going: Arc::clone(&going), closed };
+        let (machine, proof, progress, closed) = (None, None, None, Arc::default());
+        let mut job =
+            Job { permit, id: request.id, machine, proof, progress, going: Arc::clone(&going), closed };
         let mut accepted = accepted(&asked, &job, ready.as_ref());
+        accepted.signature.clone_from(&request.accepted.signature);
         if approval::hash(&accepted.permission, request.machine, &accepted.args) != request.hash {
             let text = "That command is another one by now: nothing was done.";
             return Err(Refusal::new(Reason::Conflict, text).hint("Ask again."));
+        }
+        if !self.is_still_signed(request, &asked.argv) {
+            let text = "What was signed for it does not count any more: nothing was done.";
+            return Err(
+                Refusal::new(Reason::Conflict, text).hint("Ask again, with a key that the host knows.")
+            );
         }
         job.machine = self.subject(declaration, &asked.target)?;
         if declaration.effect == Effect::Destroy {

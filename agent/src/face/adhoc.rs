@@ -17,6 +17,7 @@ use skerry_stanzas::{
     form,
     refusal::{Reason, Refusal},
     reply::UNDER_WAY,
+    signature::Signature,
     styling,
 };
 use xmpp_parsers::{
@@ -390,6 +391,7 @@ fn asked(
         key,
         patience: PATIENCE,
         hops: hop::said(&inquiry.payload),
+        signature: Signature::of(&inquiry.payload),
     }
 }
 

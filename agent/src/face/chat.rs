@@ -335,6 +335,7 @@ fn asked(message: &Message, declaration: &'static Declaration, target: Target, a
             Effect::Change | Effect::Destroy => PATIENCE,
         },
         hops: message.hops.clone(),
+        signature: None,
     }
 }
 

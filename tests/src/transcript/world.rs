@@ -309,6 +309,7 @@ async fn make(agent: &Agent, admin: &str, name: &str, running: bool) -> anyhow::
         key: None,
         patience: Duration::from_secs(60),
         hops: Vec::new(),
+        signature: None,
     };
     match agent.ask(asked, None).await {
         Answer::Done { .. } => Ok(()),

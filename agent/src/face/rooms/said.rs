@@ -112,6 +112,7 @@ impl Face {
             key,
             patience: PATIENCE,
             hops: Vec::new(),
+            signature: None,
         };
         match self.agent.ask(asked, None).await {
             Answer::Done { text, .. } => self.say_in(&room, &format!("{person}: {text}")).await,

@@ -70,6 +70,7 @@ impl Agent {
             key: None,
             patience: PATIENCE,
             hops: Vec::new(),
+            signature: None,
         };
         self.inner.confirmations.put(asked, sentence, Utc::now())
     }
