@@ -260,7 +260,8 @@ fn typed(asked: &Asked) -> String {
     };
     let mut line = format!("skerry {}", asked.declaration.spoken());
     if let Target::Machine(name) = &asked.target {
-        line.push_str(&format!(" {name}"));
+        let name = name.to_string();
+        line.push_str(&if is_plain(&name) { format!(" {name}") } else { format!(" {name:?}") });
     }
     let mut said = 0;
     for name in asked.declaration.positional {

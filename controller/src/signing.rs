@@ -118,11 +118,15 @@ impl Signer {
     }
 }
 
-/// Whether this is a command that consents to the request of this code.
+/// Whether a call consents to what somebody else asked for.
+pub fn is_consent(call: &Call) -> bool {
+    matches!(call.declaration.permission().as_str(), "host.approve" | "host.break-glass")
+}
+
+/// Whether it consents to the request of this code.
 fn consents(call: &Call, code: &str) -> bool {
     let typed = call.argv.iter().find_map(|word| word.strip_prefix("--code="));
-    matches!(call.declaration.permission().as_str(), "host.approve" | "host.break-glass")
-        && typed.is_some_and(|typed| typed.trim().eq_ignore_ascii_case(code))
+    is_consent(call) && typed.is_some_and(|typed| typed.trim().eq_ignore_ascii_case(code))
 }
 
 /// The host and the machine that a call is for, by where it goes.

@@ -42,13 +42,17 @@ impl Agent {
             let text = "That command is another one by now: nothing was done.";
             return Err(Refusal::new(Reason::Conflict, text).hint("Ask again."));
         }
-        if !self.is_still_signed(request, &asked.argv) {
-            let text = "What was signed for it does not count any more: nothing was done.";
+        job.machine = self.subject(declaration, &asked.target)?;
+        // Also where a policy asks for signatures since it waits.
+        let policies = self.policies_for(&asked, job.machine.as_ref());
+        let lacks_one = !request.signed && policies.iter().any(|policy| policy.signed);
+        if lacks_one || !self.is_still_signed(request, &asked.argv) {
+            let text =
+                "It takes signatures that it does not have, or that do not count any more: nothing was done.";
             return Err(
                 Refusal::new(Reason::Conflict, text).hint("Ask again, with a key that the host knows.")
             );
         }
-        job.machine = self.subject(declaration, &asked.target)?;
         if declaration.effect == Effect::Destroy {
             self.needs_yes(&job)?;
         }
