@@ -110,6 +110,7 @@ transcripts! {
     rights,
     screen,
     screen_upload,
+    signing,
     simple,
     storage,
     together,

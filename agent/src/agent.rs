@@ -48,6 +48,7 @@ use crate::{
     numbers::{Tally, meter::Meter},
     pictures::{Pictures, Uploads},
     rights::Rights,
+    signing::Signing,
     store::{Store, Subscriptions, events},
     viewer::Tickets,
 };
@@ -84,6 +85,8 @@ pub(crate) struct Inner {
     pub(crate) confirmations: Confirmations,
     /// What waits for the consent of others.
     pub(crate) approvals: Approvals,
+    /// Whose keys are known, and what may be signed.
+    pub(crate) signing: Signing,
     pub(crate) repeats: Repeats,
     /// What is under way.
     pub(crate) going: Jobs,
@@ -318,7 +321,7 @@ impl Agent {
     /// When the configuration is wrong; then the old one stays in force.
     pub fn reload(&self, new: Config) -> Result<Vec<&'static str>, ConfigError> {
         new.check()?;
-        let (roles, policies) = (new.roles()?, new.policies()?);
+        let (roles, policies, keys) = (new.roles()?, new.policies()?, new.signing_keys()?);
         let old = self.config();
         let waits = old.differs(&new);
         let live = Config {
@@ -333,6 +336,8 @@ impl Agent {
             audit: new.audit,
             ..Config::clone(&old)
         };
+        // First, since a consent may not count any more by them.
+        self.inner.signing.change_keys(keys);
         self.change_rights(|rights| rights.roles = roles);
         self.inner.approvals.change_policies(|kept| kept.configured = policies);
         *self.inner.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);

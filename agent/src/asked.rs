@@ -8,6 +8,7 @@ use skerry_stanzas::{
     command::{Declaration, argument},
     payload::Together,
     refusal::Refusal,
+    signature::Signature,
 };
 use xmpp_parsers::jid::{BareJid, Jid};
 
@@ -58,6 +59,8 @@ pub struct Asked {
     pub hops: Vec<Hop>,
     /// It is one of several that are given together.
     pub together: Option<Together>,
+    /// The caller's signature, where one was asked for.
+    pub signature: Option<Signature>,
 }
 
 impl Asked {

@@ -10,6 +10,7 @@ mod images;
 pub(crate) mod keys;
 mod moving;
 mod numbers;
+pub mod signing;
 
 use std::{
     collections::BTreeMap,
@@ -334,6 +335,7 @@ impl Config {
         self.check_link()?;
         self.roles()?;
         self.policies()?;
+        self.signing_keys()?;
         if self.drivers.enabled.is_empty() {
             return Err(self.wrong("drivers.enabled", "names no driver; write [\"qemu\"]"));
         }

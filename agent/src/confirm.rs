@@ -210,6 +210,7 @@ mod tests {
             key: None,
             hops: Vec::new(),
             together: None,
+            signature: None,
             patience: Duration::from_secs(1),
         }
     }

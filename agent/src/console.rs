@@ -112,6 +112,7 @@ impl Agent {
                     key: None,
                     because: None,
                     hops: Vec::new(),
+                    signature: None,
                 };
                 (None, Some(Entry::open(self, accepted, "console").await?))
             }

@@ -43,6 +43,7 @@ pub(crate) use self::{
 };
 use crate::{
     agent::Agent,
+    approval::Policy,
     asked::{Answer, Asked, Target},
     crash, handler,
     journal::{self, Accepted, Outcome, Repeated},
@@ -53,6 +54,7 @@ use crate::{
     },
     reference,
     rights::Permit,
+    signing::Proof,
 };
 
 /// How long a command that says how far it is may take before who asked is told so.
@@ -65,6 +67,8 @@ pub(crate) struct Job {
     /// Its number, also in the journal when it is journalled.
     pub(crate) id: Uuid,
     machine: Option<Arc<Machine>>,
+    /// The signature it needed.
+    pub(crate) proof: Option<Proof>,
     progress: Option<mpsc::Sender<String>>,
     going: Arc<Going>,
     /// Its end is in the journal.
@@ -153,9 +157,9 @@ impl Agent {
         let patience = asked.patience;
         let id = Uuid::now_v7();
         let going = self.going_on(id, declaration, &asked);
-        let (machine, closed) = (None, Arc::default());
+        let (machine, proof, closed, unasked) = (None, None, Arc::default(), false);
         let mut job =
-            Job { permit, id, machine, progress, going: Arc::clone(&going), closed, unasked: false };
+            Job { permit, id, machine, proof, progress, going: Arc::clone(&going), closed, unasked };
         if declaration.effect == Effect::Read {
             let slot = self.inner.reads.take(&asked.person())?;
             job.machine = self.subject(declaration, &asked.target)?;
@@ -179,12 +183,16 @@ impl Agent {
         accepted.machine = accepted.machine.or(job.machine.as_ref().map(|machine| machine.card.id.0));
         let takes_away =
             declaration.effect == Effect::Destroy && self.needs_yes(&job)? && ready.asks(self, &job);
-        let policies = self.policies_for(&asked, job.machine.as_ref());
-        if !policies.is_empty() && (takes_away || declaration.effect == Effect::Change) {
-            ready.obstacle(self, &job).await?;
-            return self.put_request(&asked, &job, accepted, ready.as_ref(), policies).await;
+        if takes_away || declaration.effect == Effect::Change {
+            let policies = self.policies_for(&asked, job.machine.as_ref());
+            job.proof = self.proof(&asked, &job, ready.as_ref(), &policies).await?;
+            accepted.signature = job.proof.as_ref().map(|proof| proof.signed.clone());
+            if policies.iter().any(Policy::makes_wait) {
+                return self.put_request(&asked, &job, accepted, ready.as_ref(), policies).await;
+            }
         }
-        if takes_away && !confirmed {
+        // Who signed what will be done has read it.
+        if takes_away && !confirmed && job.proof.is_none() {
             ready.obstacle(self, &job).await?;
             let sentence = ready.warning(self, &job);
             let confirmation = self.inner.confirmations.put(asked, sentence, chrono::Utc::now())?;
@@ -229,8 +237,8 @@ impl Agent {
         let id = Uuid::now_v7();
         let machine = self.subject(declaration, &asked.target)?;
         let going = self.going_on(id, declaration, &asked);
-        let (progress, closed) = (None, Arc::default());
-        ready.obstacle(self, &Job { permit, id, machine, progress, going, closed, unasked: false }).await
+        let (proof, progress, closed, unasked) = (None, None, Arc::default(), false);
+        ready.obstacle(self, &Job { permit, id, machine, proof, progress, going, closed, unasked }).await
     }
 
     fn going_on(&self, id: Uuid, declaration: &Declaration, asked: &Asked) -> Arc<Going> {
@@ -483,6 +491,7 @@ fn accepted(asked: &Asked, job: &Job, ready: &dyn Ready) -> Accepted {
         key: asked.key.clone(),
         because: asked.because().map(str::to_owned),
         hops: asked.hops.clone(),
+        signature: None,
     }
 }
 

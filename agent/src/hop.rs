@@ -2,7 +2,7 @@
 //! says of itself nobody vouches for, and it is kept as said; what the agent did itself it knows.
 
 use serde::{Deserialize, Serialize};
-use skerry_stanzas::payload::Via;
+use skerry_stanzas::{payload::Via, signature::Signed};
 
 /// One step of the way of a request. In the journal, in the order of the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,9 @@ pub enum Hop {
         code: String,
         /// The bare addresses of all who agreed, in the order in which they did.
         agreed: Vec<String>,
+        /// Their signatures, where they had to sign.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        signatures: Vec<Signed>,
     },
     /// Somebody did without the consent of others, on this host. Known.
     Emergency {
@@ -45,6 +48,9 @@ pub enum Hop {
         by: String,
         /// Why.
         because: String,
+        /// Their signature, where they had to sign.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signature: Option<Box<Signed>>,
     },
 }
 
@@ -64,10 +70,10 @@ impl Hop {
                 format!("{name}{version}{on}{behalf} (says who asked)")
             }
             Self::Schedule { title, made_by } => format!("the schedule {title} of {made_by}"),
-            Self::Emergency { code, by, because } => {
+            Self::Emergency { code, by, because, .. } => {
                 format!("done without approval by {by} ({code}), because {because:?}")
             }
-            Self::Approval { code, agreed } => format!("agreed to by {} ({code})", agreed.join(", ")),
+            Self::Approval { code, agreed, .. } => format!("agreed to by {} ({code})", agreed.join(", ")),
         }
     }
 }
@@ -97,10 +103,19 @@ mod tests {
             behalf: None,
         });
         assert!(said.is_said() && said.sentence() == "skerry 0.3 on desk (says who asked)");
-        let known = Hop::Approval { code: "7f3a".into(), agreed: vec!["bob@x".into(), "eve@x".into()] };
+        let known = Hop::Approval {
+            code: "7f3a".into(),
+            agreed: vec!["bob@x".into(), "eve@x".into()],
+            signatures: vec![],
+        };
         assert!(!known.is_said());
         assert_eq!(known.sentence(), "agreed to by bob@x, eve@x (7f3a)");
-        let alone = Hop::Emergency { code: "7f3a".into(), by: "bob@x".into(), because: "fire".into() };
+        let alone = Hop::Emergency {
+            code: "7f3a".into(),
+            by: "bob@x".into(),
+            because: "fire".into(),
+            signature: None,
+        };
         assert_eq!(alone.sentence(), "done without approval by bob@x (7f3a), because \"fire\"");
         for hop in [said, known, alone] {
             let text = serde_json::to_string(&hop).unwrap();

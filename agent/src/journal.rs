@@ -19,6 +19,7 @@ use skerry_stanzas::{
     command::{COMMANDS, Declaration},
     refusal::Refusal,
     reply::LogLine,
+    signature::Signed,
 };
 use uuid::Uuid;
 
@@ -56,6 +57,9 @@ pub(crate) struct Accepted {
     /// What it passed on its way.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) hops: Vec<Hop>,
+    /// The caller's signature, where one was needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signature: Option<Signed>,
 }
 
 /// How a command ended.

@@ -36,6 +36,7 @@ pub mod pictures;
 pub mod prometheus;
 mod reference;
 pub mod rights;
+mod signing;
 pub mod store;
 mod together;
 pub mod viewer;

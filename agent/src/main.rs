@@ -1,5 +1,6 @@
 //! `skerry-agent`: the daemon, and what sets it up.
 
+mod keys;
 mod logs;
 mod notify;
 mod run;
@@ -40,6 +41,8 @@ enum What {
         #[arg(long)]
         login: bool,
     },
+    /// Say by which keys people sign what takes a signature
+    Key(keys::KeyArgs),
     /// Bound the logs of machines: what the daemon starts for itself
     #[command(hide = true)]
     TrimLogs {
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         What::Check { config, login } => {
             load(&config).and_then(|config| failed(setup::check(&config, login)))
         }
+        What::Key(key) => failed(key.run()),
         What::TrimLogs { folder } => failed(run::trim_logs(&folder)),
         What::Version => {
             println!("skerry-agent {}", env!("CARGO_PKG_VERSION"));

@@ -152,6 +152,7 @@ impl Agent {
                     key: None,
                     because: None,
                     hops: Vec::new(),
+                    signature: None,
                 };
                 Some(Entry::open(self, accepted, "screen").await?)
             }

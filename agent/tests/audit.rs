@@ -67,7 +67,11 @@ async fn an_entry_says_who_why_by_which_way_and_what_came_of_it() {
         on: None,
         behalf: Some("eve@other.example".into()),
     }];
-    start.hops.push(Hop::Approval { code: "7f3a".into(), agreed: vec!["ann@example.org".into()] });
+    start.hops.push(Hop::Approval {
+        code: "7f3a".into(),
+        agreed: vec!["ann@example.org".into()],
+        signatures: vec![],
+    });
     stage::done(stage.agent.ask(start, None).await);
     let entries = shown(&stage.agent).await;
     let last = entries.last().unwrap();

@@ -32,6 +32,8 @@ mod nics;
 mod restarts;
 #[path = "crash/rights.rs"]
 mod rights;
+#[path = "crash/signing.rs"]
+mod signing;
 mod stage;
 
 use std::{path::Path, process::Command, sync::Arc, time::Duration};

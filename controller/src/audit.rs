@@ -12,6 +12,7 @@ use std::{
 use skerry_stanzas::{
     audit::{self, Check, Checked, Heads, LINE_BYTES_MAX, Row},
     reply::{AuditPage, AuditVerified, Reply as _},
+    signature::Keys,
 };
 
 use crate::{
@@ -31,7 +32,10 @@ const PAGE: usize = 1000;
 /// Whether this is done here and not by one question to the host.
 pub fn is_ours(asked: &Asked) -> bool {
     asked.export.is_some()
-        || asked.verify.as_ref().is_some_and(|args| args.file.is_some() || args.against.is_some())
+        || asked
+            .verify
+            .as_ref()
+            .is_some_and(|args| args.file.is_some() || args.against.is_some() || args.keys.is_some())
 }
 
 /// Exports or verifies.
@@ -42,8 +46,9 @@ pub async fn run(asked: &Asked, config: impl FnOnce() -> Outcome<Config>, output
     if let Some(args) = &asked.verify
         && let Some(file) = &args.file
     {
+        let signatures = Signatures::of(args)?;
         let heads = heads(args, asked.host.as_deref())?;
-        return show(checked_file(file, heads)?, output);
+        return show(checked_file(file, heads, signatures)?, output);
     }
     let config = config()?;
     let session = Session::open(&config, false).await?.deaf();
@@ -60,9 +65,14 @@ async fn online(asked: &Asked, session: &Session, config: &Config, output: Outpu
     };
     if let Some(args) = &asked.verify {
         let host = planned.host.jid.to_bare().to_string();
+        let mut signatures = Signatures::of(args)?;
         let mut check = Check::against(heads(args, Some(&host))?);
-        pages(planned, session, |row| check.add(&row).map_err(flawed)).await?;
-        return show(check.finish().map_err(flawed)?, output);
+        pages(planned, session, |row| {
+            check.add(&row).map_err(flawed)?;
+            signatures.add(&row)
+        })
+        .await?;
+        return show((check.finish().map_err(flawed)?, signatures), output);
     }
     let out = asked.export.as_ref().and_then(|args| args.out.as_ref());
     let mut to: Box<dyn Write + Send> = match out {
@@ -141,7 +151,7 @@ fn heads(args: &AuditVerifyArgs, host: Option<&str>) -> Outcome<Heads> {
 }
 
 /// Checks a file that was exported.
-fn checked_file(file: &Path, heads: Heads) -> Outcome<Checked> {
+fn checked_file(file: &Path, heads: Heads, mut signatures: Signatures) -> Outcome<(Checked, Signatures)> {
     let unread = |error: io::Error| Failure::usage(format!("{}: {error}", file.display()));
     let mut reader = BufReader::new(fs::File::open(file).map_err(unread)?);
     let mut check = Check::against(heads);
@@ -149,12 +159,15 @@ fn checked_file(file: &Path, heads: Heads) -> Outcome<Checked> {
         let mut line = Vec::new();
         let read = io::Read::take(&mut reader, LINE_BYTES_MAX as u64).read_until(b'\n', &mut line);
         if read.map_err(unread)? == 0 {
-            return check.finish().map_err(flawed);
+            return Ok((check.finish().map_err(flawed)?, signatures));
         }
         // The last line has an end as well: without it, it was cut.
         let whole = line.pop_if(|byte| *byte == b'\n').is_some();
         let line = String::from_utf8(line).ok().filter(|_| whole).unwrap_or_default();
         check.add_line(&line).map_err(flawed)?;
+        if let Some(row) = Row::parse(&line) {
+            signatures.add(&row)?;
+        }
     }
 }
 
@@ -163,10 +176,41 @@ fn flawed(flaw: audit::Flaw) -> Failure {
         .hint("What comes before that place can be trusted; what comes after it proves nothing.")
 }
 
-fn show(checked: Checked, output: Output) -> Outcome<()> {
+/// The signatures of a trail, where there are keys to check them by.
+struct Signatures {
+    keys: Option<Keys>,
+    right: u64,
+}
+
+impl Signatures {
+    fn of(args: &AuditVerifyArgs) -> Outcome<Self> {
+        let read = |file: &std::path::PathBuf| {
+            let wrong = |what: String| Failure::usage(format!("{}: {what}", file.display()));
+            let text = fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+            Keys::parse(&text).map_err(|error| wrong(error.to_string()))
+        };
+        Ok(Self { keys: args.keys.as_ref().map(read).transpose()?, right: 0 })
+    }
+
+    fn add(&mut self, row: &Row) -> Outcome<()> {
+        if let Some(keys) = &self.keys {
+            self.right += audit::signatures(row, keys).map_err(|flaw| {
+                Failure::new(Kind::Refused, format!("a signature in the audit trail is not right: {flaw}"))
+                    .hint("A key that was taken away since has to be in the file still.")
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn show((checked, signatures): (Checked, Signatures), output: Output) -> Outcome<()> {
     let Checked { first, last, hash, held, .. } = checked;
     let verified = AuditVerified { first, last, hash: audit::hex(&hash), held };
-    let reply = Reply { text: verified.text(), json: serde_json::json!(verified) };
+    let mut reply = Reply { text: verified.text(), json: serde_json::json!(verified) };
+    if signatures.keys.is_some() {
+        reply.text.push_str(&format!(" Signatures that are right: {}.", signatures.right));
+        reply.json["signatures"] = signatures.right.into();
+    }
     let answers = [Answered { who: String::new(), host: String::new(), reply }];
     render(&mut io::stdout().lock(), output, &answers, true)
 }
@@ -213,8 +257,11 @@ mod tests {
         };
         let other = head("kvm2.example.org", &rows[0]);
         fs::write(&against, head("kvm1.example.org", &rows[4]) + "{\"alarm\":\"x\"}\n" + &other).unwrap();
-        let args = AuditVerifyArgs { file: Some(file.clone()), against: Some(against) };
-        let check = |host: Option<&str>| checked_file(&file, heads(&args, host)?);
+        let args = AuditVerifyArgs { file: Some(file.clone()), against: Some(against), keys: None };
+        let check = |host: Option<&str>| {
+            let signatures = Signatures::of(&args)?;
+            checked_file(&file, heads(&args, host)?, signatures).map(|(checked, _)| checked)
+        };
         write(&rows);
         assert_eq!(check(Some("kvm1.example.org")).unwrap().held, 1);
         assert!(check(None).unwrap_err().text.contains("kvm1.example.org, kvm2.example.org"));

@@ -18,6 +18,7 @@ use skerry_stanzas::{
     refusal::{Reason, Refusal},
     reply::{PERCENT, REQUEST, UNDER_WAY},
     safe::safe_text,
+    signature::ToSign,
 };
 use tokio::time::Instant;
 use xmpp_parsers::{data_forms::DataForm, jid::Jid};
@@ -105,6 +106,12 @@ impl Call {
         }
         let mut request = self.numbered(&first);
         let mut answer = self.exchange(session, &request, self.patience()).await?;
+        for again in [false, true] {
+            let Some(wanted) = to_sign(&answer) else { break };
+            first.signature = Some(session.signer().sign(self, &wanted, consent, again).await?);
+            request = self.numbered(&first);
+            answer = self.exchange(session, &request, self.patience()).await?;
+        }
         if answer.status == Some(Status::Executing) {
             self.settle(session, &answer, consent).await?;
             request = self.numbered(&answer.follow(Action::Complete, Some(form::submit_confirm(true))));
@@ -202,6 +209,12 @@ impl Call {
     }
 }
 
+/// What the host wants to have signed before it does this.
+fn to_sign(answer: &AdhocCommand) -> Option<ToSign> {
+    let refusal = answer.json.as_ref()?.get("refusal")?;
+    serde_json::from_value::<Refusal>(refusal.clone()).ok()?.sign.map(|sign| *sign)
+}
+
 fn asks_for_consent(form: &DataForm) -> bool {
     form.fields.iter().any(|field| field.var.as_deref() == Some(form::CONFIRM))
 }
@@ -271,7 +284,7 @@ where
 }
 
 /// Asks on the terminal. Whatever is not yes is no.
-async fn agreed(sentence: String) -> Outcome<bool> {
+pub async fn agreed(sentence: String) -> Outcome<bool> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(Failure::usage(format!("not done, since nobody can be asked: {sentence}"))
             .hint("If it is meant, say so with --yes."));

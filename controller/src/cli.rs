@@ -16,7 +16,7 @@ mod tree;
 
 pub use asked::{Asked, asked};
 pub use own::{
-    AuditVerifyArgs, ChatArgs, EventsArgs, FileReadArgs, Global, Output, Own, PasswordArgs, SetupArgs,
-    VncArgs, WitnessArgs,
+    AuditVerifyArgs, ChatArgs, EventsArgs, FileReadArgs, Global, KeyArgs, Output, Own, PasswordArgs,
+    SetupArgs, VncArgs, WitnessArgs,
 };
 pub use tree::{tree, witness};

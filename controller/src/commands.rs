@@ -20,7 +20,7 @@ use crate::{
     progress::Progress,
     render::{Answered, render},
     session::Session,
-    several, wait,
+    several, signing, wait,
 };
 
 /// How many targets are asked at a time.
@@ -52,7 +52,8 @@ pub async fn run(asked: &Asked, config: &Config, output: Output) -> Outcome<()> 
     }
     let consent = if asked.yes { Consent::Given } else { Consent::Ask };
     let destroys = plan.calls.iter().any(|planned| planned.call.declaration.effect == Effect::Destroy);
-    let asks = destroys && consent == Consent::Ask;
+    let consents = plan.calls.iter().any(|planned| signing::is_consent(&planned.call));
+    let asks = (destroys || consents) && consent == Consent::Ask;
     let progress = Progress::new(&plan.calls, asks);
     // Questions are put one after another.
     let at_once = if asks { 1 } else { CALLS_AT_ONCE };

@@ -11,18 +11,34 @@ use xmpp_parsers::jid::{BareJid, Jid};
 
 use crate::{
     failure::{Failure, Outcome},
-    password::Keeper,
+    password::{Keeper, Purpose},
 };
 
 /// The keys of the file.
-const KEYS: &[&str] =
-    &["jid", "password_file", "password_command", "keyring", "server", "tls", "ca", "hosts", "detach_key"];
+const KEYS: &[&str] = &[
+    "jid",
+    "password_file",
+    "password_command",
+    "keyring",
+    "signing_key_file",
+    "signing_key_command",
+    "signing_key_keyring",
+    "server",
+    "tls",
+    "ca",
+    "hosts",
+    "detach_key",
+];
+
+/// The file of the signing key, beside the configuration, when nobody says.
+const SIGNING_KEY: &str = "signing-key";
 
 /// What to write when there is no configuration.
 pub const EXAMPLE: &str = r#"jid = "ann@example.org"
 password_file = "~/.config/skerry/password"   # one line, readable by you alone
 # password_command = "pass show xmpp"         # or what prints it
 # keyring = true                              # or the desktop's keyring
+# signing_key_file = "signing-key"            # your key, likewise: _command, _keyring
 # hosts = ["kvm1.example.org"]                # else found by contact list and service discovery
 # server = "127.0.0.1:5222"                   # else found by DNS
 # tls = "direct"                              # else STARTTLS
@@ -36,6 +52,10 @@ struct Written {
     password_command: Option<String>,
     #[serde(default)]
     keyring: bool,
+    signing_key_file: Option<PathBuf>,
+    signing_key_command: Option<String>,
+    #[serde(default)]
+    signing_key_keyring: bool,
     server: Option<String>,
     #[serde(default)]
     tls: WrittenTls,
@@ -60,6 +80,8 @@ pub struct Config {
     pub jid: BareJid,
     /// How its password is kept.
     pub keeper: Keeper,
+    /// How the key is kept that they sign by.
+    pub signing: Keeper,
     /// Where the server is.
     pub server: ServerAddress,
     /// How the stream is protected.
@@ -120,7 +142,7 @@ impl Config {
     /// # Errors
     /// The password cannot be had.
     pub async fn link(&self, reconnect: bool) -> Outcome<LinkConfig> {
-        let password = self.keeper.password(&self.jid).await?;
+        let password = self.keeper.secret(Purpose::Password, &self.jid).await?;
         let jid = Jid::from(self.jid.clone());
         let mut link = LinkConfig::new(Login::Account { jid, password });
         link.server = self.server.clone();
@@ -141,16 +163,17 @@ impl Written {
             return Err(Failure::usage(format!("jid: {jid} is a server, not an account"))
                 .hint("An account, such as ann@example.org."));
         }
-        let mut keepers = Vec::new();
-        if let Some(file) = self.password_file {
-            keepers.push(Keeper::File(place(folder, &file)));
-        }
-        if let Some(command) = self.password_command {
-            keepers.push(Keeper::command(&command)?);
-        }
-        if self.keyring {
-            keepers.push(Keeper::Keyring);
-        }
+        let ways = (self.password_file, self.password_command, self.keyring);
+        let keepers = keepers(Purpose::Password, folder, ways)?;
+        let ways = (self.signing_key_file, self.signing_key_command, self.signing_key_keyring);
+        let signing = match <[Keeper; 1]>::try_from(self::keepers(Purpose::SigningKey, folder, ways)?) {
+            Ok([signing]) => signing,
+            Err(none) if none.is_empty() => Keeper::File(folder.join(SIGNING_KEY)),
+            Err(_) => {
+                return Err(Failure::usage("it says twice how the signing key is kept")
+                    .hint("One of: signing_key_file, signing_key_command, signing_key_keyring."));
+            }
+        };
         let [keeper] = <[Keeper; 1]>::try_from(keepers).map_err(|keepers| {
             let text = if keepers.is_empty() { "it does not say" } else { "it says twice" };
             Failure::usage(format!("{text} how the password is kept"))
@@ -160,6 +183,7 @@ impl Written {
         Ok(Config {
             jid,
             keeper,
+            signing,
             server: self.server.map_or(Ok(ServerAddress::Dns), |server| server_address(&server))?,
             tls: match self.tls {
                 WrittenTls::StartTls => Tls::StartTls,
@@ -170,6 +194,17 @@ impl Written {
             detach_key: self.detach_key,
         })
     }
+}
+
+/// The ways that are named in which something is kept: a file, a command, the keyring.
+fn keepers(
+    what: Purpose,
+    folder: &Path,
+    (file, command, keyring): (Option<PathBuf>, Option<String>, bool),
+) -> Outcome<Vec<Keeper>> {
+    let file = file.map(|file| Keeper::File(place(folder, &file)));
+    let command = command.map(|command| Keeper::command(what, &command)).transpose()?;
+    Ok(file.into_iter().chain(command).chain(keyring.then_some(Keeper::Keyring)).collect())
 }
 
 /// Where the file is when nobody says.
@@ -250,6 +285,7 @@ mod tests {
         assert_eq!(config.jid.to_string(), "ann@example.org");
         assert_eq!(config.keeper, Keeper::File("/etc/here/password".into()));
         assert_eq!(config.server, ServerAddress::At("127.0.0.1".into(), 15222));
+        assert_eq!(config.signing, Keeper::File("/etc/here/signing-key".into()), "when nobody says");
         assert_eq!(config.tls, Tls::Direct);
         assert_eq!(config.ca, Some("/ca.crt".into()));
         assert_eq!(config.hosts.len(), 2);
@@ -277,6 +313,9 @@ mod tests {
     fn the_password_is_kept_in_exactly_one_way() {
         assert!(wrong("jid = 'a@b'").text.contains("does not say"));
         assert!(wrong("jid = 'a@b'\nkeyring = true\npassword_file = 'x'").text.contains("twice"));
+        let signing = "jid = 'a@b'\nkeyring = true\nsigning_key_keyring = true";
+        assert_eq!(read(signing).unwrap().signing, Keeper::Keyring);
+        assert!(wrong(&format!("{signing}\nsigning_key_file = 'x'")).text.contains("twice how the signing"));
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod render;
 mod session;
 mod setup;
 mod several;
+mod signing;
 mod terminal;
 mod top;
 mod vnc;
@@ -126,6 +127,7 @@ async fn carry_out(matches: &ArgMatches, global: &Global) -> Outcome<()> {
             setup::show_typing_again();
             outcome
         }
+        Own::SigningKey { what } => interruptible(signing::run(&what, &config()?)).await,
         Own::Lab(args) => lab::run(args).await.map_err(|why| Failure::new(Kind::Refused, format!("{why:#}"))),
         Own::Completions(args) => manual::completions(args.shell, cli::tree()),
         Own::Man(args) => manual::pages(&args.dir, cli::tree()),

@@ -2,8 +2,7 @@
 //! the fleet.
 
 use skerry_stanzas::{
-    command::{Declaration, Effect, Object, host, machine},
-    each_command,
+    command::{Declaration, Effect, Object},
     refusal::Refusal,
     words,
 };
@@ -147,7 +146,8 @@ fn planned(asked: &Asked, target: Meant, rest: &[String], fleet: &Fleet) -> Outc
     let declaration = asked.of(object).ok_or_else(|| Failure::usage("this is no command for that"))?;
     let typed: Vec<String> = asked.flags.iter().chain(rest).cloned().collect();
     let argv = words::arguments(declaration, &typed)
-        .and_then(|argv| parses(declaration, &argv).map(|()| argv))
+        // What the agent would refuse is refused here, sooner.
+        .and_then(|argv| declaration.args(&argv).map(|_| argv))
         .map_err(|refusal| misread(declaration, refusal))?;
     let planned = match target {
         Meant::Host(host) => Planned {
@@ -172,19 +172,6 @@ fn planned(asked: &Asked, target: Meant, rest: &[String], fleet: &Fleet) -> Outc
     };
     Ok(planned)
 }
-
-macro_rules! parser {
-    ($($command:ty),* $(,)?) => {
-        /// Whether the words are a command: what the agent would refuse is refused here, sooner.
-        fn parses(declaration: &Declaration, argv: &[String]) -> Result<(), Refusal> {
-            $(if declaration.permission() == Declaration::of::<$command>().permission() {
-                return words::parse::<$command>(argv).map(drop);
-            })*
-            Ok(())
-        }
-    };
-}
-each_command!(parser);
 
 /// The chat's hints say "Write …": here the usage line of the command line stands instead.
 fn misread(declaration: &Declaration, refusal: Refusal) -> Failure {

@@ -11,6 +11,7 @@ use xmpp_parsers::jid::Jid;
 use crate::{
     config::Config,
     failure::{Failure, Outcome},
+    signing::Signer,
     wire,
 };
 
@@ -38,6 +39,7 @@ pub enum Inbound {
 /// Logged in.
 pub struct Session {
     jid: watch::Receiver<Jid>,
+    signer: Signer,
     handle: LinkHandle,
     inbound: Option<mpsc::Receiver<Inbound>>,
 }
@@ -55,7 +57,12 @@ impl Session {
         let (sender, inbound) = mpsc::channel(INBOUND_MAX);
         let (renamed, jid) = watch::channel(jid);
         tokio::spawn(pump(events, handle.clone(), sender, renamed));
-        Ok(Self { jid, handle, inbound: Some(inbound) })
+        Ok(Self { jid, signer: Signer::of(config), handle, inbound: Some(inbound) })
+    }
+
+    /// Who signs what needs it.
+    pub fn signer(&self) -> &Signer {
+        &self.signer
     }
 
     /// Our address, with resource; the server may give another one after a break.

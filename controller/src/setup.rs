@@ -20,7 +20,7 @@ use crate::{
     config::{Config, usual_path},
     failure::{Failure, Kind, Outcome},
     fleet::Fleet,
-    password::{self, Keeper},
+    password::{self, Keeper, Purpose},
     session::Session,
 };
 
@@ -86,7 +86,7 @@ async fn fill_keyring(jid: &BareJid) -> Outcome<()> {
     let password = asked.map_err(|_| Failure::new(Kind::Internal, "the question broke off"))??;
     match password.expose_secret() {
         "" => Ok(()),
-        _ => password::into_keyring(jid, &password).await,
+        _ => password::into_keyring(Purpose::Password, jid, &password).await,
     }
 }
 
@@ -163,7 +163,7 @@ fn absolute(file: &str) -> String {
 }
 
 /// Writes a file only its owner can read; an old one is replaced whole.
-fn private_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn private_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".new");
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
@@ -267,7 +267,7 @@ mod tests {
         write(&args("ann@example.org"), &path).unwrap();
         let config = Config::load(Some(&path)).unwrap();
         assert_eq!(config.jid.to_string(), "ann@example.org");
-        assert_eq!(config.keeper, Keeper::command("pass show 'my \"xmpp\"'").unwrap());
+        assert_eq!(config.keeper, Keeper::command(Purpose::Password, "pass show 'my \"xmpp\"'").unwrap());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 

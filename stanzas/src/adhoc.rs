@@ -12,6 +12,7 @@ use crate::{
     element::set,
     ns,
     payload::{Together, Via},
+    signature::Signature,
 };
 
 mod condition;
@@ -167,6 +168,8 @@ pub struct AdhocCommand {
     pub vias: Vec<Via>,
     /// In requests: it is one of several.
     pub together: Option<Together>,
+    /// In requests: the requester's signature, where the responder asked for one.
+    pub signature: Option<Signature>,
 }
 
 impl AdhocCommand {
@@ -231,6 +234,7 @@ impl AdhocCommand {
             json_only: element.has_child(JSON_ONLY, ns::COMMAND),
             vias: Via::of(element),
             together: Together::of(element),
+            signature: Signature::of(element),
         })
     }
 
@@ -266,6 +270,9 @@ impl AdhocCommand {
         }
         if let Some(together) = &self.together {
             element.append_child(Element::from(together));
+        }
+        if let Some(signature) = &self.signature {
+            element.append_child(Element::from(signature));
         }
         element
     }

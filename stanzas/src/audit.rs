@@ -8,12 +8,14 @@
 
 mod check;
 mod head;
+mod signed;
 
 use sha2::{Digest, Sha256};
 
 pub use self::{
     check::{Chain, Check, Checked, Flaw},
     head::{Contradiction, Head, Heads, Noted, Unfit},
+    signed::signatures,
 };
 
 /// The longest line that is read: a row is a command with its arguments, or its outcome.

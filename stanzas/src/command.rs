@@ -14,7 +14,7 @@ pub mod machine;
 
 use std::sync::OnceLock;
 
-use crate::reply::Reply;
+use crate::{refusal::Refusal, reply::Reply};
 
 /// What a command acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -135,6 +135,7 @@ pub struct Declaration {
     /// Examples, for the manual and for tests.
     pub examples: &'static [Example],
     arguments: fn(clap::Command) -> clap::Command,
+    args: fn(&[String]) -> Result<serde_json::Value, Refusal>,
     reflection: OnceLock<argument::Reflection>,
 }
 
@@ -161,6 +162,7 @@ impl Declaration {
             instead: C::INSTEAD,
             examples: C::EXAMPLES,
             arguments: C::augment_args,
+            args: args::<C>,
             reflection: OnceLock::new(),
         }
     }
@@ -178,6 +180,14 @@ impl Declaration {
     /// Permission, audit action and metric label in one: `machine.start`.
     pub fn permission(&self) -> String {
         format!("{}.{}", self.object.word(), self.verb)
+    }
+
+    /// What `--name=value` words say, as records have it.
+    ///
+    /// # Errors
+    /// The argument that is wrong or missing.
+    pub fn args(&self, argv: &[String]) -> Result<serde_json::Value, Refusal> {
+        (self.args)(argv)
     }
 
     /// Whether one of its arguments is a secret.
@@ -200,6 +210,10 @@ impl Declaration {
             false => command.arg(argument::because()),
         }
     }
+}
+
+fn args<C: Command>(argv: &[String]) -> Result<serde_json::Value, Refusal> {
+    crate::words::parse::<C>(argv).map(|command| serde_json::to_value(command).unwrap_or_default())
 }
 
 /// The one list. `$then!` is called with every command type, in the order of the manual.

@@ -16,5 +16,6 @@ pub mod payload;
 pub mod refusal;
 pub mod reply;
 pub mod safe;
+pub mod signature;
 pub mod styling;
 pub mod words;

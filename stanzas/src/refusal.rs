@@ -8,6 +8,7 @@ use crate::{
     element::{set, text_child},
     ns,
     safe::safe_value,
+    signature::ToSign,
 };
 
 /// The longest text of somebody else's error that is kept, in characters.
@@ -20,6 +21,8 @@ const TEXT_CHARS_MAX: usize = 1000;
 pub enum Reason {
     /// The caller has no right to it (`forbidden`, auth).
     NotAllowed,
+    /// It takes the signature of who asks, by a key of theirs (`not-authorized`, auth).
+    Unsigned,
     /// No such machine, command, session, image (`item-not-found`, cancel).
     NotFound,
     /// What was asked cannot be understood (`bad-request`, modify).
@@ -41,8 +44,9 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 9] = [
+    pub const ALL: [Reason; 10] = [
         Reason::NotAllowed,
+        Reason::Unsigned,
         Reason::NotFound,
         Reason::BadRequest,
         Reason::Conflict,
@@ -57,6 +61,7 @@ impl Reason {
     pub const fn word(self) -> &'static str {
         match self {
             Reason::NotAllowed => "not-allowed",
+            Reason::Unsigned => "unsigned",
             Reason::NotFound => "not-found",
             Reason::BadRequest => "bad-request",
             Reason::Conflict => "conflict",
@@ -72,6 +77,7 @@ impl Reason {
     pub const fn stanza(self) -> (&'static str, &'static str) {
         match self {
             Reason::NotAllowed => ("auth", "forbidden"),
+            Reason::Unsigned => ("auth", "not-authorized"),
             Reason::NotFound => ("cancel", "item-not-found"),
             Reason::BadRequest => ("modify", "bad-request"),
             Reason::Conflict => ("cancel", "conflict"),
@@ -111,7 +117,7 @@ impl Reason {
         match self {
             Reason::NotFound | Reason::Conflict | Reason::NotSupported | Reason::Limit | Reason::Lapsed => 1,
             Reason::BadRequest => 2,
-            Reason::NotAllowed => 3,
+            Reason::NotAllowed | Reason::Unsigned => 3,
             Reason::Unavailable => 4,
             Reason::Internal => 5,
         }
@@ -132,12 +138,15 @@ pub struct Refusal {
     /// The argument that was wrong, when one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// What would have to be signed, where that is what is missing. Not in stanza errors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign: Option<Box<ToSign>>,
 }
 
 impl Refusal {
     /// A refusal of one sentence.
     pub fn new(reason: Reason, text: impl Into<String>) -> Self {
-        Self { reason, text: text.into(), hint: None, field: None }
+        Self { reason, text: text.into(), hint: None, field: None, sign: None }
     }
 
     /// With what to do next.
@@ -151,6 +160,13 @@ impl Refusal {
     #[must_use]
     pub fn field(mut self, field: impl Into<String>) -> Self {
         self.field = Some(field.into());
+        self
+    }
+
+    /// With what would have to be signed.
+    #[must_use]
+    pub fn sign(mut self, sign: ToSign) -> Self {
+        self.sign = Some(Box::new(sign));
         self
     }
 
@@ -195,7 +211,7 @@ impl Refusal {
             let hint = ours.get_child("hint", ns::REFUSAL).map(Element::text);
             let text = hint.as_deref().and_then(|hint| said.strip_suffix(hint)).unwrap_or(said);
             let field = ours.attr("field").map(str::to_owned);
-            return Self { reason, text: text.trim_end().to_owned(), hint, field };
+            return Self { reason, text: text.trim_end().to_owned(), hint, field, sign: None };
         }
         let condition = error
             .children()

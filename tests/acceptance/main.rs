@@ -34,6 +34,7 @@ mod roles;
 mod screen;
 mod server_dies;
 mod shares;
+mod signing;
 mod slixmpp;
 mod storage;
 mod together;

@@ -42,6 +42,7 @@ async fn create(agent: &Agent, words: &[&str]) {
         patience: PATIENCE,
         hops: Vec::new(),
         together: None,
+        signature: None,
     };
     let answer = agent.ask(asked, None).await;
     assert!(matches!(answer, Answer::Done { .. }), "{answer:?}");

@@ -116,6 +116,7 @@ async fn give(agent: &Agent, object: Object, verb: &str, argv: &[String]) -> Res
         patience: Duration::from_secs(120),
         hops: Vec::new(),
         together: None,
+        signature: None,
     };
     let answer = match agent.ask(asked, None).await {
         Answer::Confirm(question) => {

@@ -32,6 +32,7 @@ pub fn of_approvals() -> Vec<Example> {
         emergency: Some("admin".into()),
         reactions: true,
         room: None,
+        signed: false,
         configured: false,
         sentence: String::new(),
     };

@@ -8,7 +8,9 @@ use skerry_stanzas::{
     form, ns, payload,
     refusal::{Reason, Refusal},
     reply::Reply,
+    signature::{Given, On, SigningKey, Text, ToSign},
 };
+use xmpp_parsers::jid::BareJid;
 
 use super::{examples, xml::block};
 
@@ -85,6 +87,14 @@ no form with one element in its request, and spares the server most of the eleme
 
 ";
 
+const SIGNING: &str = "
+Where a policy says `signed`, a command has to come with a signature (Ed25519) of the text that says all of it. A
+program builds that text itself, from what its user typed, and takes of the host's only the word after `nonce`, which
+is good once and for ten minutes, the identity of the machine, and, where it consents, the lines that begin with
+`request`. Values are quoted as in JSON; `sha256` stands for a long one; for one that no record keeps, `hidden` and the
+SHA-256 of `blind`, a line break and the value. Without a signature it is refused so:
+
+";
 const FORMS: &str = "
 ## Forms
 
@@ -281,6 +291,7 @@ fn stages() -> String {
         &block(&AdhocCommand::request("status", None).json_only().to_element()),
         &confirmation(),
         &failure(),
+        &signing(),
     ]
     .concat()
 }
@@ -318,6 +329,43 @@ fn failure() -> String {
     };
     "\nA command that was refused or failed is over, with a note that says so:\n\n".to_owned()
         + &block(&failed.to_element())
+}
+
+/// The first key of RFC 8032 §7.1, and what is signed with it.
+fn signing() -> String {
+    let key = SigningKey::parse("ed25519-private nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=").unwrap();
+    let text = Text {
+        host: BareJid::new("kvm1.example.org").unwrap(),
+        caller: BareJid::new("ann@example.org").unwrap(),
+        command: "machine.kill".into(),
+        on: Some(On { name: "db1".into(), id: "0192f0c4-0000-7000-8000-000000000001".into() }),
+        arguments: vec![("because".into(), Given::Value("it hangs".into()))],
+        about: None,
+        nonce: "90d23e1a110d4345960c94caf5b2c428".into(),
+    };
+    let refusal = Refusal::new(Reason::Unsigned, "That needs your signature.")
+        .hint("Run: skerry kill db1")
+        .sign(ToSign { text: text.to_string(), blind: None });
+    let asked = AdhocCommand {
+        node: "kill".into(),
+        sessionid: Some("s4".into()),
+        status: Some(Status::Completed),
+        note: Some(Note { kind: NoteKind::Error, text: refusal.sentence() }),
+        json: Some(serde_json::json!({ "refusal": refusal })),
+        ..AdhocCommand::default()
+    };
+    let argv = ["--because=it hangs".to_owned()];
+    let signature = Some(key.sign(&text));
+    let signed = AdhocCommand { signature, ..AdhocCommand::request("kill", Some(form::submit(&argv))) };
+    [
+        SIGNING,
+        &block(&asked.to_element()),
+        "\nWhat was signed, which the host knows the public key of, `ed25519 ",
+        &key.public().base64(),
+        " ann@example.org`:\n\n",
+        &block(&signed.to_element()),
+    ]
+    .concat()
 }
 
 fn forms() -> String {

@@ -157,6 +157,7 @@ impl Agent {
             patience: PATIENCE,
             hops: vec![Hop::Schedule { title: title.to_owned(), made_by: schedule.by.clone() }],
             together: None,
+            signature: None,
         };
         let (hears, _) = tokio::sync::mpsc::channel(1);
         // What it deletes was confirmed when the schedule was made: it said how many are kept.

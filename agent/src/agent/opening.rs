@@ -41,6 +41,7 @@ use crate::{
     numbers::{self, meter::Meter},
     pictures::Pictures,
     rights::Rights,
+    signing::Signing,
     store::{Store, StoreError, machines as rows},
     viewer::Tickets,
 };
@@ -96,7 +97,7 @@ impl Agent {
     /// # Errors
     /// When the configuration, the folder or the store cannot be used.
     pub async fn open(config: Config, drivers: Vec<Arc<dyn Driver>>) -> Result<Self, OpenError> {
-        let (roles, policies) = (config.roles()?, config.policies()?);
+        let (roles, policies, keys) = (config.roles()?, config.policies()?, config.signing_keys()?);
         let folder = config.state.display().to_string();
         let unusable = |source| OpenError::Folder { folder: folder.clone(), source };
         let folders = Folders::open(&config.state).map_err(unusable)?;
@@ -120,6 +121,7 @@ impl Agent {
             refusals: Counter::default(),
             confirmations: Confirmations::default(),
             approvals: Approvals::default(),
+            signing: Signing::default(),
             repeats: Repeats::default(),
             going: Jobs::default(),
             jobs: Limits::new(JOBS_PER_PERSON, JOBS_ALL),
@@ -147,6 +149,7 @@ impl Agent {
         });
         let agent = Self { inner };
         agent.inner.approvals.change_policies(|kept| kept.configured = policies);
+        agent.inner.signing.change_keys(keys);
         agent.begin().await.map_err(broken)?;
         Ok(agent)
     }

@@ -53,7 +53,7 @@ impl Agent {
     ) -> Vec<Policy> {
         let (policies, rights) = (self.inner.approvals.policies(), self.rights());
         let on = record.map_or(Subject::Host, Subject::Machine);
-        policies.asking(&rights, person, declaration, &on).into_iter().cloned().collect()
+        policies.asking(&rights, person, declaration, &on)
     }
 
     /// The right to do this as often as one likes, as to type: where others have to agree there is none, as
@@ -74,8 +74,10 @@ impl Agent {
         };
         match self.policies_on(&caller.to_bare(), declaration, record.as_deref()).is_empty() {
             true => Ok(permit),
-            false => Err(Refusal::new(Reason::NotAllowed, "Others have to agree to what is typed there.")
-                .hint(format!("Give it as a command each time: {}.", declaration.spoken()))),
+            false => {
+                Err(Refusal::new(Reason::NotAllowed, "What is typed there has to be agreed to, or signed.")
+                    .hint(format!("Give it as a command each time: {}.", declaration.spoken())))
+            }
         }
     }
 }

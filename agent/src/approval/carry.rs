@@ -95,7 +95,10 @@ impl Agent {
             return Err(Refusal::new(Reason::Limit, "Too many requests wait for approval.")
                 .hint("\"request list\" shows them; \"withdraw CODE\" takes one of yours back."));
         }
-        let code = self.inner.approvals.fresh_code(&person, asked.together.as_ref());
+        // A signature is of one command: so each is asked for by itself.
+        let signed = policies.iter().any(|policy| policy.signed);
+        let together = asked.together.as_ref().filter(|_| !signed);
+        let code = self.inner.approvals.fresh_code(&person, together);
         let now = Utc::now();
         let within = policies.iter().map(|policy| policy.within).min().unwrap_or_default();
         let need = |policy: &Policy| Need {
@@ -112,9 +115,10 @@ impl Agent {
             machine,
             words: None,
             effect: String::new(),
-            needs: policies.iter().map(need).collect(),
+            needs: policies.iter().filter(|policy| policy.makes_wait()).map(need).collect(),
             during: policies.iter().filter_map(|policy| policy.during.clone()).collect(),
             reactions: policies.iter().all(|policy| policy.reactions),
+            signed: policies.iter().any(|policy| policy.signed),
             rooms: policies.iter().filter_map(|policy| policy.room.clone()).collect(),
             at: now,
             until: now + within,
@@ -345,6 +349,7 @@ impl Agent {
             patience: Duration::ZERO,
             hops: request.hops(),
             together: None,
+            signature: None,
         };
         match self.carry_out_approved(asked, request).await {
             Ok(begun) => Ok(begun),
@@ -397,12 +402,13 @@ fn waits(all: &[Request], missing: &[String]) -> Answer {
         people => format!("I asked {}", people.join(", ")),
     };
     let hours = all.iter().find_map(|one| one.hours_missed(Utc::now()));
+    let signed = if all.iter().any(|one| one.signed) { ", signed" } else { "" };
     let needs = match (missing, hours) {
         (_, Some(hours)) => {
             format!("may be done {hours} only, or in an emergency (break glass {code} because …)")
         }
         ([], None) => "is approved, and waits for its time".to_owned(),
-        (missing, None) => format!("needs the consent of {}", missing.join(" and ")),
+        (missing, None) => format!("needs the consent of {}{signed}", missing.join(" and ")),
     };
     let sentence = format!("{command} {needs} ({code}). {asked}; it waits for {until}.");
     let json = serde_json::json!({ "sentence": sentence, UNDER_WAY: true, REQUEST: code });

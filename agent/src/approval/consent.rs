@@ -6,6 +6,7 @@ use chrono::Utc;
 use skerry_stanzas::{
     refusal::{Reason, Refusal},
     reply::{RequestLine, measure},
+    signature::Signed,
 };
 use uuid::Uuid;
 use xmpp_parsers::jid::BareJid;
@@ -15,7 +16,7 @@ use super::{
     group::{self, unlike},
     request::{Agreed, Emergency, Request, Says, Shown, Stage, lacks},
 };
-use crate::{agent::Agent, crash, rights::Subject, store::approvals as rows};
+use crate::{agent::Agent, crash, rights::Subject, signing::Proof, store::approvals as rows};
 
 /// Nothing of this code that this person has to do with; the same whether there is one or not.
 fn none(code: &str) -> Refusal {
@@ -26,6 +27,18 @@ fn none(code: &str) -> Refusal {
     )
     .field("code")
     .hint("\"request list\" shows those that wait.")
+}
+
+/// The signature of a consent to these, where there has to be one. What takes signatures is asked for alone.
+fn signature_for(all: &[Request], proof: Option<&Proof>) -> Result<Option<Signed>, Refusal> {
+    match all {
+        [one] if let Some(proof) = proof.filter(|proof| proof.request == Some(one.id)) => {
+            Ok(Some(proof.signed.clone()))
+        }
+        all if !all.iter().any(|one| one.signed) => Ok(None),
+        // It was not there yet when a signature was looked for.
+        _ => Err(Refusal::new(Reason::Unsigned, "That needs your signature.").hint("Say it again.")),
+    }
 }
 
 impl Agent {
@@ -45,9 +58,9 @@ impl Agent {
         if request.emergency.is_some() {
             return Vec::new();
         }
-        let (rights, now) = (self.rights(), Utc::now());
+        let (rights, keys, now) = (self.rights(), self.inner.signing.keys(), Utc::now());
         self.about(request, |on| {
-            request.missing(&rights, &on, now).map(|(need, count)| lacks(need, count)).collect()
+            request.missing(&rights, &keys, &on, now).map(|(need, count)| lacks(need, count)).collect()
         })
     }
 
@@ -57,7 +70,7 @@ impl Agent {
         self.about(request, |on| request.takes(person, &rights, &on, now))
     }
 
-    fn can_do_without(&self, person: &BareJid, request: &Request) -> bool {
+    pub(crate) fn can_do_without(&self, person: &BareJid, request: &Request) -> bool {
         let (rights, now) = (self.rights(), Utc::now());
         let Some(it) = request.declaration() else { return false };
         self.about(request, |on| {
@@ -115,7 +128,12 @@ impl Agent {
     ///
     /// # Errors
     /// There is none of this code that waits for them; it is theirs; their role does not suffice.
-    pub(crate) async fn agree(&self, person: &BareJid, code: &str) -> Result<RequestLine, Refusal> {
+    pub(crate) async fn agree(
+        &self,
+        person: &BareJid,
+        code: &str,
+        proof: Option<&Proof>,
+    ) -> Result<RequestLine, Refusal> {
         let _one = self.inner.approvals.deciding.lock().await;
         let waiting: Vec<Request> = requests(self.waiting(person, code)?);
         if waiting.iter().all(|request| request.is_by(person)) {
@@ -133,7 +151,8 @@ impl Agent {
         if theirs.is_empty() {
             return self.request_line(&waiting, "You agreed to that before.");
         }
-        let agreed = Agreed { who: person.clone(), at: Utc::now() };
+        let signature = signature_for(&theirs, proof)?;
+        let agreed = Agreed { who: person.clone(), at: Utc::now(), signature };
         let agree = move |request: &mut Request| request.agreed.push(agreed.clone());
         self.store_changes(&theirs, agree).await?;
         let waiting = self.anew(waiting);
@@ -192,6 +211,7 @@ impl Agent {
         person: &BareJid,
         code: &str,
         because: &str,
+        proof: Option<&Proof>,
     ) -> Result<RequestLine, Refusal> {
         let _one = self.inner.approvals.deciding.lock().await;
         let waiting: Vec<Request> = requests(self.waiting(person, code)?);
@@ -203,6 +223,7 @@ impl Agent {
             return Err(Refusal::new(Reason::NotAllowed, "You cannot do without approval here.")
                 .hint("\"policy list\" says who can, if anybody."));
         }
+        let signature = signature_for(&waiting, proof)?.map(Box::new);
         let command = group::command(&waiting);
         let asker = waiting.first().map(|request| request.accepted.caller.clone()).unwrap_or_default();
         let text = format!(
@@ -217,7 +238,7 @@ impl Agent {
         }
         let says = |(one, in_room)| Shown::new(one, in_room, Says::Emergency(text.clone()));
         let messages: Vec<Shown> = unlike(told).into_iter().map(says).collect();
-        let emergency = Emergency { by: person.clone(), because };
+        let emergency = Emergency { by: person.clone(), because, signature };
         let first = waiting.first().map(|request| request.id);
         let done_without = move |request: &mut Request| {
             request.emergency = Some(emergency.clone());

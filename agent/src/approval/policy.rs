@@ -85,6 +85,9 @@ pub(crate) struct Policy {
     /// Where it is asked as well: a room that hides nobody.
     #[serde(default)]
     pub(crate) room: Option<BareJid>,
+    /// Who asks has to sign, and who consents.
+    #[serde(default)]
+    pub(crate) signed: bool,
 }
 
 impl Policy {
@@ -100,9 +103,24 @@ impl Policy {
             && self.on.iter().any(|place| place.covers(on))
     }
 
+    /// Whether something is not done at once by it: others have to agree, or it has its hours.
+    pub(crate) fn makes_wait(&self) -> bool {
+        self.need > 0 || self.during.is_some()
+    }
+
+    /// What of it is left for those whose commands need no consent: a signature they give themselves.
+    fn without_others(&self) -> Option<Self> {
+        self.signed.then(|| Self { need: 0, during: None, ..self.clone() })
+    }
+
     /// Whether it is on this machine by a name that could be given to another.
     pub(crate) fn names(&self, name: &MachineName) -> bool {
         self.on.iter().any(|place| matches!(place, Place::Named(named) if named == name))
+    }
+
+    /// Whether what it is about, or who can agree, is said by a role of this name.
+    pub(crate) fn names_role(&self, name: &str) -> bool {
+        [&self.what, &self.from, &self.except].into_iter().any(|words| words.iter().any(|word| word == name))
     }
 
     /// Whether it is on the machines with this label.
@@ -124,6 +142,7 @@ impl Policy {
             emergency: self.emergency.clone(),
             reactions: self.reactions,
             room: self.room.as_ref().map(ToString::to_string),
+            signed: self.signed,
             configured,
             sentence: String::new(),
         }
@@ -165,18 +184,21 @@ impl Policies {
         configured.chain(self.kept.iter().map(|policy| (policy, false)))
     }
 
-    /// Those that ask for consent to this.
+    /// Those that ask for consent to this, or for a signature.
     pub(crate) fn asking(
         &self,
         rights: &Rights,
         person: &BareJid,
         it: &Declaration,
         on: &Subject<'_>,
-    ) -> Vec<&Policy> {
+    ) -> Vec<Policy> {
         let now = chrono::Utc::now();
         let excepted =
             |policy: &Policy| policy.except.iter().any(|role| rights.has_role(person, role, on, now));
-        let all = self.all().map(|(policy, _)| policy);
-        all.filter(|policy| policy.is_about(it, on, &rights.defined) && !excepted(policy)).collect()
+        let all =
+            self.all().map(|(policy, _)| policy).filter(|policy| policy.is_about(it, on, &rights.defined));
+        // Whoever speaks for a server could give somebody the role, and speak as them.
+        all.filter_map(|policy| if excepted(policy) { policy.without_others() } else { Some(policy.clone()) })
+            .collect()
     }
 }

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use skerry_stanzas::{
     command::{COMMANDS, Declaration},
     reply::{RequestLine, measure},
+    signature::{Keys, Signed},
 };
 use uuid::Uuid;
 use xmpp_parsers::jid::{BareJid, Jid};
@@ -35,6 +36,8 @@ pub(crate) struct Need {
 pub(crate) struct Agreed {
     pub(crate) who: BareJid,
     pub(crate) at: DateTime<Utc>,
+    #[serde(default)]
+    pub(crate) signature: Option<Signed>,
 }
 
 /// A message that was sent about it, or is to be.
@@ -91,6 +94,8 @@ pub(crate) enum Stage {
 pub(crate) struct Emergency {
     pub(crate) by: BareJid,
     pub(crate) because: String,
+    #[serde(default)]
+    pub(crate) signature: Option<Box<Signed>>,
 }
 
 /// A request.
@@ -113,6 +118,9 @@ pub(crate) struct Request {
     pub(crate) needs: Vec<Need>,
     pub(crate) during: Vec<Window>,
     pub(crate) reactions: bool,
+    /// Consents are signed, as the request is.
+    #[serde(default)]
+    pub(crate) signed: bool,
     /// Where it is asked besides.
     #[serde(default)]
     pub(crate) rooms: Vec<BareJid>,
@@ -176,6 +184,11 @@ impl Request {
         }
     }
 
+    /// Whether it waits for consents, or for its hours.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.stage == Stage::Waiting && Utc::now() < self.until
+    }
+
     /// It is over, and this became of it: what it was to do is needed no more.
     pub(crate) fn end(&mut self, sentence: &str) {
         self.stage = Stage::Over(sentence.to_owned());
@@ -199,12 +212,16 @@ impl Request {
     pub(crate) fn hops(&self) -> Vec<Hop> {
         let mut hops = self.accepted.hops.clone();
         hops.push(match &self.emergency {
-            Some(Emergency { by, because }) => {
-                Hop::Emergency { code: self.code.clone(), by: by.to_string(), because: because.clone() }
-            }
+            Some(Emergency { by, because, signature }) => Hop::Emergency {
+                code: self.code.clone(),
+                by: by.to_string(),
+                because: because.clone(),
+                signature: signature.clone(),
+            },
             None => Hop::Approval {
                 code: self.code.clone(),
                 agreed: self.agreed.iter().map(|one| one.who.to_string()).collect(),
+                signatures: self.agreed.iter().filter_map(|one| one.signature.clone()).collect(),
             },
         });
         hops
@@ -221,16 +238,27 @@ impl Request {
         !self.is_by(person) && self.needs.iter().any(|need| rights.can_agree(person, &need.from, on, now))
     }
 
+    /// Whether this is a signature of a consent to it, by a key that is this person's now.
+    pub(crate) fn has_signed(&self, who: &BareJid, signature: Option<&Signed>, keys: &Keys) -> bool {
+        let text = signature.and_then(|signed| signed.checked(keys));
+        text.is_some_and(|text| {
+            text.caller == *who && text.about.is_some_and(|about| about.id == self.id.to_string())
+        })
+    }
+
     /// How many consents each need still lacks, of those whose consent counts now.
     pub(crate) fn missing<'a>(
         &'a self,
         rights: &'a Rights,
+        keys: &'a Keys,
         on: &'a Subject<'_>,
         now: DateTime<Utc>,
     ) -> impl Iterator<Item = (&'a Need, u8)> {
         self.needs.iter().filter_map(move |need| {
             let counts = |agreed: &&Agreed| {
-                !self.is_by(&agreed.who) && rights.can_agree(&agreed.who, &need.from, on, now)
+                !self.is_by(&agreed.who)
+                    && rights.can_agree(&agreed.who, &need.from, on, now)
+                    && (!self.signed || self.has_signed(&agreed.who, agreed.signature.as_ref(), keys))
             };
             let have = self.agreed.iter().filter(counts).count();
             let lacks = need.count.saturating_sub(u8::try_from(have).unwrap_or(u8::MAX));

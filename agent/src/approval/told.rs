@@ -77,8 +77,10 @@ impl Agent {
         let mut asks = all.to_vec();
         asks.retain(|request| request.stage == Stage::Waiting && !self.still_missing(request).is_empty());
         let mut sent = Vec::new();
+        // A button cannot sign.
+        let approve = (!all.iter().any(|one| one.signed)).then(|| format!("approve {code}"));
         for shown in all.iter().flat_map(|request| &request.messages).filter(|shown| !shown.sent) {
-            let answers = || vec![format!("approve {code}"), format!("reject {code}")];
+            let answers = || approve.iter().cloned().chain([format!("reject {code}")]).collect();
             let (text, buttons) = match &shown.says {
                 Says::Question | Says::Answer => {
                     let theirs = self.seen_of(&asks, shown);
@@ -205,11 +207,20 @@ impl Agent {
             (Some(at), None) => format!(" It is not done before {}.", measure::moment(at)),
             (None, None) => String::new(),
         };
-        let reactions = if all.iter().all(|one| one.reactions) { ", or react with 👍 or 👎" } else { "" };
+        let answers = match (all.iter().any(|one| one.signed), all.iter().all(|one| one.reactions)) {
+            (true, _) => format!(
+                "It takes signatures: run skerry approve {code}, or say reject {code} or reply to this with no."
+            ),
+            (false, true) => format!(
+                "Say approve {code} or reject {code}, or reply to this with yes or no, or react with 👍 or 👎."
+            ),
+            (false, false) => {
+                format!("Say approve {code} or reject {code}, or reply to this with yes or no.")
+            }
+        };
+        let effect = &line.effect;
         format!(
-            "{by} wants: {command}{why}.\n{}\nIt needs the consent of {missing}, within {time}.{} Say approve {code} or \
-             reject {code}, or reply to this with yes or no{reactions}.",
-            line.effect, opens
+            "{by} wants: {command}{why}.\n{effect}\nIt needs the consent of {missing}, within {time}.{opens} {answers}"
         )
     }
 

@@ -47,6 +47,9 @@ pub struct ApprovalSection {
     /// Where it is asked as well: a room that hides nobody.
     #[serde(default)]
     pub room: Option<String>,
+    /// Whether who asks has to sign, and who agrees.
+    #[serde(default)]
+    pub signed: bool,
 }
 
 fn everything() -> Vec<String> {
@@ -101,8 +104,8 @@ impl ApprovalSection {
         if let Some((key, _)) = empty.into_iter().find(|(_, empty)| *empty) {
             return Err((key, "is empty, and so the rule means nothing; leave the whole section out".into()));
         }
-        if !(1..=NEED_MAX).contains(&self.need) {
-            return Err(("need", format!("must be 1 to {NEED_MAX}")));
+        if !(u8::from(!self.signed)..=NEED_MAX).contains(&self.need) {
+            return Err(("need", format!("must be 1 to {NEED_MAX}, or 0 with signed = true")));
         }
         if !(WITHIN_MIN..=WITHIN_MAX).contains(&self.within) {
             return Err(("within", "must be 10s to 7d".into()));
@@ -134,6 +137,7 @@ impl ApprovalSection {
             emergency,
             reactions: self.reactions,
             room,
+            signed: self.signed,
         })
     }
 }

@@ -24,7 +24,7 @@ const TOP: &[&str] = &[
 const IMAGE: &[&str] = &["kernel", "initrd", "cmdline", "disk", "about"];
 const CATALOGUE: &[&str] = &["source", "key"];
 const APPROVAL: &[&str] =
-    &["what", "on", "need", "from", "within", "during", "except", "emergency", "reactions", "room"];
+    &["what", "on", "need", "from", "within", "during", "except", "emergency", "reactions", "room", "signed"];
 const SECTIONS: &[(&str, &[&str])] = &[
     ("link", &["kind", "jid", "server", "secret_file", "tls", "ca"]),
     ("roles", &["admin", "operator", "viewer"]),

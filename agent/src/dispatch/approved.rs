@@ -33,15 +33,27 @@ impl Agent {
         let ready = Runner::of(declaration)?.parse(&asked.argv)?;
         let Ok(slot) = self.inner.jobs.take(&asked.person()) else { return Ok(false) };
         let going = self.going_on(request.id, declaration, &asked);
-        let (machine, progress, closed) = (None, None, Arc::default());
+        let (machine, proof, progress, closed) = (None, None, None, Arc::default());
         let (id, unasked) = (request.id, false);
-        let mut job = Job { permit, id, machine, progress, going: Arc::clone(&going), closed, unasked };
+        let mut job =
+            Job { permit, id, machine, proof, progress, going: Arc::clone(&going), closed, unasked };
         let mut accepted = accepted(&asked, &job, ready.as_ref());
+        accepted.signature.clone_from(&request.accepted.signature);
         if approval::hash(&accepted.permission, request.machine, &accepted.args) != request.hash {
             let text = "That command is another one by now: nothing was done.";
             return Err(Refusal::new(Reason::Conflict, text).hint("Ask again."));
         }
         job.machine = self.subject(declaration, &asked.target)?;
+        // Also where a policy asks for signatures since it waits.
+        let policies = self.policies_for(&asked, job.machine.as_ref());
+        let lacks_one = !request.signed && policies.iter().any(|policy| policy.signed);
+        if lacks_one || !self.is_still_signed(request, &asked.argv) {
+            let text =
+                "It takes signatures that it does not have, or that do not count any more: nothing was done.";
+            return Err(
+                Refusal::new(Reason::Conflict, text).hint("Ask again, with a key that the host knows.")
+            );
+        }
         if declaration.effect == Effect::Destroy {
             self.needs_yes(&job)?;
         }

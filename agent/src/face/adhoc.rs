@@ -18,6 +18,7 @@ use skerry_stanzas::{
     payload::Together,
     refusal::{Reason, Refusal},
     reply::UNDER_WAY,
+    signature::Signature,
     styling,
 };
 use xmpp_parsers::{
@@ -392,6 +393,7 @@ fn asked(
         patience: PATIENCE,
         hops: hop::said(&inquiry.payload),
         together: Together::of(&inquiry.payload),
+        signature: Signature::of(&inquiry.payload),
     }
 }
 

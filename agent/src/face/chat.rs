@@ -342,6 +342,7 @@ fn asked(message: &Message, declaration: &'static Declaration, target: Target, a
         },
         hops: message.hops.clone(),
         together: None,
+        signature: None,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
 
 impl Handle<host::Approve> for Agent {
     async fn handle(&self, job: &Job, command: host::Approve) -> Result<RequestLine, Refusal> {
-        self.agree(&job.permit.person(), &command.code).await
+        self.agree(&job.permit.person(), &command.code, job.proof.as_ref()).await
     }
 }
 
@@ -33,7 +33,8 @@ impl Handle<host::Withdraw> for Agent {
 
 impl Handle<host::BreakGlass> for Agent {
     async fn handle(&self, job: &Job, command: host::BreakGlass) -> Result<RequestLine, Refusal> {
-        self.break_glass(&job.permit.person(), &command.code, &command.because).await
+        let proof = job.proof.as_ref();
+        self.break_glass(&job.permit.person(), &command.code, &command.because, proof).await
     }
 }
 

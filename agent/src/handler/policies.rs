@@ -126,8 +126,10 @@ impl Agent {
         };
         let from = roles(Some(&command.from), "from")?;
         let except = roles(command.except.as_deref(), "except")?;
-        let need = u8::try_from(command.need).ok().filter(|need| (1..=NEED_MAX).contains(need));
-        let need = need.ok_or_else(|| no("need", format!("It must be 1 to {NEED_MAX}.")))?;
+        let need =
+            u8::try_from(command.need).ok().filter(|need| *need <= NEED_MAX && (*need > 0 || command.signed));
+        let need =
+            need.ok_or_else(|| no("need", format!("It must be 1 to {NEED_MAX}, or 0 where it is signed.")))?;
         if !(WITHIN_MIN..=WITHIN_MAX).contains(&command.within) {
             return Err(no("within", "It must be 10s to 7d.".into()));
         }
@@ -157,6 +159,7 @@ impl Agent {
             emergency,
             reactions: command.reactions.is_on(),
             room: room.transpose()?,
+            signed: command.signed,
         })
     }
 
@@ -194,6 +197,19 @@ impl Agent {
             }
             ("host.policy-remove", _) => {
                 parse::<host::PolicyRemove>(&asked.argv).map(|it| kept(&it.name)).unwrap_or_default()
+            }
+            // What it is about, and who can agree, would be other things by the same word.
+            ("host.role-define", _) => {
+                let role = parse::<host::RoleDefine>(&asked.argv).map(|it| it.name).unwrap_or_default();
+                on_machine(&|policy| policy.names_role(&role))
+            }
+            ("host.role-delete", _) => {
+                let role = parse::<host::RoleDelete>(&asked.argv).map(|it| it.name).unwrap_or_default();
+                on_machine(&|policy| policy.names_role(&role))
+            }
+            ("host.apply", _) => {
+                let defined = self.rights();
+                on_machine(&|policy| defined.defined.keys().any(|role| policy.names_role(role)))
             }
             ("machine.rename", Some(record)) => on_machine(&|policy| policy.names(&record.name)),
             ("machine.label", Some(record)) => {

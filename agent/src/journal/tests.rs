@@ -16,6 +16,7 @@ fn start(key: Option<&str>, machine: Uuid) -> Accepted {
         key: key.map(str::to_owned),
         because: None,
         hops: Vec::new(),
+        signature: None,
     }
 }
 

@@ -21,6 +21,7 @@ fn accepted(name: &str) -> Accepted {
         key: Some(name.into()),
         because: Some("the disk is full".into()),
         hops: Vec::new(),
+        signature: None,
     }
 }
 

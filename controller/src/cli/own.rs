@@ -52,12 +52,27 @@ pub enum Own {
     Hosts,
     /// Write the configuration, and try it
     Setup(SetupArgs),
+    /// Make the key that you sign by, or show its public part
+    SigningKey {
+        /// What to do
+        #[command(subcommand)]
+        what: KeyArgs,
+    },
     /// A whole private installation on loopback in one folder: a server, hosts, machines
     Lab(crate::lab::LabArgs),
     /// Print the completion script of a shell
     Completions(CompletionsArgs),
     /// Write the manual pages
     Man(ManArgs),
+}
+
+/// What `skerry signing-key` does.
+#[derive(Clone, Copy, Debug, clap::Subcommand)]
+pub enum KeyArgs {
+    /// Make a key, and keep it on this computer
+    New,
+    /// Show the line to give to who administers a host
+    Show,
 }
 
 /// What `skerry console` takes besides the words of the command.
@@ -133,6 +148,9 @@ pub struct AuditVerifyArgs {
     /// Hold it against the heads a witness has in this file
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
+    /// Check its signatures by the keys in this file, as the host has one in /etc/skerry/keys
+    #[arg(long, value_name = "FILE")]
+    pub keys: Option<PathBuf>,
 }
 
 /// Keep the heads of the audit trails of hosts, and shout when one contradicts what it told before.

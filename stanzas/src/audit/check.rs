@@ -21,6 +21,8 @@ pub enum Flaw {
     Forked(Head),
     /// The trail ends before what a witness saw: the last row there is, and the head.
     Truncated(u64, Head),
+    /// A signature in the row is none, or of something else.
+    Forged(u64, String),
     /// There are two heads with one number.
     HeadsContradict(Head),
 }
@@ -33,6 +35,7 @@ impl fmt::Display for Flaw {
             Self::Missing(one, other) if one == other => write!(f, "entry {one} is missing"),
             Self::Missing(from, through) => write!(f, "entries {from} to {through} are missing"),
             Self::OutOfOrder(seq) => write!(f, "entry {seq} is there twice, or not at its place"),
+            Self::Forged(seq, what) => write!(f, "entry {seq}: {what}"),
             Self::Unreadable(line) => write!(f, "line {line} is no entry: it was altered"),
             Self::Forked(head) => {
                 write!(f, "entry {} is not the one a witness saw at {}", head.sequence, head.at)

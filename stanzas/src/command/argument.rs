@@ -77,6 +77,8 @@ pub struct Argument {
     pub may_be_empty: bool,
     /// Its value when it is not given.
     pub default: Option<String>,
+    /// Whether records keep its value: neither those of secrets, nor what is in files.
+    pub recorded: bool,
     /// The step of a form that asks for it, when one form would be too long: clap's heading for it.
     pub step: Option<String>,
 }
@@ -172,6 +174,9 @@ fn argument(arg: &clap::Arg) -> Argument {
             .then(|| arg.get_default_values().first())
             .flatten()
             .map(|value| value.to_string_lossy().into_owned()),
+        recorded: ![TypeId::of::<Secret>(), TypeId::of::<Content>()]
+            .iter()
+            .any(|kind| arg.get_value_parser().type_id() == *kind),
         step: arg.get_help_heading().map(str::to_owned),
         name,
     }

@@ -65,6 +65,8 @@ reply! {
         reactions: bool,
         /// The room where it is asked as well.
         room: Option<String>,
+        /// Whether who asks has to sign, and who agrees.
+        signed: bool,
         /// Whether it is of the agent's configuration, and changed there.
         configured: bool,
         /// What happened to it, in a sentence; empty in a list.
@@ -116,6 +118,13 @@ impl Reply for RequestList {
 impl PolicyLine {
     /// All of it in a sentence without an end: `kill on web1 needs 1 with the role admin within 1 h`.
     pub fn rule(&self) -> String {
+        if self.need == 0 && self.during.is_none() {
+            return format!(
+                "{} on {} needs a signature of who asks",
+                self.what.join(", "),
+                self.on.join(", ")
+            );
+        }
         let joined = |words: &[String], and: &str| words.join(and);
         let during = self.during.as_ref().map(|hours| format!(", {hours}")).unwrap_or_default();
         let except = match self.except.as_slice() {
@@ -123,12 +132,13 @@ impl PolicyLine {
             roles => format!(", but not for who has the role {}", joined(roles, " or ")),
         };
         let room = self.room.as_ref().map(|room| format!(", asked in {room} as well")).unwrap_or_default();
+        let signed = if self.signed { ", and all of them sign, as does who asks" } else { "" };
         let emergency = match &self.emergency {
             Some(role) => format!("; in an emergency {role} can do without"),
             None => "; nobody can do without".to_owned(),
         };
         format!(
-            "{} on {} needs {} with the role {} within {}{during}{room}{except}{emergency}",
+            "{} on {} needs {} with the role {} within {}{during}{room}{except}{signed}{emergency}",
             joined(&self.what, ", "),
             joined(&self.on, ", "),
             self.need,
@@ -208,6 +218,7 @@ mod tests {
             emergency: Some("admin".into()),
             reactions: true,
             room: Some("ops@rooms.x".into()),
+            signed: true,
             configured: true,
             sentence: String::new(),
         };
@@ -215,11 +226,15 @@ mod tests {
         assert_eq!(
             list.text(),
             "- *careful*: machine.kill, machine.delete on label:prod needs 2 with the role operator or admin \
-             within 30 min, mon-fri 08:00-18:00, asked in ops@rooms.x as well, but not for who has the role owner; in an emergency admin \
-             can do without (in the configuration)"
+             within 30 min, mon-fri 08:00-18:00, asked in ops@rooms.x as well, but not for who has the role owner, \
+             and all of them sign, as does who asks; in an emergency admin can do without (in the configuration)"
         );
         policy.emergency = None;
         assert!(policy.rule().ends_with("; nobody can do without"));
+        policy.signed = false;
+        assert!(!policy.rule().contains("sign"));
+        (policy.signed, policy.need, policy.during) = (true, 0, None);
+        assert_eq!(policy.rule(), "machine.kill, machine.delete on label:prod needs a signature of who asks");
         assert!(PolicyList { policies: vec![] }.text().starts_with("Nothing needs approval"));
     }
 }

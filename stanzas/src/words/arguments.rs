@@ -102,8 +102,12 @@ impl<'a> Reader<'a> {
         let spoken = self.declaration.spoken_arguments;
         let is = |word: &str, name: &str| name.eq_ignore_ascii_case(word);
         let name = *spoken.iter().find(|name| is(word, name))?;
+        let argument = self.find(name)?;
+        if argument.takes == Takes::Switch {
+            return Some((argument, &rest[..0]));
+        }
         let text = spoken.last() == Some(&name) && self.declaration.because().is_none();
-        Some((self.find(name)?, self.until_spoken(rest, text)))
+        Some((argument, self.until_spoken(rest, text)))
     }
 
     /// The words up to an option, and unless it is a text up to a word that introduces an argument.
@@ -132,6 +136,9 @@ impl<'a> Reader<'a> {
     }
 
     fn say(&mut self, argument: &Argument, value: &[String]) -> Result<(), Refusal> {
+        if argument.takes == Takes::Switch {
+            return self.give(argument, "yes");
+        }
         if value.is_empty() {
             let text = format!("\"{}\" what?", argument.name);
             let hint = format!("Write {} {}.", argument.name, argument.placeholder);

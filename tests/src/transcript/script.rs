@@ -40,6 +40,8 @@ pub(super) struct Script {
     pub(super) foreign: Option<String>,
     /// A host that machines may move to, by its name; its address is that of a person of the transcript.
     pub(super) peer: Option<(String, String)>,
+    /// Lines of the host's file of keys.
+    pub(super) keys: Vec<String>,
     /// Each with the number of its first line.
     pub(super) lines: Vec<(usize, Line)>,
 }
@@ -82,6 +84,7 @@ impl Script {
                 let (name, jid, role) = ((*name).into(), (*jid).into(), (*role).into());
                 self.people.push(Person { name, jid, role });
             }
+            ("Key", line) => self.keys.push(line.join(" ")),
             ("Disk", [name]) => self.disks.push((*name).to_owned()),
             ("Foreign", [name]) => self.foreign = Some((*name).to_owned()),
             ("Peer", [name, jid]) => self.peer = Some(((*name).to_owned(), (*jid).to_owned())),

@@ -103,6 +103,7 @@ impl World {
             .map(|one| Person { name: one.name.clone(), jid: one.jid.clone(), role: one.role.clone() })
             .collect();
         std::fs::write(&config, toml(folder.path(), script, &people))?;
+        std::fs::write(folder.path().join("keys"), script.keys.join("\n"))?;
         let imports = folder.path().join("state/import");
         std::fs::create_dir_all(&imports)?;
         for disk in &script.disks {
@@ -310,6 +311,7 @@ async fn make(agent: &Agent, admin: &str, name: &str, running: bool) -> anyhow::
         patience: Duration::from_secs(60),
         hops: Vec::new(),
         together: None,
+        signature: None,
     };
     match agent.ask(asked, None).await {
         Answer::Done { .. } => Ok(()),

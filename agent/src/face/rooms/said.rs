@@ -114,6 +114,7 @@ impl Face {
             patience: PATIENCE,
             hops: Vec::new(),
             together: None,
+            signature: None,
         };
         match self.agent.ask(asked, None).await {
             Answer::Done { text, .. } => self.say_in(&room, &format!("{person}: {text}")).await,

@@ -71,6 +71,7 @@ impl Agent {
             patience: PATIENCE,
             hops: Vec::new(),
             together: None,
+            signature: None,
         };
         self.inner.confirmations.put(asked, sentence, Utc::now())
     }

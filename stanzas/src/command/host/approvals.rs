@@ -100,13 +100,17 @@ declare! {
         /// Whether a reaction to the message is an answer: on, off
         #[arg(long, value_name = "on|off", default_value = "on")]
         pub reactions: crate::command::machine::Switch,
+        /// Whether who asks has to sign it with a key of their own, and so has who agrees
+        #[arg(long)]
+        pub signed: bool,
     }
     "policy-add" Host Change Admin -> PolicyLine,
     POSITIONAL = &["name", "what"],
-    SPOKEN = &["on", "need", "from", "within", "during", "except", "room"],
+    SPOKEN = &["on", "need", "from", "within", "during", "except", "room", "signed"],
     EXAMPLES = &[
         ("policy add careful kill, delete on label:prod", "one admin has to agree"),
         ("policy add window changes on db1 need 2 from operator during sat 02:00-05:00", "a window"),
+        ("policy add sealed delete on label:prod signed need 0", "nobody has to agree, but who asks signs it"),
     ],
 }
 
