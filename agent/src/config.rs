@@ -282,7 +282,9 @@ fn bare_jid<'de, D: Deserializer<'de>>(from: D) -> Result<BareJid, D::Error> {
 
 fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
-    humantime::parse_duration(&text).map_err(|_| {
+    // Longer than anybody waits, and short enough to be added to a day.
+    let century = Duration::from_secs(100 * 365 * 24 * 3600);
+    humantime::parse_duration(&text).ok().filter(|time| *time <= century).ok_or_else(|| {
         serde::de::Error::custom(format!("{text:?} is not a time; write one such as \"7d\" or \"12h\""))
     })
 }

@@ -37,7 +37,7 @@ use self::{
 };
 pub(crate) use self::{
     jobs::Jobs,
-    limits::{Limits, Slot},
+    limits::{Limits, Slot, share},
     repeats::Repeats,
     runner::Ready,
 };
@@ -165,8 +165,11 @@ impl Agent {
             job.machine = self.subject(declaration, &asked.target)?;
             return Ok(self.run_read(ready, job, slot, patience).await);
         }
-        let slot = self.inner.jobs.take(&asked.person())?;
         let mut accepted = accepted(&asked, &job, ready.as_ref());
+        let slot = match self.inner.jobs.take(&asked.person()) {
+            Ok(slot) => slot,
+            Err(refusal) => return self.heard_again(&accepted, patience).await.unwrap_or(Err(refusal)),
+        };
         if let Some(open) = self.asked_before(&accepted) {
             drop(slot);
             return Ok(self.wait_for_request(open, asked.key.as_ref(), patience).await);

@@ -36,6 +36,7 @@ mod session;
 mod share;
 mod simple;
 mod stanza;
+mod turned_away;
 mod upload;
 mod wire;
 

@@ -23,6 +23,8 @@ mod dispatch;
 mod drivers;
 pub mod face;
 mod folders;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod handler;
 mod hop;
 mod images;

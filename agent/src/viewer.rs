@@ -8,6 +8,8 @@
 //! console, with how long the screen was open; what is typed is not.
 
 mod filter;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 
 use std::{
     collections::HashMap,

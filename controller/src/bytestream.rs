@@ -178,7 +178,7 @@ impl Incoming {
 }
 
 /// The bytes of a block, when it is the one that follows and not too large (§2.2).
-fn block(data: &Element, expected: u16, bytes_max: usize) -> Option<Vec<u8>> {
+pub(crate) fn block(data: &Element, expected: u16, bytes_max: usize) -> Option<Vec<u8>> {
     let seq: u16 = data.attr("seq")?.parse().ok()?;
     let bytes = BASE64.decode(data.text().trim()).ok()?;
     (seq == expected && bytes.len() <= bytes_max).then_some(bytes)

@@ -205,7 +205,7 @@ impl Call {
     }
 
     fn patience(&self) -> Duration {
-        PATIENCE + self.own_wait()
+        PATIENCE.saturating_add(self.own_wait())
     }
 }
 
@@ -241,7 +241,7 @@ fn wants_more(form: Option<&DataForm>) -> Failure {
 }
 
 /// The outcome of a command that is over.
-fn outcome(answer: AdhocCommand) -> Outcome<Reply> {
+pub(crate) fn outcome(answer: AdhocCommand) -> Outcome<Reply> {
     let note = answer
         .note
         .unwrap_or_else(|| skerry_stanzas::adhoc::Note { kind: NoteKind::Info, text: String::new() });

@@ -5,6 +5,8 @@
 
 mod complete;
 mod editor;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod incoming;
 mod script;
 

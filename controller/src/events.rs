@@ -3,6 +3,8 @@
 //! First the subscription, then the replay, then what is told: nothing falls between. Each host counts
 //! its events; a number that is left out is fetched, and when it is gone there too, the gap is shown.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod line;
 mod order;
 mod reader;

@@ -289,7 +289,7 @@ async fn candidates(session: &Session, account: &BareJid) -> Outcome<BTreeSet<Ji
     Ok(found)
 }
 
-fn jids(query: &Element) -> Vec<Jid> {
+pub(crate) fn jids(query: &Element) -> Vec<Jid> {
     query.children().filter_map(|item| Jid::new(item.attr("jid")?).ok()).collect()
 }
 
@@ -331,7 +331,7 @@ fn who_is(jid: Jid, answer: Result<Option<Element>, Ask>, named: bool) -> Knocke
 }
 
 /// A machine in the list of its host's items; other items (its commands) are none.
-fn machine(item: &Element, host: &Host) -> Option<Machine> {
+pub(crate) fn machine(item: &Element, host: &Host) -> Option<Machine> {
     let jid = Jid::new(item.attr("jid")?).ok()?;
     let shown = item.attr("name").map(|name| safe_line(name, NAME_CHARS_MAX));
     match item.attr("node") {

@@ -44,7 +44,7 @@ pub async fn save(session: &Session, planned: &Planned, reply: Reply, file: &Pat
 }
 
 /// The file in a `<data/>`.
-fn png(data: &Element) -> Option<Vec<u8>> {
+pub(crate) fn png(data: &Element) -> Option<Vec<u8>> {
     let text: String = data.text().split_whitespace().collect();
     BASE64.decode(text).ok().filter(|bytes| data.is("data", BOB) && bytes.starts_with(PNG_BEGINS))
 }

@@ -4,7 +4,7 @@
 //! text of its own. JSON of a list is the array, of one target an object, of several an array of
 //! objects.
 
-mod json;
+pub mod json;
 mod plain;
 mod table;
 
@@ -175,5 +175,10 @@ mod tests {
             assert!(!shown(output, std::slice::from_ref(&evil), true).contains('\u{1b}'));
         }
         assert_eq!(shown(Output::Plain, &[evil], true).lines().count(), 1);
+        let name = "a\u{7f}\u{9b}31m\u{202e}b";
+        let evil = answered("kvm1", json!({ "name": name }), "");
+        let said = shown(Output::Json, &[evil], true);
+        assert!(said.is_ascii() && !said.contains('\u{7f}'), "{said:?}");
+        assert_eq!(serde_json::from_str::<Value>(&said).unwrap()["name"], name);
     }
 }

@@ -230,6 +230,7 @@ mod tests {
             node: "kill".into(),
             declaration: declared("machine.kill"),
             argv: vec!["--because=it hangs".into()],
+            together: None,
         }
     }
 
@@ -313,6 +314,7 @@ mod tests {
                 node: node.into(),
                 declaration: declared(permission),
                 argv: vec![],
+                together: None,
             };
             let (host, machine) = place(&call);
             (host.to_string(), machine)

@@ -3,7 +3,9 @@
 //! On a terminal this is the whole command; with a sort key, a number of rows, or without a terminal, `top`
 //! is the declared command instead: one table.
 
-mod board;
+pub(crate) mod board;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod view;
 
 use std::{

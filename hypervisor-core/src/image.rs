@@ -8,6 +8,8 @@
 mod appliance;
 mod beneath;
 mod convert;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod header;
 mod kept;
 mod ova;

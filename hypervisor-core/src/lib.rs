@@ -6,6 +6,8 @@
 pub mod definition;
 pub mod device;
 pub mod driver;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod handover;
 pub mod host;
 pub mod image;

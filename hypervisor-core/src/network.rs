@@ -21,6 +21,8 @@ mod definition;
 pub mod dnsmasq;
 mod forwarding;
 mod found;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod ip;
 mod make;
 mod name;

@@ -20,6 +20,8 @@ pub mod config;
 mod connect;
 pub mod direct;
 mod dns;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod handle;
 mod iq;
 mod keeper;

@@ -9,6 +9,8 @@ pub mod audit;
 pub mod command;
 mod element;
 pub mod form;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod help;
 pub mod natural;
 pub mod ns;

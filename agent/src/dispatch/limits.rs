@@ -1,4 +1,5 @@
-//! How much may be under way at once: for one person, and in all.
+//! How much may be under way at once: for one person, and in all. Whoever has much of it gets no more while
+//! others want some ([`share`]): no few can take all of it.
 
 use std::{
     collections::HashMap,
@@ -7,6 +8,13 @@ use std::{
 
 use skerry_stanzas::refusal::{Reason, Refusal};
 use xmpp_parsers::jid::BareJid;
+
+/// How much one of several may have of what they share, while so much is free: at most half of that, and at
+/// least one. So something is left for who comes next, and each of many who want all they can get ends up
+/// with the same (a dynamic threshold, as switches share a buffer: Choudhury and Hahne, 1998).
+pub(crate) fn share(most: usize, free: usize) -> usize {
+    (free / 2).clamp(1, most.max(1))
+}
 
 /// Counts what is under way. Cheap to clone.
 #[derive(Clone)]
@@ -37,13 +45,13 @@ impl Limits {
     pub(crate) fn take(&self, person: &BareJid) -> Result<Slot, Refusal> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let own = taken.by_person.get(person).copied().unwrap_or(0);
-        if own >= self.per_person_max {
-            let text = format!("{own} of your commands are under way, and that is as many as there may be.");
-            return Err(Refusal::new(Reason::Limit, text).hint("Wait for some of them, then try again."));
-        }
         if taken.all >= self.all_max {
             return Err(Refusal::new(Reason::Limit, "This host has too much to do just now.")
                 .hint("Try again in a moment."));
+        }
+        if own >= share(self.per_person_max, self.all_max - taken.all) {
+            let text = format!("{own} of your commands are under way, and that is as many as there may be.");
+            return Err(Refusal::new(Reason::Limit, text).hint("Wait for some of them, then try again."));
         }
         taken.all += 1;
         *taken.by_person.entry(person.clone()).or_default() += 1;
@@ -71,15 +79,34 @@ mod tests {
 
     #[test]
     fn a_person_and_all_together_have_limits_and_places_come_back() {
-        let limits = Limits::new(2, 3);
+        let limits = Limits::new(2, 8);
         let ann = BareJid::new("ann@example.org").unwrap();
-        let bob = BareJid::new("bob@example.org").unwrap();
         let first = limits.take(&ann).unwrap();
         let _second = limits.take(&ann).unwrap();
         assert_eq!(limits.take(&ann).err().unwrap().reason, Reason::Limit);
-        let _third = limits.take(&bob).unwrap();
-        assert_eq!(limits.take(&bob).err().unwrap().reason, Reason::Limit);
         drop(first);
-        let _again = limits.take(&bob).unwrap();
+        let _again = limits.take(&ann).unwrap();
+        let others: Vec<Slot> = (0..6)
+            .map(|n| limits.take(&BareJid::new(&format!("p{n}@example.org")).unwrap()).unwrap())
+            .collect();
+        let bob = BareJid::new("bob@example.org").unwrap();
+        assert!(limits.take(&bob).err().unwrap().sentence().contains("Try again"));
+        drop(others);
+        let _place = limits.take(&bob).unwrap();
+    }
+
+    #[test]
+    fn whoever_comes_finds_a_place_however_much_others_want() {
+        let limits = Limits::new(64, 256);
+        let person = |n: usize| BareJid::new(&format!("p{n}@example.org")).unwrap();
+        // Each of a few takes all that can be had, time and again.
+        let mut taken = Vec::new();
+        for n in (0..20).cycle().take(20 * 300) {
+            taken.extend(limits.take(&person(n)).ok());
+        }
+        let of = |n: usize| taken.iter().filter(|slot| slot.person == person(n)).count();
+        assert!((0..20).all(|n| of(n).abs_diff(of(0)) <= 2), "{:?}", (0..20).map(of).collect::<Vec<_>>());
+        assert!(of(0) >= 10, "{}", of(0));
+        let _late = limits.take(&person(99)).unwrap();
     }
 }

@@ -35,6 +35,13 @@ impl Agent {
         self.note_refusal(Request::from(asked), refusal).await;
     }
 
+    /// Counts that something was refused, and writes nothing now.
+    pub(crate) fn count_refused(&self, asked: &Asked) {
+        let now = chrono::Utc::now();
+        let known = self.rights().is_known(&asked.person(), now);
+        self.inner.refusals.counts(&asked.caller, known, &asked.declaration.permission(), now);
+    }
+
     /// By itself, or in a count. A store that cannot take it any more is no reason not to answer.
     async fn note_refusal(&self, request: Request, refusal: &Refusal) {
         let known = self.rights().is_known(&request.caller().to_bare(), chrono::Utc::now());

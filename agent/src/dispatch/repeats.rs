@@ -3,12 +3,18 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
+use skerry_stanzas::refusal::Refusal;
 use tokio::sync::watch;
 
 use super::jobs::Going;
-use crate::journal::{Accepted, Outcome};
+use crate::{
+    agent::Agent,
+    asked::Answer,
+    journal::{Accepted, Outcome},
+};
 
 /// What to wait for: the outcome, and meanwhile how it goes.
 #[derive(Clone)]
@@ -88,6 +94,21 @@ impl Drop for Claim {
     fn drop(&mut self) {
         if let Some(same) = &self.same {
             self.table.lock().unwrap_or_else(PoisonError::into_inner).remove(same);
+        }
+    }
+}
+
+impl Agent {
+    /// The answer to a request that was accepted before: it is heard also when there is no room for more.
+    pub(super) async fn heard_again(
+        &self,
+        accepted: &Accepted,
+        patience: Duration,
+    ) -> Option<Result<Answer, Refusal>> {
+        let running = self.inner.repeats.of_key(&accepted.caller, accepted.key.as_ref()?);
+        match running {
+            Some(running) => Some(Ok(super::wait_on(running, patience).await)),
+            None => self.answered_before(accepted).await.transpose(),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! arguments (in several steps where there are many), confirm. A form sent with the very first request is
 //! taken as it is: bots need one stanza, and two where something is destroyed.
 
-mod place;
+pub(super) mod place;
 mod stages;
 mod steps;
 

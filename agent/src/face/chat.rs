@@ -128,7 +128,7 @@ impl Face {
         let caller = said.from.to_bare();
         let face = Arc::clone(self);
         let answered = async move { face.reply(said, tone).await };
-        if self.limits.run(&caller, answered).await.is_err() {
+        if self.limits.run((&caller, self.is_known_caller(&caller)), answered).await.is_err() {
             tracing::debug!(%caller, "too many of their messages at once");
         }
     }

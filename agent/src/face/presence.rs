@@ -305,7 +305,7 @@ impl Face {
         let face = Arc::clone(self);
         let person = client.to_bare();
         let greeted = async move { face.greet(entity, client, own, caps).await };
-        if self.limits.run(&person, greeted).await.is_err() {
+        if self.limits.run((&person, self.is_known_caller(&person)), greeted).await.is_err() {
             tracing::debug!(%person, "too many of their clients appear at once");
         }
     }

@@ -126,6 +126,7 @@ impl Face {
         let (from, id, to) = (inquiry.to.clone(), inquiry.id.clone(), inquiry.from.clone());
         let subscribe = inquiry.set && inquiry.payload.is("pubsub", xep::PUBSUB);
         let subscribed = subscribe.then(|| inquiry.clone());
+        let door = inquiry.clone();
         let answered = async move {
             // A defect in one answer is that answer's: the caller is told, the rest goes on.
             let answer = AssertUnwindSafe(face.answer(inquiry)).catch_unwind().await;
@@ -140,11 +141,14 @@ impl Face {
                 face.greet_subscriber(&inquiry).await;
             }
         };
-        if let Err(refused) = self.limits.run(&caller, answered).await {
-            let fault = Fault::busy(match refused {
+        let known = self.is_known_caller(&caller);
+        if let Err(refused) = self.limits.run((&caller, known), answered).await {
+            let text = match refused {
                 Refused::Caller => "You have too many requests under way here. Wait for some to end.",
                 Refused::Everybody => "This host has too many requests under way. Try again in a moment.",
-            });
+            };
+            self.count_turned_away(&door);
+            let fault = Fault::busy(text);
             self.say(stanza::refuse(&iq, &fault)).await;
         }
     }
@@ -195,7 +199,10 @@ impl Face {
         if let Some(answer) = caps::hashed(self, &inquiry) {
             return Ok(Some(answer));
         }
-        self.admit(&inquiry, row)?;
+        if let Err(fault) = self.admit(&inquiry, row) {
+            self.note_turned_away(&inquiry).await;
+            return Err(fault);
+        }
         let row = row.ok_or_else(Fault::unknown_service)?;
         if !(if inquiry.set { row.set } else { row.get }) {
             return Err(Fault::not_implemented());

@@ -192,6 +192,21 @@ impl Counter {
 
     /// Whether this one is to be written by itself; else it is counted.
     pub(crate) fn takes(&self, caller: &Jid, known: bool, permission: &str, now: DateTime<Utc>) -> bool {
+        self.put(caller, (known, true), permission, now)
+    }
+
+    /// Counts one, whatever else there is of that person.
+    pub(crate) fn counts(&self, caller: &Jid, known: bool, permission: &str, now: DateTime<Utc>) {
+        self.put(caller, (known, false), permission, now);
+    }
+
+    fn put(
+        &self,
+        caller: &Jid,
+        (known, by_itself): (bool, bool),
+        permission: &str,
+        now: DateTime<Utc>,
+    ) -> bool {
         let mut minute = self.lock();
         let Minute { people, strangers, domains, others } = &mut *minute;
         let (person, domain) = (caller.to_bare().to_string(), caller.domain().to_string());
@@ -200,7 +215,7 @@ impl Counter {
             false => (strangers, STRANGERS_MAX, STRANGER_MAX),
         };
         let tally = match entry(table, &person, people_max) {
-            Some(tally) if tally.written < each_max => {
+            Some(tally) if by_itself && tally.written < each_max => {
                 tally.written += 1;
                 return true;
             }
@@ -265,6 +280,16 @@ mod tests {
         assert_eq!(flood(1, 1, 4, true), (4, 4), "a few are written one by one");
         assert_eq!(flood(1, 1, 4000, true), (5, 4000));
         assert_eq!(flood(3000, 3000, 3, false), (2 * STRANGERS_MAX + DOMAINS_MAX + 1, 9000));
+    }
+
+    #[test]
+    fn what_is_only_counted_is_not_written_by_itself() {
+        let counter = Counter::default();
+        let otto = Jid::new("otto@example.org/x").unwrap();
+        counter.counts(&otto, true, "host.create", Utc::now());
+        assert!(counter.takes(&otto, true, "host.create", Utc::now()));
+        counter.counts(&otto, true, "host.list", Utc::now());
+        assert_eq!(counter.over()[0].times, 2);
     }
 
     #[test]

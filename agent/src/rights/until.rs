@@ -5,6 +5,15 @@ use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, TimeZone, Utc, Week
 /// Reads `3d`, `18:00`, `tomorrow`, `friday`, `friday 18:00`, `2027-01-31`, `2027-01-31 18:00`. A day without
 /// a time means its end; a time without a day, and a day of the week, the next there is.
 pub(crate) fn read<Tz: TimeZone>(text: &str, now: &DateTime<Tz>) -> Option<DateTime<Utc>> {
+    said(text, now).filter(writable)
+}
+
+/// What is kept as RFC 3339 has it has four digits for its year.
+fn writable(at: &DateTime<Utc>) -> bool {
+    (0..=9999).contains(&at.year())
+}
+
+fn said<Tz: TimeZone>(text: &str, now: &DateTime<Tz>) -> Option<DateTime<Utc>> {
     let text = text.trim().to_lowercase();
     if let Ok(time) = humantime::parse_duration(&text) {
         return now.with_timezone(&Utc).checked_add_signed(chrono::Duration::from_std(time).ok()?);
@@ -44,7 +53,7 @@ pub(crate) fn read<Tz: TimeZone>(text: &str, now: &DateTime<Tz>) -> Option<DateT
 pub(crate) fn fixed<Tz: TimeZone>(text: &str, now: &DateTime<Tz>) -> Option<DateTime<Utc>> {
     let text = text.trim().replacen('T', " ", 1);
     if let Ok(at) = DateTime::parse_from_rfc3339(&text) {
-        return Some(at.to_utc());
+        return Some(at.to_utc()).filter(writable);
     }
     let (day, time) = text.split_once(' ').unwrap_or((&text, ""));
     day.parse::<NaiveDate>().ok()?;
@@ -95,7 +104,17 @@ mod tests {
         ] {
             assert_eq!(said(text).as_deref(), Some(at), "{text}");
         }
-        for no in ["", "soon", "25:00", "friday 25:00", "2027-13-01", "friday at six", "99999999999y"] {
+        for no in [
+            "",
+            "soon",
+            "25:00",
+            "friday 25:00",
+            "2027-13-01",
+            "friday at six",
+            "99999999999y",
+            "99999y",
+            "+11000-01-01",
+        ] {
             assert_eq!(said(no), None, "{no}");
         }
     }

@@ -182,7 +182,7 @@ async fn subscribe(session: &Session, hosts: &[Host]) {
 }
 
 /// The heads a message tells: a host's own, said by itself.
-fn told(message: &Element, hosts: &[Host]) -> Vec<Head> {
+pub(crate) fn told(message: &Element, hosts: &[Host]) -> Vec<Head> {
     let from: Option<BareJid> = wire::from(message).map(|from| from.to_bare());
     let Some(from) = from.filter(|from| hosts.iter().any(|host| host.jid.to_bare() == *from)) else {
         return Vec::new();

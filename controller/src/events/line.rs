@@ -5,7 +5,7 @@ use std::io::Write;
 use chrono::{DateTime, Local, SecondsFormat, Utc};
 use skerry_stanzas::{payload::Event, safe::safe_line};
 
-use crate::{cli::Output, failure::Outcome, fleet::Host};
+use crate::{cli::Output, failure::Outcome, fleet::Host, render::json::inert};
 
 /// The longest text shown, in characters.
 const TEXT_CHARS_MAX: usize = 400;
@@ -39,7 +39,7 @@ impl Line {
         let line = match output {
             Output::Table => self.for_people(),
             Output::Plain => self.in_columns(),
-            Output::Json => self.json().to_string(),
+            Output::Json => inert(&self.json().to_string()),
         };
         writeln!(out, "{line}")?;
         out.flush()?;

@@ -47,7 +47,7 @@ impl Order {
 
     /// The last one seen, when there is something between it and `event`.
     pub(super) fn missing_before(&self, event: &Event) -> Option<u64> {
-        self.last.filter(|last| event.sequence > last + 1)
+        self.last.filter(|last| event.sequence.saturating_sub(1) > *last)
     }
 
     /// Goes on to `event`.

@@ -26,6 +26,8 @@ mod disks;
 mod finding;
 mod firmware;
 mod folder;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod guest_agent;
 mod hugepages;
 mod layers;

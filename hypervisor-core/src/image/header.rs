@@ -16,6 +16,8 @@ const ISO: (u64, &[u8]) = (32_768, b"\x01CD001");
 const TAR: (usize, &[u8]) = (257, b"ustar");
 /// The end of a boot record.
 const BOOT_RECORD: (usize, &[u8]) = (510, b"\x55\xaa");
+/// The least that a qcow2 image has: the header of version 3, which version 2 fills up with zeroes.
+const QCOW2_BYTES_MIN: usize = 104;
 const QCOW2: &[u8] = b"QFI\xfb";
 const VDI: (usize, &[u8]) = (64, b"\x7f\x10\xda\xbe");
 /// The features of a qcow2 image that are understood: dirty, compression type, extended entries.
@@ -81,6 +83,9 @@ fn recognised(head: &[u8], is_iso: bool) -> Option<Format> {
 }
 
 fn qcow2(head: &[u8]) -> Result<u64, ImageError> {
+    if head.len() < QCOW2_BYTES_MIN {
+        return unfit("it ends within its header: it did not come whole");
+    }
     let version = be32(head, 4);
     if !(2..=3).contains(&version) {
         return unfit(format!("it is qcow version {version}; 2 and 3 are known"));
@@ -228,6 +233,7 @@ mod tests {
         refused(&qcow2_with(&[(35, &[1])]), None, "encrypted");
         refused(&qcow2_with(&[(7, &[9])]), None, "version 9");
         refused(&qcow2_with(&[(24, &[1])]), None, "larger than a disk may be");
+        refused(&with(80, &[(0, QCOW2), (7, &[3]), (24, &[0, 0, 0, 0, 4])]), None, "did not come whole");
         refused(&with(512, &[VDI, (0x4c, &[4])]), None, "depends on another");
         refused(&with(512, &[VDI, (0x4c, &[1]), (0x1b8, &[1])]), None, "names another");
     }

@@ -33,7 +33,7 @@ const AT_ONCE: usize = 16;
 /// What it can be asked.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-enum Question {
+pub(super) enum Question {
     Make(Wanted),
     Tap(Interface),
     Plug(Interface),

@@ -56,6 +56,8 @@ pub(crate) struct Sieve<Io> {
     raw_end: usize,
     scanner: Scanner,
     examiner: Examiner,
+    /// What the stream's own tag is called.
+    name: Vec<u8>,
     /// The element being read, or its first tag once it is too large.
     held: Vec<u8>,
     /// The length of its first tag, when that is over.
@@ -83,6 +85,7 @@ impl<Io> Sieve<Io> {
             raw_end: 0,
             scanner: Scanner::new(),
             examiner: Examiner::new(),
+            name: Vec::new(),
             held: Vec::new(),
             head: None,
             too_large: false,
@@ -127,6 +130,7 @@ impl<Io> Sieve<Io> {
                 Some(Boundary::Head) => self.head = Some(self.held.len()),
                 Some(Boundary::Element) => self.pass_element()?,
                 Some(Boundary::Stream) => {
+                    self.check_footer()?;
                     self.passed = std::mem::take(&mut self.held);
                     self.ended = true;
                 }
@@ -165,8 +169,20 @@ impl<Io> Sieve<Io> {
             header = as_client_header(&header).map_err(invalid)?;
         }
         self.examiner.begin(&header).map_err(invalid)?;
+        let tag = header.rsplit(|byte| *byte == b'<').next().unwrap_or_default();
+        let ends = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'>';
+        self.name = tag.split(ends).next().unwrap_or_default().to_vec();
         self.passed = header;
         Ok(())
+    }
+
+    /// The stream ends by its own name. A footer is the one thing that no examiner reads first.
+    fn check_footer(&self) -> io::Result<()> {
+        let name = self.held.strip_prefix(b"</").and_then(|rest| rest.strip_suffix(b">"));
+        match name.map(<[u8]>::trim_ascii_end) == Some(&self.name) {
+            true => Ok(()),
+            false => Err(invalid(NotXmpp("an end that is not its own"))),
+        }
     }
 
     fn pass_element(&mut self) -> io::Result<()> {

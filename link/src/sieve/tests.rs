@@ -136,6 +136,12 @@ async fn what_is_no_xmpp_ends_the_stream() {
         let (elements, end) = sifted(&format!("{HEADER}{bad}<message/>"), 100).await;
         assert!(elements.is_empty() && end.contains("not an XMPP stream"), "{bad}: {end}");
     }
+    for footer in ["</a>", "</stream>", "</stream:stream x>", "</>"] {
+        let (_, end) = sifted(&format!("{HEADER}<message/>{footer}"), 100).await;
+        assert!(end.contains("not an XMPP stream"), "{footer}: {end}");
+    }
+    let (elements, end) = sifted(&format!("{HEADER}<message/></stream:stream >"), 100).await;
+    assert!(elements.len() == 1 && end.contains("closed the stream"), "{end}");
     let endless = format!("<stream:stream a='{}", "a".repeat(1 << 20));
     assert!(sifted(&endless, 4_096).await.1.contains("endless"));
     let nonza = format!("{HEADER}<features a='{}'/>", "a".repeat(9_000));

@@ -6,7 +6,7 @@ use minidom::Element;
 use serde::{Deserialize, Serialize};
 
 use super::{Flaw, unhex};
-use crate::{element::set, ns};
+use crate::{element::set, ns, safe::safe_value};
 
 /// The name of the element, of the namespace [`ns::AUDIT`].
 const NAME: &str = "head";
@@ -31,6 +31,7 @@ impl Head {
     fn fits(&self) -> bool {
         self.sequence > 0
             && (1..=HOST_BYTES_MAX).contains(&self.host.len())
+            && safe_value(&self.host) == self.host
             && unhex(&self.hash).is_some_and(|hash| hash.len() == 32)
             && self.at.len() <= 64
             && chrono::DateTime::parse_from_rfc3339(&self.at).is_ok()

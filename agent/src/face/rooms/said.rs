@@ -70,8 +70,9 @@ impl Face {
         let caller = person.clone();
         let answered = async move { face.answer_in(room, person, code, yes, key).await };
         let limits = self.limits.clone();
+        let known = self.is_known_caller(&caller);
         tokio::spawn(async move {
-            if limits.run(&caller, answered).await.is_err() {
+            if limits.run((&caller, known), answered).await.is_err() {
                 tracing::debug!(%caller, "too many of their messages at once");
             }
         });

@@ -6,6 +6,8 @@
 //! and a number of ours; what comes before is thrown away.
 
 mod asking;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod seeing;
 
 use std::time::Duration;

@@ -8,7 +8,7 @@
 
 mod incoming;
 mod keys;
-mod luggage;
+pub(super) mod luggage;
 mod outgoing;
 mod resting;
 

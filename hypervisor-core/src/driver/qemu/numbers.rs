@@ -99,7 +99,7 @@ struct Said {
 }
 
 /// The threads that are virtual processors: in software several may be one.
-fn thread_ids(cpus: &Value) -> BTreeSet<i64> {
+pub(super) fn thread_ids(cpus: &Value) -> BTreeSet<i64> {
     cpus.as_array().into_iter().flatten().filter_map(|cpu| cpu["thread-id"].as_i64()).collect()
 }
 
@@ -122,7 +122,7 @@ fn schedstat(text: &str) -> Option<(Duration, Duration)> {
 
 /// What went to and from the disks. A machine of ours has them under the names of its definition, that
 /// of another under its own.
-fn traffic(stats: &Value, ours: bool) -> Vec<DiskTraffic> {
+pub(super) fn traffic(stats: &Value, ours: bool) -> Vec<DiskTraffic> {
     let mut found = Vec::new();
     for one in stats.as_array().into_iter().flatten() {
         let id = one["qdev"].as_str().unwrap_or_default();
@@ -146,7 +146,7 @@ fn traffic(stats: &Value, ours: bool) -> Vec<DiskTraffic> {
 
 /// A guest that never answered has all ones, or minus one, for each number. What it says is its own
 /// word: more free than there is, is all of it.
-fn memory(said: &Value, now: u64) -> Option<GuestMemory> {
+pub(super) fn memory(said: &Value, now: u64) -> Option<GuestMemory> {
     let at = said["last-update"].as_u64().filter(|at| *at > 0)?;
     let number = |key: &str| said["stats"][key].as_u64().filter(|bytes| *bytes < 1 << 62);
     let total_bytes = number("stat-total-memory").filter(|total| *total > 0)?;

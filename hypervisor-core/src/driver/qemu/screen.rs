@@ -61,7 +61,7 @@ fn read(path: &std::path::Path) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// A PPM as QEMU writes it: `P6`, width and height, 255, pixels.
-fn parse(file: &[u8]) -> Option<Picture> {
+pub(super) fn parse(file: &[u8]) -> Option<Picture> {
     let mut rest = file;
     let mut word = || {
         let end = rest.iter().position(u8::is_ascii_whitespace)?;

@@ -101,7 +101,7 @@ pub(super) fn make_room(launch: &Launch) -> Result<(), DriverError> {
 
 /// Puts everything where it belongs, and syncs it. Nothing is written but what a machine remembers.
 /// Of one that runs here by now the log is what it said before.
-pub(super) fn unpack(launch: &Launch, runs: bool) -> Result<(), DriverError> {
+pub(in super::super) fn unpack(launch: &Launch, runs: bool) -> Result<(), DriverError> {
     let folder = Folder::new(&launch.folder);
     let packed = read(file(launch)).map_err(failed)?.ok_or_else(unfit)?;
     let end = packed.iter().take(INDEX_BYTES_MAX).position(|byte| *byte == b'\n').ok_or_else(unfit)?;
