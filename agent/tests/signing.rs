@@ -21,6 +21,9 @@ use stage::{
     stage,
 };
 
+/// What somebody makes of a text.
+type Change = Box<dyn FnOnce(&mut Text)>;
+
 const MIA: &str = "mia@example.org/tab";
 
 /// db1 runs; its power is cut only when who asks signs that. Otto can.
@@ -131,7 +134,7 @@ async fn a_forged_signature_does_nothing() {
     let (stage, otto) = sealed().await;
     stage.done(ANN, "create web1 linux").await;
     let elsewhere = stage.id("web1").to_string();
-    let changes: [Box<dyn FnOnce(&mut Text)>; 6] = [
+    let changes: [Change; 6] = [
         Box::new(|text| text.host = "kvm2.example.org".parse().unwrap()),
         Box::new(|text| text.caller = "ann@example.org".parse().unwrap()),
         Box::new(|text| text.command = "machine.start".into()),

@@ -215,6 +215,9 @@ mod tests {
 
     use super::*;
 
+    /// What somebody in between makes of a text.
+    type Change = Box<dyn FnOnce(&mut Text)>;
+
     fn declared(permission: &str) -> &'static Declaration {
         COMMANDS.iter().find(|it| it.permission() == permission).unwrap()
     }
@@ -270,7 +273,7 @@ mod tests {
             arguments: Vec::new(),
             hash: "h".into(),
         };
-        let changes: [Box<dyn FnOnce(&mut Text)>; 7] = [
+        let changes: [Change; 7] = [
             Box::new(|text| text.command = "machine.delete".into()),
             Box::new(|text| text.on.as_mut().unwrap().name = "db1".into()),
             Box::new(|text| text.on = None),
