@@ -1,6 +1,7 @@
 //! The harness: what the tests of this member share.
 
 pub mod client;
+pub mod component;
 pub mod golden;
 pub mod lab;
 pub mod namespace;

@@ -84,6 +84,32 @@ impl Host {
         Ok(self.store()?.query_row(count, [permission], |row| row.get(0))?)
     }
 
+    /// How many commands of addresses of a domain were refused, one by one and counted, by the trail of an
+    /// agent that does not run.
+    ///
+    /// # Errors
+    /// Its file cannot be read.
+    pub fn refusals(&self, domain: &str) -> Result<u64> {
+        let sum = "SELECT coalesce(sum(coalesce(json_extract(body, '$.times'), 1)), 0) FROM journal
+                   WHERE kind IN ('refused', 'refusals') AND instr(json_extract(body, '$.caller'), ?1)";
+        Ok(self.store()?.query_row(sum, [domain], |row| row.get(0))?)
+    }
+
+    /// The requests for a command that were accepted, each with whether it was done, by the trail of an agent
+    /// that does not run.
+    ///
+    /// # Errors
+    /// Its file cannot be read.
+    pub fn requests(&self, permission: &str) -> Result<Vec<(String, bool)>> {
+        let rows = "SELECT json_extract(a.body, '$.key'), EXISTS (SELECT 1 FROM journal AS b
+                    WHERE b.entry = a.entry AND b.kind = 'closed' AND json_type(b.body, '$.done') IS NOT NULL)
+                    FROM journal AS a WHERE a.kind = 'accepted' AND json_extract(a.body, '$.permission') = ?1";
+        let store = self.store()?;
+        let mut query = store.prepare(rows)?;
+        let found = query.query_map([permission], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
     fn store(&self) -> Result<Connection> {
         if self.runs() {
             bail!("the agent has its store for itself while it runs");
