@@ -9,10 +9,13 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use hypervisor_core::driver::{
-    Driver,
-    fake::Fake,
-    qemu::{self, Qemu, Trimmer},
+use hypervisor_core::{
+    confine,
+    driver::{
+        Driver,
+        fake::Fake,
+        qemu::{self, Qemu, Trimmer},
+    },
 };
 use nix::fcntl::{Flock, FlockArg};
 use skerry_agent::{
@@ -35,6 +38,11 @@ const CLOSE_MAX: Duration = Duration::from_secs(10);
 /// Runs the daemon until it is told to stop.
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     logs::begin(config.log.format);
+    // Before there is a second thread: each begins with what the one before it has.
+    match confine::refuse_calls() {
+        Ok(()) => tracing::info!("system calls that nothing here needs are refused from now on"),
+        Err(error) => tracing::warn!(%error, "system calls that nothing here needs are not refused"),
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .thread_name("skerry")
