@@ -14,7 +14,7 @@ use hypervisor_core::{
     driver::{
         Driver,
         fake::Fake,
-        qemu::{self, Qemu, Trimmer},
+        qemu::{self, Launcher, Qemu, Trimmer},
     },
 };
 use nix::fcntl::{Flock, FlockArg};
@@ -161,6 +161,7 @@ fn drivers(config: &Config) -> anyhow::Result<Vec<Arc<dyn Driver>>> {
         drivers.push(match name.as_str() {
             "qemu" => Arc::new(Qemu::new(qemu::Config {
                 trimmer: Trimmer::Process { folder: config.state.clone() },
+                launcher: launcher(),
                 ..qemu::Config::default()
             })),
             "fake" => {
@@ -175,6 +176,13 @@ fn drivers(config: &Config) -> anyhow::Result<Vec<Arc<dyn Driver>>> {
         }
     }
     Ok(drivers)
+}
+
+/// This program, where its newest version is: systemd starts it by its path.
+fn launcher() -> Option<Launcher> {
+    let own = std::env::current_exe().ok()?;
+    let own = own.to_str()?;
+    Some(Launcher(own.strip_suffix(" (deleted)").unwrap_or(own).into()))
 }
 
 /// SIGHUP: the configuration is read again. A wrong one changes nothing.
