@@ -24,6 +24,7 @@ fn launch(id: MachineId) -> Launch {
         name: "web1".into(),
         definition,
         folder: "/nowhere".into(),
+        own: Vec::new(),
         networks: Default::default(),
         devices: Default::default(),
     }

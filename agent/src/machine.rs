@@ -194,6 +194,7 @@ impl Card {
             name: record.name.to_string(),
             definition: record.definition.clone(),
             folder: self.folder.clone(),
+            own: record.layers.files().map(PathBuf::from).collect(),
             networks: self.networks.clone(),
             devices: self.devices.clone(),
         }

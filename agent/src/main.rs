@@ -50,6 +50,16 @@ enum What {
         #[arg(long)]
         folder: PathBuf,
     },
+    /// Run a program within bounds: what the daemon has systemd start
+    #[command(hide = true)]
+    Confined {
+        /// What it may reach
+        #[arg(long)]
+        bounds: String,
+        /// The program, and its words
+        #[arg(last = true, required = true)]
+        program: Vec<std::ffi::OsString>,
+    },
     /// Show the version
     Version,
 }
@@ -69,6 +79,9 @@ fn main() -> ExitCode {
         }
         What::Key(key) => failed(key.run()),
         What::TrimLogs { folder } => failed(run::trim_logs(&folder)),
+        What::Confined { bounds, program } => {
+            failed(Err(hypervisor_core::driver::qemu::run_confined(&bounds, &program).into()))
+        }
         What::Version => {
             println!("skerry-agent {}", env!("CARGO_PKG_VERSION"));
             Ok(())

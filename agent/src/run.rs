@@ -9,10 +9,13 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use hypervisor_core::driver::{
-    Driver,
-    fake::Fake,
-    qemu::{self, Qemu, Trimmer},
+use hypervisor_core::{
+    confine,
+    driver::{
+        Driver,
+        fake::Fake,
+        qemu::{self, Launcher, Qemu, Trimmer},
+    },
 };
 use nix::fcntl::{Flock, FlockArg};
 use skerry_agent::{
@@ -35,6 +38,11 @@ const CLOSE_MAX: Duration = Duration::from_secs(10);
 /// Runs the daemon until it is told to stop.
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     logs::begin(config.log.format);
+    // Before there is a second thread: each begins with what the one before it has.
+    match confine::refuse_calls() {
+        Ok(()) => tracing::info!("system calls that nothing here needs are refused from now on"),
+        Err(error) => tracing::warn!(%error, "system calls that nothing here needs are not refused"),
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .thread_name("skerry")
@@ -153,6 +161,7 @@ fn drivers(config: &Config) -> anyhow::Result<Vec<Arc<dyn Driver>>> {
         drivers.push(match name.as_str() {
             "qemu" => Arc::new(Qemu::new(qemu::Config {
                 trimmer: Trimmer::Process { folder: config.state.clone() },
+                launcher: launcher(),
                 ..qemu::Config::default()
             })),
             "fake" => {
@@ -167,6 +176,13 @@ fn drivers(config: &Config) -> anyhow::Result<Vec<Arc<dyn Driver>>> {
         }
     }
     Ok(drivers)
+}
+
+/// This program, where its newest version is: systemd starts it by its path.
+fn launcher() -> Option<Launcher> {
+    let own = std::env::current_exe().ok()?;
+    let own = own.to_str()?;
+    Some(Launcher(own.strip_suffix(" (deleted)").unwrap_or(own).into()))
 }
 
 /// SIGHUP: the configuration is read again. A wrong one changes nothing.

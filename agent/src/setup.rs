@@ -187,6 +187,7 @@ fn write_private(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
 /// Checks a configuration, which was read without complaint, and when asked to, by logging in.
 pub(crate) fn check(config: &Config, login: bool) -> anyhow::Result<()> {
     println!("{} is fine.", config.file.display());
+    println!("{}", hypervisor_core::confine::Support::of_host());
     if login {
         let jid =
             tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(log_in(config))?;

@@ -131,8 +131,12 @@ pub struct Launch {
     pub definition: Definition,
     /// A folder of its own for its sockets, logs and pid, which exists. Kept across restarts. What a
     /// start puts there besides logs (sockets, pid) the driver removes when the machine stops, and
-    /// whatever an earlier run left, at the next start. The folder itself is the caller's.
+    /// whatever an earlier run left, at the next start; but for a folder `disks`, where a guest that runs
+    /// reaches the disks that are made for it. The folder itself is the caller's.
     pub folder: PathBuf,
+    /// Files outside of its folder that are its own all the same: those its disks stand on since a snapshot,
+    /// into which they are merged when that is deleted. Any other file that a disk stands on is only read.
+    pub own: Vec<PathBuf>,
     /// What its NICs are connected by to networks of the host.
     pub networks: Networks,
     /// What it is lent of the devices of its host by.

@@ -3,6 +3,7 @@
 //! [`lifecycle`] says what may happen to a machine, purely; [`driver`] is the contract of what makes
 //! it happen; [`definition`] is what a machine is made of.
 
+pub mod confine;
 pub mod definition;
 pub mod device;
 pub mod driver;

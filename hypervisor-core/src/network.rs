@@ -29,7 +29,7 @@ mod name;
 pub mod nft;
 mod ours;
 pub mod service;
-mod tap;
+pub(crate) mod tap;
 mod wanted;
 
 use std::io;

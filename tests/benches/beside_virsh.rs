@@ -225,7 +225,8 @@ async fn looks(agent: &Agent, qemu: &Qemu, libvirt: &Libvirt) -> Result<()> {
         hypervisor_core::definition::Definition::new(1, 128, hypervisor_core::definition::Boot::Disk);
     let networks = hypervisor_core::driver::Networks::default();
     let devices = Default::default();
-    let launch = Launch { id: seen.id, name: "web1".into(), definition, folder, networks, devices };
+    let launch =
+        Launch { id: seen.id, name: "web1".into(), definition, folder, own: vec![], networks, devices };
     let numbers = qemu.numbers().context("QEMU counts nothing")?;
     let mut ours = Vec::new();
     for _ in 0..LOOKS {

@@ -70,6 +70,7 @@ impl Bench for FakeBench {
             name,
             definition: definition(),
             folder,
+            own: Vec::new(),
             networks: hypervisor_core::driver::Networks::default(),
             devices: hypervisor_core::driver::Devices::default(),
         }

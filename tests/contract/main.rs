@@ -9,6 +9,7 @@
 mod alter;
 mod bench;
 mod cases;
+mod confined;
 mod devices;
 mod fake;
 mod folders;
@@ -116,6 +117,7 @@ macro_rules! contract {
             alter::a_cable_goes_out_and_in (Alter),
             alter::of_one_that_is_off_nothing_is (Alter),
             devices::by_usb_come_and_go_while_it_runs (Alter),
+            devices::by_usb_the_first_may_come_with_a_start (Alter),
             devices::on_pci_come_with_a_start (Alter),
             devices::that_cannot_be_had_are_said (Alter),
             adopt::a_machine_of_others_becomes_ours (Adopt),

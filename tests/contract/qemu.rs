@@ -80,6 +80,7 @@ impl Bench for QemuBench {
             name,
             definition: self.definition(),
             folder,
+            own: Vec::new(),
             networks: hypervisor_core::driver::Networks::default(),
             devices: hypervisor_core::driver::Devices::default(),
         }
@@ -121,7 +122,9 @@ impl Bench for QemuBench {
 
     async fn leftovers(&self, launch: &Launch) -> Vec<String> {
         let files = fs::read_dir(&launch.folder).unwrap().map(|entry| entry.unwrap().path());
-        let files = files.filter(|path| path.extension().is_none_or(|kind| kind != "log"));
+        // The folder for disks that are made later stays, with whatever disks are in it.
+        let files = files
+            .filter(|path| path.extension().is_none_or(|kind| kind != "log") && !path.ends_with("disks"));
         let processes = processes_with(&launch.id.to_string());
         files
             .map(|path| path.display().to_string())

@@ -91,6 +91,7 @@ impl Agent {
             name: name.to_string(),
             definition: foreign.definition.clone(),
             folder: self.inner.folders.machine(id),
+            own: Vec::new(),
             networks: self.inner.networks.clone().into(),
             devices: self.inner.devices.clone().into(),
         };

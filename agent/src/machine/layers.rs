@@ -88,6 +88,11 @@ impl Layers {
         self.snapshots.iter().flat_map(|one| &one.disks)
     }
 
+    /// The files that are left as they were.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.frozen().map(|one| one.path.as_path())
+    }
+
     /// Whether this file is left as it was.
     pub(crate) fn is_frozen(&self, path: &Path) -> bool {
         self.frozen().any(|one| one.path == path)

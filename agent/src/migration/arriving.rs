@@ -210,6 +210,7 @@ impl Agent {
             name: record.name.to_string(),
             definition: record.definition.clone(),
             folder: self.inner.folders.machine(record.id),
+            own: Vec::new(),
             networks: self.inner.networks.clone().into(),
             devices: self.inner.devices.clone().into(),
         }

@@ -1,11 +1,12 @@
 //! Disks' files, by `qemu-img` and by their own first bytes. The format is always given, never guessed:
 //! what a guest wrote to a raw disk may look like any format.
 
+pub(super) mod beneath;
 pub(super) mod chain;
+mod outside;
 
 use std::{
     ffi::OsStr,
-    io::Read,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     process::Stdio,
@@ -14,21 +15,13 @@ use std::{
 use serde::Deserialize;
 use tokio::{io::AsyncReadExt, process::Command};
 
+pub use self::outside::{Outside, outside};
 use super::{
     DriverError,
     disk::{absolute, img},
     disks::{DiskFile, Progress},
 };
 use crate::definition::{Disk, DiskFormat};
-
-/// The first bytes of a qcow2 file.
-const MAGIC: &[u8; 4] = b"QFI\xfb";
-/// As much of it as is looked at: up to the features that a reader must know.
-const HEADER_BYTES: usize = 80;
-/// The longest name of a backing file, by the format's own rules.
-const BACKING_BYTES_MAX: u32 = 1023;
-/// The bit that says that the content is in another file.
-const EXTERNAL_DATA: u64 = 1 << 2;
 
 /// What qemu-img and QEMU say of a file.
 #[derive(Clone, Debug, Deserialize)]
@@ -62,43 +55,6 @@ impl Image {
             backing: self.full_backing_filename.clone(),
         }
     }
-}
-
-/// What a file names beside itself, by its own header.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outside {
-    /// The file it is a thin copy of.
-    pub backing: Option<PathBuf>,
-    /// Its content is in another file.
-    pub data: bool,
-}
-
-/// Reads what a qcow2 file names beside itself, and opens none of it: a stranger's file may name any.
-///
-/// # Errors
-/// [`DriverError::Unfit`] if it cannot be read or is no qcow2.
-pub fn outside(path: &Path) -> Result<Outside, DriverError> {
-    let unfit = |why: &str| DriverError::Unfit(format!("{} {why}", path.display()));
-    let mut file = std::fs::File::open(path).map_err(|error| unfit(&format!("cannot be read: {error}")))?;
-    let mut header = [0; HEADER_BYTES];
-    file.read_exact(&mut header).map_err(|_| unfit("is no qcow2"))?;
-    if &header[..4] != MAGIC {
-        return Err(unfit("is no qcow2"));
-    }
-    let word = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-    let long = |at: usize| (u64::from(word(at)) << 32) | u64::from(word(at + 4));
-    let (version, offset, length) = (word(4), long(8), word(16));
-    let data = version >= 3 && long(72) & EXTERNAL_DATA != 0;
-    if offset == 0 {
-        return Ok(Outside { backing: None, data });
-    }
-    if length > BACKING_BYTES_MAX {
-        return Err(unfit("has a header that is wrong"));
-    }
-    let mut name = vec![0; length as usize];
-    std::os::unix::fs::FileExt::read_exact_at(&file, &mut name, offset)
-        .map_err(|_| unfit("has a header that is wrong"))?;
-    Ok(Outside { backing: Some(PathBuf::from(OsStr::from_bytes(&name))), data })
 }
 
 /// What the file is. It must not be one of a machine that runs.
@@ -273,28 +229,6 @@ mod tests {
         assert_eq!(percent(b"    (0.00/100%)\r    (12.50/100%)\r"), Some(12));
         assert_eq!(percent(b"    (100.00/100%)\r\n"), Some(100));
         assert_eq!(percent(b"0/100%)"), None);
-    }
-
-    #[tokio::test]
-    async fn what_a_file_names_beside_itself_is_read_without_opening_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let base = folder.path().join("base.qcow2");
-        create(&base, DiskFormat::Qcow2, 1 << 20).await.unwrap();
-        assert_eq!(outside(&base).unwrap(), Outside::default());
-        let copy = folder.path().join("copy.qcow2");
-        disk::overlay(&base, &copy).await.unwrap();
-        std::fs::remove_file(&base).unwrap();
-        assert_eq!(outside(&copy).unwrap().backing.as_deref(), Some(base.as_path()));
-        // The bit of the features that a reader must know.
-        let mut bytes = std::fs::read(&copy).unwrap();
-        bytes[79] |= 4;
-        std::fs::write(&copy, &bytes).unwrap();
-        assert!(outside(&copy).unwrap().data);
-        std::fs::write(&copy, &bytes[..40]).unwrap();
-        assert!(outside(&copy).unwrap_err().to_string().ends_with("is no qcow2"));
-        bytes[16] = 0xff;
-        std::fs::write(&copy, &bytes).unwrap();
-        assert!(outside(&copy).unwrap_err().to_string().ends_with("wrong"));
     }
 
     #[tokio::test]

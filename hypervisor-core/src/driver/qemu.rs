@@ -19,7 +19,9 @@ mod adopting;
 mod altering;
 mod arguments;
 mod beside;
+mod bounds;
 mod bridges;
+mod config;
 mod console;
 mod devices;
 mod disks;
@@ -29,6 +31,7 @@ mod folder;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod guest_agent;
+mod handing;
 mod hugepages;
 mod layers;
 mod live;
@@ -69,8 +72,14 @@ use self::{
     arguments::CONSOLE_LOG, folder::Folder, process::Process, running::Running, trimmer::Trimming,
     watching::Teller,
 };
-pub use self::{trimmer::Trimmer, trimming::trim_logs};
+pub use self::{
+    config::{Acceleration, Config, Keeper},
+    trimmer::Trimmer,
+    trimming::trim_logs,
+    unit::{Launcher, run_confined},
+};
 use crate::{
+    confine::Support,
     driver::{
         Adopt, Alter, Capability, Console, Disks, Driver, DriverError, DriverEvent, Foreign, GuestAgent,
         Launch, Migrate, Numbers, Observed, Pause, Picture, Plea, Power, Probe, Reading, Reset, Screen,
@@ -87,52 +96,6 @@ const EVENTS_MAX: usize = 4096;
 /// How long the log may be waited for, so that it has what those who follow were told.
 const LOG_WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// How the driver is to work. The default is right for hosts.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The program; looked for on the PATH if it has no slash.
-    pub program: PathBuf,
-    /// Who executes the guests.
-    pub acceleration: Acceleration,
-    /// Who keeps the processes.
-    pub keeper: Keeper,
-    /// Who bounds their logs.
-    pub trimmer: Trimmer,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            program: "qemu-system-x86_64".into(),
-            acceleration: Acceleration::Auto,
-            keeper: Keeper::Auto,
-            trimmer: Trimmer::Task,
-        }
-    }
-}
-
-/// Who executes the guests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Acceleration {
-    /// KVM if it is worth it, else QEMU.
-    Auto,
-    /// KVM, untried.
-    Kvm,
-    /// QEMU itself (TCG): slower, anywhere.
-    Tcg,
-}
-
-/// Who keeps the processes when the agent ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keeper {
-    /// A systemd unit each if the agent is one itself and may start others, else nobody.
-    Auto,
-    /// A transient systemd service for each.
-    Systemd,
-    /// Nobody: they are processes in groups of their own.
-    Nobody,
-}
-
 /// The driver.
 pub struct Qemu {
     shared: Arc<Shared>,
@@ -147,6 +110,7 @@ struct Shared {
     /// KVM failed a guest at run time: it is not used again.
     kvm_failed: Arc<AtomicBool>,
     in_units: bool,
+    launcher: Option<Launcher>,
     /// Its version, as it says it.
     version: String,
     slots: Mutex<HashMap<MachineId, Arc<Slot>>>,
@@ -250,7 +214,7 @@ impl Qemu {
         let probe = match &version {
             Ok(version) => Probe {
                 usable: true,
-                why: format!("QEMU {version}. {how}."),
+                why: format!("QEMU {version}. {how}. {}", Support::of_host()),
                 capabilities: Capability::ALL.into(),
             },
             Err(why) => Probe { usable: false, why: why.clone(), capabilities: Vec::new() },
@@ -261,6 +225,7 @@ impl Qemu {
             kvm,
             kvm_failed: Arc::default(),
             in_units,
+            launcher: config.launcher,
             version: version.unwrap_or_default(),
             slots: Mutex::default(),
             resting: Mutex::default(),

@@ -25,7 +25,7 @@ mod call {
 /// Makes the interface: Ethernet frames, with the header by which checksums and segments are left to who can
 /// do them best.
 #[allow(unsafe_code)]
-pub(super) fn open(interface: &Interface) -> Result<OwnedFd, NetworkError> {
+pub(crate) fn open(interface: &Interface) -> Result<OwnedFd, NetworkError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => NetworkError::Unfit("there is no /dev/net/tun: modprobe tun".into()),
         io::ErrorKind::ResourceBusy => {

@@ -100,6 +100,20 @@ pub async fn on_pci_come_with_a_start(story: &mut Story) {
     assert!(lender.lent().is_empty());
 }
 
+pub async fn by_usb_the_first_may_come_with_a_start(story: &mut Story) {
+    let (mut launch, lender) = lending(story);
+    story.boot(&launch).await;
+    has(&mut launch, &["usb-a"]);
+    match alter(story, &launch).await {
+        Altered::Now => assert_eq!(lender.lent(), ["usb-a"]),
+        Altered::NextStart(why) => {
+            assert!(why.contains("started without"), "{why}");
+            assert!(lender.lent().is_empty(), "what it cannot use yet is the host's");
+        }
+        asked => panic!("{asked:?}"),
+    }
+}
+
 pub async fn that_cannot_be_had_are_said(story: &mut Story) {
     let (mut launch, lender) = lending(story);
     has(&mut launch, &["taken"]);

@@ -24,6 +24,7 @@ fn launch() -> Launch {
         name: "web1".into(),
         definition: definition(),
         folder: "/nowhere".into(),
+        own: Vec::new(),
         networks: crate::driver::Networks::default(),
         devices: crate::driver::Devices::default(),
     }

@@ -78,6 +78,8 @@ pub(super) struct Ready {
     pub(super) taps: Vec<(String, RawFd)>,
     /// What it has of the host's devices.
     pub(super) devices: Vec<(String, Lent)>,
+    /// Its memory comes from another host when it runs here already.
+    pub(super) postcopy: bool,
 }
 
 /// The words after the program's name.

@@ -1,9 +1,9 @@
 //! NICs on bridges and on networks of the host.
 //!
 //! The interface at the host's end goes with QEMU's process, however that ends: nothing has to be taken away.
-//! On a network it is made by whoever knows the network, and QEMU is handed the descriptor it lives by. On a
-//! bridge that a definition names, and where systemd starts QEMU and hands on no descriptor, QEMU makes it
-//! itself, and it is joined to its bridge while the machine is still held.
+//! On a network it is made by whoever knows the network, on a bridge that a definition names by us, and QEMU
+//! is handed the descriptor it lives by: it has no right to make one. Where systemd starts QEMU, and hands on
+//! no descriptor, QEMU makes it itself, and it is joined to its bridge while the machine is still held.
 
 use std::{io, os::fd::OwnedFd, process::Stdio, time::Duration};
 
@@ -12,18 +12,36 @@ use tokio::{process::Command, time::timeout};
 use crate::{
     definition::Network,
     driver::{DriverError, Launch},
+    network::{Interface, NetworkError, tap},
 };
 
 /// Putting an interface on a bridge is a matter of milliseconds.
 const IP_MAX: Duration = Duration::from_secs(10);
 
-/// The host's end of each NIC on a network, for a QEMU that is started by us.
+/// The host's end of each NIC on a network or a bridge, for a QEMU that is started by us.
 pub(super) async fn taps(launch: &Launch) -> Result<Vec<(String, OwnedFd)>, DriverError> {
     let mut taps = Vec::new();
-    for nic in launch.definition.nics.iter().filter(|nic| matches!(nic.network, Network::Named { .. })) {
-        taps.push((nic.name.clone(), launch.networks.connect()?.tap(launch.id, nic).await?));
+    for nic in &launch.definition.nics {
+        let tap = match nic.network {
+            Network::User { .. } => continue,
+            Network::Named { .. } => launch.networks.connect()?.tap(launch.id, nic).await?,
+            Network::Bridge { .. } => made(&nic.interface(launch.id))?,
+        };
+        taps.push((nic.name.clone(), tap));
     }
     Ok(taps)
+}
+
+fn made(interface: &str) -> Result<OwnedFd, DriverError> {
+    let doing = || format!("making the interface {interface}");
+    let name: Interface = interface.parse().map_err(|error| DriverError::system(doing(), error))?;
+    tap::open(&name).map_err(|error| match error {
+        NetworkError::Unfit(why) => DriverError::Unfit(why),
+        NetworkError::System { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            DriverError::Unfit("an interface on a bridge takes an agent with CAP_NET_ADMIN".into())
+        }
+        error => DriverError::system(doing(), error),
+    })
 }
 
 /// Joins what QEMU made itself: NICs on networks.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{disks::unfit, running::Running};
 use crate::{
+    confine::Support,
     definition::Definition,
     device::{Id, Lent, UsbPort},
     driver::{
@@ -108,23 +109,37 @@ impl Running {
         };
         let has: Vec<String> = self.devices().await?.into_iter().map(|(name, _)| name).collect();
         lend.keep(launch.id, &has).await?;
-        plugged?;
+        if !plugged? {
+            let why = "it was started without a device by USB, and reaches none until then";
+            return Ok(Altered::NextStart(why.into()));
+        }
         Ok(altered(wanted, &has))
     }
 
+    /// Whether it may open devices by USB: one that was started with none is kept from all of them.
+    fn reaches_usb(&self) -> bool {
+        let line = std::fs::read(format!("/proc/{}/cmdline", self.process.identity.pid)).unwrap_or_default();
+        let had = line.split(|byte| *byte == 0).any(|word| word.starts_with(b"usb-host,"));
+        had || Support::of_host() == Support::Missing
+    }
+
+    /// False where it has to be started anew for them.
     async fn plug_in(
         &self,
         lent: &[(String, Lent)],
         wanted: &[String],
         before: &[(String, bool)],
-    ) -> Result<(), DriverError> {
+    ) -> Result<bool, DriverError> {
         for (name, lent) in lent {
             let Lent::Usb { port, id } = lent else { continue };
             if wanted.contains(name) && !before.iter().any(|(other, _)| other == name) {
+                if !self.reaches_usb() {
+                    return Ok(false);
+                }
                 self.plug_in_usb(name, port, *id).await?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn plug_in_usb(&self, name: &str, port: &UsbPort, id: Id) -> Result<(), DriverError> {

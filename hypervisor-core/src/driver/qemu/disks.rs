@@ -12,7 +12,8 @@ use tokio::{sync::broadcast::error::RecvError, time::timeout};
 
 use super::{
     Qemu,
-    arguments::disks::{block_device, device, node, throttle},
+    arguments::disks::{device, node, throttle},
+    handing::Below,
     qmp::{Event, QmpError},
     running::Running,
 };
@@ -54,15 +55,17 @@ impl Running {
 
     /// The file a disk is in.
     pub(super) async fn file_of(&self, name: &str) -> Result<Option<PathBuf>, QmpError> {
-        let found = self.described(name).await?;
-        Ok(found.and_then(|found| found["file"].as_str().map(PathBuf::from)))
+        let (node, nodes) = (self.node_or_first(name).await?, self.nodes().await?);
+        Ok(nodes.named(&node).and_then(|found| nodes.file(found)))
     }
 
     async fn described(&self, name: &str) -> Result<Option<Value>, QmpError> {
-        let node = Value::from(self.node_of(name).await?.unwrap_or_else(|| node(name)));
-        let nodes = self.qmp.ask("query-named-block-nodes", Some(json!({"flat": true}))).await?;
-        let found = nodes.as_array().and_then(|nodes| nodes.iter().find(|found| found["node-name"] == node));
-        Ok(found.cloned())
+        let (node, nodes) = (self.node_or_first(name).await?, self.nodes().await?);
+        Ok(nodes.named(&node).cloned())
+    }
+
+    async fn node_or_first(&self, name: &str) -> Result<String, QmpError> {
+        Ok(self.node_of(name).await?.unwrap_or_else(|| node(name)))
     }
 
     /// The block node that the guest's disk of this name is: not the one it was started with any more,
@@ -109,15 +112,14 @@ impl Running {
             return Err(DriverError::Unfit("it has no free port for a further disk while it runs".into()));
         };
         if self.image(&disk.name).await?.is_none() {
-            let words = serde_json::from_str(&block_device(disk)?)
-                .map_err(|source| DriverError::system("describing a disk", source))?;
-            self.qmp.ask("blockdev-add", Some(words)).await.map_err(unfit)?;
+            self.add_node(&node(&disk.name), disk, Below::Named).await?;
         }
         let (id, drive) = (device(&disk.name), node(&disk.name));
         let words = json!({"driver": "virtio-blk-pci", "id": id, "drive": drive, "bus": port});
         if let Err(error) = self.qmp.ask("device_add", Some(words)).await {
             // It is the failure that is told.
             let _ = self.qmp.ask("blockdev-del", Some(json!({"node-name": drive}))).await;
+            self.take_back_unused().await;
             return Err(unfit(error));
         }
         if disk.limits.is_some() {
@@ -156,11 +158,10 @@ impl Running {
                 }
             }
         }
-        let nodes = self.qmp.ask("query-named-block-nodes", Some(json!({"flat": true}))).await?;
-        if nodes.as_array().is_some_and(|nodes| nodes.iter().any(|found| found["node-name"] == node.as_str()))
-        {
+        if self.nodes().await?.named(&node).is_some() {
             self.qmp.ask("blockdev-del", Some(json!({"node-name": node}))).await?;
         }
+        self.take_back_unused().await;
         Ok(())
     }
 
@@ -274,7 +275,7 @@ impl Disks for Qemu {
             return Ok(());
         }
         match qcow2::outside(path)? {
-            Outside { backing: None, data: false } => Ok(()),
+            Outside { backing: None, data: false, .. } => Ok(()),
             _ => Err(DriverError::Unfit(format!(
                 "{} needs a further file: make one of both with qemu-img convert first",
                 path.display()

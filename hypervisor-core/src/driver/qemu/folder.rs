@@ -18,7 +18,6 @@ use super::{
     arguments::{AGENT, CONSOLE, CONTROL, SCREEN},
     migrate::LUGGAGE,
     process::Identity,
-    screen::PICTURE,
 };
 use crate::driver::DriverError;
 
@@ -76,7 +75,7 @@ impl Folder {
 
     /// Removes what a run leaves besides its logs.
     pub(super) fn clear(&self) {
-        for name in [CONTROL, CONSOLE, SCREEN, AGENT, PICTURE, NOTE, LUGGAGE] {
+        for name in [CONTROL, CONSOLE, SCREEN, AGENT, NOTE, LUGGAGE] {
             match fs::remove_file(self.within(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     tracing::warn!(%error, file = %self.within(name).display(), "could not be removed");

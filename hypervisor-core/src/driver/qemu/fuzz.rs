@@ -68,7 +68,7 @@ pub(super) fn block_on<T>(work: impl Future<Output = T>) -> T {
 /// Besides, each line as QEMU's word on numbers, and all of it as a picture of its screen.
 pub fn qmp(data: &[u8]) {
     block_on(async {
-        match Client::greet(Said::new(data)).await {
+        match Client::greet_by(Said::new(data), None).await {
             Ok((client, mut events)) => {
                 let events = async { while events.recv().await.is_some() {} };
                 let (answer, ()) = tokio::join!(client.ask("query-status", None), events);
@@ -124,6 +124,7 @@ pub fn luggage(data: &[u8]) {
         folder,
         networks: Networks::default(),
         devices: Default::default(),
+        own: Vec::new(),
     };
     std::fs::write(launch.folder.join(luggage::FILE), packed).unwrap();
     luggage::unpack(&launch, how & 2 == 0).ok();

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::{
     Qemu,
-    arguments::disks::block_device,
     disks::{named, unfit},
+    handing::Below,
     live::{job, target},
     qmp::QmpError,
     running::Running,
@@ -26,13 +26,9 @@ use crate::{
 impl Running {
     /// The node of a file that is open, as the format it is written in.
     async fn node_in(&self, file: &Path, format: DiskFormat) -> Result<Option<String>, QmpError> {
-        let nodes = self.qmp.ask("query-named-block-nodes", Some(json!({"flat": true}))).await?;
-        let is = |node: &&Value| {
-            node["drv"] == format.word()
-                && node["file"].as_str().is_some_and(|found| Path::new(found) == file)
-        };
-        let found = nodes.as_array().and_then(|nodes| nodes.iter().find(is));
-        Ok(found.and_then(|node| node["node-name"].as_str().map(str::to_owned)))
+        let nodes = self.nodes().await?;
+        let is = |node: &&Value| node["drv"] == format.word() && nodes.file(node).as_deref() == Some(file);
+        Ok(nodes.iter().find(is).and_then(|node| node["node-name"].as_str().map(str::to_owned)))
     }
 
     /// The node the guest's disk is, and the one of this file below it, if the guest has it open.
@@ -54,13 +50,9 @@ impl Running {
                 return Err(DriverError::Unfit(text));
             };
             let top = Disk { path: path.clone(), format: DiskFormat::Qcow2, ..disk.clone() };
-            let mut words: Value = serde_json::from_str(&block_device(&top)?)
-                .map_err(|source| DriverError::system("describing a disk", source))?;
             let node = target();
-            words["node-name"] = node.as_str().into();
             // What it stands on is open already.
-            words["backing"] = Value::Null;
-            self.qmp.ask("blockdev-add", Some(words)).await.map_err(unfit)?;
+            self.add_node(&node, &top, Below::Nothing).await?;
             actions.push(json!({"type": "blockdev-snapshot", "data": {"node": below, "overlay": node}}));
         }
         self.qmp.ask("transaction", Some(json!({"actions": actions}))).await.map_err(unfit)?;
@@ -73,6 +65,7 @@ impl Running {
             // One that QEMU opened by itself it has closed by itself.
             tracing::debug!(machine = %self.id, %error, "a file of a disk was not let go of");
         }
+        self.take_back_unused().await;
     }
 
     async fn merge(

@@ -8,14 +8,14 @@ use std::{path::Path, time::Duration};
 
 use async_trait::async_trait;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::{
     Qemu,
-    arguments::disks::block_device,
     disks::{named, unfit},
+    handing::Below,
     qmp::QmpError,
     running::Running,
 };
@@ -108,13 +108,7 @@ impl Running {
     async fn add_target(&self, disk: &Disk, size_bytes: u64) -> Result<String, DriverError> {
         qcow2::create(&disk.path, disk.format, size_bytes).await?;
         let node = target();
-        let mut words: Value = serde_json::from_str(&block_device(disk)?)
-            .map_err(|source| DriverError::system("describing a disk", source))?;
-        words["node-name"] = node.as_str().into();
-        if disk.format == DiskFormat::Qcow2 {
-            words["backing"] = Value::Null;
-        }
-        self.qmp.ask("blockdev-add", Some(words)).await.map_err(unfit)?;
+        self.add_node(&node, disk, Below::Nothing).await?;
         Ok(node)
     }
 
@@ -136,8 +130,8 @@ impl Running {
 
     /// Lets go of what was written to, unless the guest uses it.
     pub(super) async fn drop_targets(&self) -> Result<(), DriverError> {
-        let nodes = self.qmp.ask("query-named-block-nodes", Some(json!({"flat": true}))).await?;
-        let names = nodes.as_array().into_iter().flatten().filter_map(|node| node["node-name"].as_str());
+        let nodes = self.nodes().await?;
+        let names = nodes.iter().filter_map(|node| node["node-name"].as_str());
         for name in names.filter(|name| name.starts_with(NODE)) {
             match self.qmp.ask("blockdev-del", Some(json!({"node-name": name}))).await {
                 // The guest's, since a move.
@@ -145,6 +139,7 @@ impl Running {
                 Err(error) => return Err(error.into()),
             }
         }
+        self.take_back_unused().await;
         Ok(())
     }
 
@@ -248,6 +243,7 @@ impl LiveDisks for Qemu {
         {
             tracing::warn!(machine = %launch.id, %error, "QEMU holds on to the file a disk was in");
         }
+        running.take_back_unused().await;
         Ok(())
     }
 

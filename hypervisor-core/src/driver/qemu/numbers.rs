@@ -248,6 +248,7 @@ mod tests {
             name: "web1".into(),
             definition,
             folder: "/nowhere".into(),
+            own: Vec::new(),
             networks,
             devices: Default::default(),
         };

@@ -28,6 +28,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 
+use crate::confine::Bounds;
+
 /// Which process, for as long as the host is not restarted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
@@ -68,7 +70,7 @@ pub(super) struct Usage {
 }
 
 /// Where programs are, if nobody says.
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+pub(super) const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// A program to be started.
 pub(super) struct Spawning<'a> {
@@ -85,6 +87,8 @@ pub(super) struct Spawning<'a> {
     /// A folder that it sees for itself alone as one in which nothing can be written, made a device, or run
     /// with rights of its own. It takes root.
     pub(super) read_only: Option<&'a Path>,
+    /// What it may reach of the host; all that we may, if nothing is said.
+    pub(super) bounds: Option<&'a Bounds>,
 }
 
 impl Spawning<'_> {
@@ -122,7 +126,10 @@ impl Spawning<'_> {
             // system calls; it allocates nothing and takes no lock.
             unsafe { command.pre_exec(prepare) };
         }
-        let mut child = command.spawn()?;
+        let mut child = match self.bounds {
+            Some(bounds) => bounds.within(|| command.spawn())?,
+            None => command.spawn()?,
+        };
         // Not collected yet, so it is there to be held, even if it has ended already.
         match Process::hold(i32::try_from(child.id()).unwrap_or_default()) {
             Ok(Some((mut process, _))) => {
@@ -140,7 +147,7 @@ impl Spawning<'_> {
 
 /// Where a program is: one that is to be looked for in the child, with a path that may be another there,
 /// makes a fork of the spawn.
-fn found<'a>(program: &'a Path, path: &OsStr) -> Cow<'a, Path> {
+pub(super) fn found<'a>(program: &'a Path, path: &OsStr) -> Cow<'a, Path> {
     if program.as_os_str().as_bytes().contains(&b'/') {
         return program.into();
     }
@@ -245,10 +252,11 @@ impl Process {
         handed: Vec<BorrowedFd<'_>>,
         folder: &Path,
         errors: &Path,
+        bounds: Option<&Bounds>,
     ) -> io::Result<Self> {
         let errors = begin_log(errors)?;
         let (input, read_only) = (Stdio::null(), None);
-        Spawning { program, words, handed, input, folder, errors, read_only }.spawn()
+        Spawning { program, words, handed, input, folder, errors, read_only, bounds }.spawn()
     }
 
     /// Waits until it has ended, and collects it if it is ours. Cancel-safe.
@@ -350,7 +358,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let errors = folder.path().join("errors");
         let process =
-            Process::spawn(Path::new("sleep"), &["1000".into()], vec![], folder.path(), &errors).unwrap();
+            Process::spawn(Path::new("sleep"), &["1000".into()], vec![], folder.path(), &errors, None)
+                .unwrap();
         assert!(Process::find(&process.identity).unwrap().is_some());
         let other =
             Identity { started_ticks: process.identity.started_ticks + 1, ..process.identity.clone() };
@@ -375,7 +384,8 @@ mod tests {
         for hand in [vec![], vec![handed.as_fd()]] {
             let kept: Vec<RawFd> = hand.iter().map(AsRawFd::as_raw_fd).collect();
             let words = ["1000".to_owned()];
-            let process = Process::spawn(Path::new("sleep"), &words, hand, folder.path(), &errors).unwrap();
+            let process =
+                Process::spawn(Path::new("sleep"), &words, hand, folder.path(), &errors, None).unwrap();
             let fds = fs::read_dir(format!("/proc/{}/fd", process.identity.pid)).unwrap();
             let mut held: Vec<RawFd> = fds
                 .map(|fd| fd.unwrap().file_name().to_str().unwrap().parse().unwrap())

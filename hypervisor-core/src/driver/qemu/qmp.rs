@@ -7,6 +7,8 @@
 
 use std::{
     collections::HashMap,
+    io::{self, IoSlice},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -14,10 +16,12 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
+    io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, Interest},
+    net::UnixStream,
     sync::{mpsc, oneshot},
     time::timeout,
 };
@@ -90,10 +94,13 @@ impl Event {
 
 type Waiting = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Result<Value, String>>>>>>;
 
+/// A line for QEMU, and the file that goes with it.
+struct Order(Vec<u8>, Option<OwnedFd>);
+
 /// A connection to QEMU. Dropping it closes the connection.
 pub(super) struct Client {
     /// To the task that writes: a caller that is dropped half way must not leave half a line.
-    orders: mpsc::Sender<Vec<u8>>,
+    orders: mpsc::Sender<Order>,
     /// `None` once the connection has ended.
     waiting: Waiting,
     number_next: AtomicU64,
@@ -109,7 +116,18 @@ impl Drop for Client {
 impl Client {
     /// Waits for QEMU's greeting and ends the negotiation. The receiver gets the events; it closes
     /// when the connection does, after the last of them.
-    pub(super) async fn greet<S>(stream: S) -> Result<(Self, mpsc::Receiver<Event>), QmpError>
+    pub(super) async fn greet(stream: UnixStream) -> Result<(Self, mpsc::Receiver<Event>), QmpError> {
+        // A second way to the same socket, since a stream takes no descriptors.
+        let hand = stream.as_fd().try_clone_to_owned();
+        let hand = hand.and_then(|hand| UnixStream::from_std(hand.into()));
+        Self::greet_by(stream, Some(hand.map_err(|_| QmpError::Closed)?)).await
+    }
+
+    /// The same over any connection; without a socket to hand files over by, none can be.
+    pub(super) async fn greet_by<S>(
+        stream: S,
+        hand: Option<UnixStream>,
+    ) -> Result<(Self, mpsc::Receiver<Event>), QmpError>
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
@@ -126,7 +144,7 @@ impl Client {
         let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
         let (tell, events) = mpsc::channel(EVENTS_MAX);
         let (orders, ordered) = mpsc::channel(1);
-        tokio::spawn(write(writer, ordered));
+        tokio::spawn(write(writer, hand, ordered));
         let client = Self {
             orders,
             waiting: waiting.clone(),
@@ -159,6 +177,29 @@ impl Client {
         command: &'static str,
         arguments: Option<Value>,
     ) -> Result<Value, QmpError> {
+        self.order(limit, command, arguments, None).await
+    }
+
+    /// Asks one thing, and hands it a file with that.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub(super) async fn hand(
+        &self,
+        command: &'static str,
+        arguments: Value,
+        file: OwnedFd,
+    ) -> Result<Value, QmpError> {
+        self.order(ANSWER_MAX, command, Some(arguments), Some(file)).await
+    }
+
+    async fn order(
+        &self,
+        limit: Duration,
+        command: &'static str,
+        arguments: Option<Value>,
+        file: Option<OwnedFd>,
+    ) -> Result<Value, QmpError> {
         let number = self.number_next.fetch_add(1, Ordering::Relaxed);
         let (tell, told) = oneshot::channel();
         self.register(number, Some(tell))?;
@@ -169,7 +210,7 @@ impl Client {
         let mut bytes = order.to_string().into_bytes();
         bytes.push(b'\n');
         let asked = async {
-            self.orders.send(bytes).await.map_err(|_| QmpError::Closed)?;
+            self.orders.send(Order(bytes, file)).await.map_err(|_| QmpError::Closed)?;
             told.await.map_err(|_| QmpError::Closed)
         };
         match timeout(limit, asked).await {
@@ -221,12 +262,37 @@ struct Refusal {
 }
 
 /// Writes until the client is dropped, or the connection ends.
-async fn write<W: AsyncWrite + Unpin>(mut writer: W, mut ordered: mpsc::Receiver<Vec<u8>>) {
-    while let Some(bytes) = ordered.recv().await {
-        if writer.write_all(&bytes).await.is_err() || writer.flush().await.is_err() {
+async fn write<W: AsyncWrite + Unpin>(
+    mut writer: W,
+    hand: Option<UnixStream>,
+    mut ordered: mpsc::Receiver<Order>,
+) {
+    while let Some(Order(bytes, file)) = ordered.recv().await {
+        let written = async {
+            let sent = match (file, &hand) {
+                (Some(file), Some(hand)) => hand_over(hand, &bytes, &file).await?,
+                (Some(_), None) => return Err(io::ErrorKind::Unsupported.into()),
+                (None, _) => 0,
+            };
+            writer.write_all(&bytes[sent..]).await?;
+            writer.flush().await
+        };
+        if written.await.is_err() {
             return;
         }
     }
+}
+
+/// Sends a file with the beginning of a line (unix(7), SCM_RIGHTS): how much of it went.
+async fn hand_over(hand: &UnixStream, bytes: &[u8], file: &OwnedFd) -> io::Result<usize> {
+    let files = [file.as_raw_fd()];
+    hand.async_io(Interest::WRITABLE, || {
+        let with = [ControlMessage::ScmRights(&files)];
+        let sent =
+            sendmsg::<()>(hand.as_raw_fd(), &[IoSlice::new(bytes)], &with, MsgFlags::MSG_NOSIGNAL, None);
+        sent.map_err(io::Error::from)
+    })
+    .await
 }
 
 /// Reads until the connection ends; then nobody waits any more.

@@ -31,7 +31,7 @@ async fn connected() -> (Client, mpsc::Receiver<Event>, Peer) {
         assert_eq!(asked["execute"], "qmp_capabilities");
         peer.say(&format!(r#"{{"return": {{}}, "id": {}, "new-in-99": [1]}}"#, asked["id"])).await;
     };
-    let (greeted, ()) = tokio::join!(Client::greet(ours), script);
+    let (greeted, ()) = tokio::join!(Client::greet_by(ours, None), script);
     let (client, events) = greeted.unwrap();
     (client, events, peer)
 }
@@ -97,7 +97,7 @@ async fn no_answer_is_not_waited_for_for_ever() {
 async fn strangers_and_overlong_lines_end_it() {
     let (ours, mut theirs) = tokio::io::duplex(4096);
     theirs.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await.unwrap();
-    assert!(matches!(Client::greet(ours).await, Err(QmpError::Stranger)));
+    assert!(matches!(Client::greet_by(ours, None).await, Err(QmpError::Stranger)));
 
     let (client, mut events, mut peer) = connected().await;
     let flood = tokio::spawn(async move {

@@ -3,8 +3,15 @@
 //! The picture is asked for as PPM, which costs QEMU little: it is written by the thread that also
 //! answers everything else, and a PNG of a large screen would hold that up.
 
-use std::{fs, io, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::fd::{AsRawFd, OwnedFd},
+    sync::Arc,
+    time::Duration,
+};
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -14,8 +21,8 @@ use crate::driver::{
     screen::{PIXELS_MAX, Picture, Viewing, held_still, keys::Chord},
 };
 
-/// Where QEMU puts the picture, in the machine's folder, for a moment.
-pub(super) const PICTURE: &str = "screen.ppm";
+/// What QEMU keeps of where it puts the picture.
+const PICTURE: &str = "picture";
 /// The longest file taken: the header has some bytes.
 const FILE_BYTES_MAX: u64 = PIXELS_MAX as u64 * 3 + 64;
 /// For so long a key is held, and so long nothing is held between two: what a guest polls for keys
@@ -31,33 +38,37 @@ pub(super) async fn picture(running: Arc<Running>) -> Result<Picture, DriverErro
     looked.await.map_err(|error| DriverError::system("looking at the screen", error))?
 }
 
+/// QEMU writes it into memory of ours: it makes no files.
 async fn dump(running: &Running) -> Result<Picture, DriverError> {
-    let path = running.folder.within(PICTURE);
-    // Relative for one that works in its folder; one that somebody else started does not.
-    let told = match running.adopted {
-        Some(_) => path.display().to_string(),
-        None => PICTURE.to_owned(),
-    };
-    let asked = running.qmp.ask("screendump", Some(json!({ "filename": told }))).await;
-    let read = tokio::task::spawn_blocking(move || {
-        let file = read(&path);
-        let _ = fs::remove_file(&path);
-        file
-    });
-    let file = read.await.map_err(|error| DriverError::system("reading the picture", error))?;
+    let failed = |source: io::Error| DriverError::system("reading the picture", source);
+    let (file, end) = memory().map_err(failed)?;
+    let place = running.hand(PICTURE, vec![end]).await?;
+    let asked = running.qmp.ask("screendump", Some(json!({ "filename": place }))).await;
+    running.take_back(&place).await;
     asked.map_err(refused)?;
-    let file = file.map_err(|error| DriverError::system("reading the picture", error))?;
+    let read = tokio::task::spawn_blocking(move || read(file)).await;
+    let file = read.map_err(|error| DriverError::system("reading the picture", error))?.map_err(failed)?;
     let too_large = || DriverError::Unfit("its screen is too large to be shown".into());
     parse(&file.ok_or_else(too_large)?)
         .ok_or_else(|| DriverError::system("reading the picture", "QEMU's picture is no PPM"))
 }
 
-/// The file; `None` when it is too large.
-fn read(path: &std::path::Path) -> io::Result<Option<Vec<u8>>> {
-    match fs::metadata(path)?.len() {
-        ..=FILE_BYTES_MAX => fs::read(path).map(Some),
-        _ => Ok(None),
+/// A file that is nowhere, and a descriptor that can only be written to, as QEMU wants one.
+fn memory() -> io::Result<(File, OwnedFd)> {
+    let file = File::from(memfd_create(PICTURE, MemfdFlags::CLOEXEC)?);
+    let end = File::options().write(true).open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+    Ok((file, end.into()))
+}
+
+/// What is in it; `None` when it is too large.
+fn read(mut file: File) -> io::Result<Option<Vec<u8>>> {
+    let length = file.metadata()?.len();
+    if length > FILE_BYTES_MAX {
+        return Ok(None);
     }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
 }
 
 /// A PPM as QEMU writes it: `P6`, width and height, 255, pixels.

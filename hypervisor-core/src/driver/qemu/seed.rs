@@ -92,6 +92,7 @@ mod tests {
             name: "größe 1".into(),
             definition,
             folder: folder.into(),
+            own: Vec::new(),
             networks: crate::driver::Networks::default(),
             devices: crate::driver::Devices::default(),
         }

@@ -21,7 +21,7 @@ use super::{
     Shared, beside,
     folder::{self, Folder},
     process::{Spawning, begin_log},
-    unit,
+    unit::{self, Unit},
 };
 use crate::{
     definition::{Share, Via},
@@ -119,6 +119,8 @@ fn by_itself(folder: &Folder, share: &Share, program: &Path, kind: Words) -> Res
         folder: folder.path(),
         errors: begin_log(&log(folder, share)).map_err(failed)?,
         read_only: share.read_only.then_some(share.path.as_path()),
+        // It makes the folder its root by mounts, which landlock would keep it from.
+        bounds: None,
     };
     beside::keep(process.spawn().map_err(failed)?, &note(folder, share)).map_err(failed)?;
     Ok(())
@@ -141,10 +143,18 @@ async fn in_unit(
     }
     let words = words(kind, share, &format!("--socket-path={}", socket.display()))?;
     let read_only = share.read_only.then(|| format!("ReadOnlyPaths={}", share.path.display()));
-    let properties: Vec<String> = read_only.into_iter().collect();
     let log = log(folder, share);
-    let what = format!("{PREFIX}{}", share.name);
-    let process = unit::spawn(&what, program, &words, &properties, launch.id, folder.path(), &log).await;
+    let unit = Unit {
+        what: &format!("{PREFIX}{}", share.name),
+        program,
+        words: &words,
+        properties: read_only.into_iter().collect(),
+        // As where we start it.
+        bounds: None,
+        folder,
+        errors: log.clone(),
+    };
+    let process = unit::spawn(launch.id, unit).await;
     let process = beside::keep(process.map_err(failed)?, &note(folder, share)).map_err(failed)?;
     let there = async {
         while !socket.exists() {

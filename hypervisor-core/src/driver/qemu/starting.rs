@@ -12,13 +12,15 @@ use tokio::{sync::oneshot, time::timeout};
 use super::{
     Shared, Slot, altering,
     arguments::{self, Accel, CONSOLE, CONSOLE_LOG, CONTROL, Ready, disks},
-    beside, bridges, console, devices, finding, firmware,
+    beside, bounds, bridges, console, devices, finding, firmware,
     folder::{ERRORS_LOG, Folder, Note},
     hugepages, pinning,
     process::Process,
     qmp::Client,
     running::{Besides, Running},
-    seed, sharing, tpm, unit, words,
+    seed, sharing, tpm,
+    unit::{self, Unit},
+    words,
 };
 use crate::driver::{DriverError, Launch};
 
@@ -60,12 +62,13 @@ pub(super) async fn start(
         firmware: firmware::prepare(launch.definition.firmware, &folder)?,
         taps: taps.iter().map(|(name, tap)| (name.clone(), tap.as_raw_fd())).collect(),
         devices: lent,
+        postcopy: false,
     };
     let words = arguments::arguments(launch, accel, &ready)?;
     let spawned = async {
         tpm::start(shared, launch, &folder).await?;
         sharing::start(shared, launch, &folder).await?;
-        spawn(shared, launch, &words, &taps, &folder).await
+        spawn(shared, launch, &words, (&ready, &taps), &folder).await
     };
     let process = match spawned.await {
         Ok(process) => Arc::new(process),
@@ -98,20 +101,25 @@ pub(super) async fn spawn(
     shared: &Shared,
     launch: &Launch,
     words: &[String],
-    taps: &[(String, OwnedFd)],
+    (ready, taps): (&Ready, &[(String, OwnedFd)]),
     folder: &Folder,
 ) -> Result<Process, DriverError> {
     let errors = folder.within(ERRORS_LOG);
+    let bounds = bounds::of_qemu(&shared.program, launch, ready, folder, shared.in_units)?;
     let spawned = if shared.in_units {
-        unit::spawn("machine", &shared.program, words, &[], launch.id, folder.path(), &errors).await
-    } else {
-        Process::spawn(
-            &shared.program,
+        let unit = Unit {
+            what: "machine",
+            program: &shared.program,
             words,
-            taps.iter().map(|(_, tap)| tap.as_fd()).collect(),
-            folder.path(),
-            &errors,
-        )
+            properties: unit::HARDENED.map(String::from).to_vec(),
+            bounds: shared.launcher.as_ref().map(|launcher| (launcher, &bounds)),
+            folder,
+            errors,
+        };
+        unit::spawn(launch.id, unit).await
+    } else {
+        let handed = taps.iter().map(|(_, tap)| tap.as_fd()).collect();
+        Process::spawn(&shared.program, words, handed, folder.path(), &errors, Some(&bounds))
     };
     spawned.map_err(|source| match source.kind() {
         io::ErrorKind::NotFound if !folder.path().is_dir() => {

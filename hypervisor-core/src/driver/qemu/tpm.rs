@@ -6,7 +6,12 @@ use std::{fs, io, os::unix::fs::DirBuilderExt, path::Path, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
-use super::{Shared, beside, folder::Folder, process::Process, unit};
+use super::{
+    Shared, beside, bounds,
+    folder::Folder,
+    process::Process,
+    unit::{self, Unit},
+};
 use crate::driver::{DriverError, Launch};
 
 /// Its control socket, in the machine's folder.
@@ -14,7 +19,7 @@ pub(super) const SOCKET: &str = "tpm.sock";
 /// Which process it is.
 const NOTE: &str = "tpm.json";
 /// What it remembers.
-const STATE: &str = "tpm";
+pub(super) const STATE: &str = "tpm";
 /// What it complained of.
 const LOG: &str = "tpm.log";
 /// The program, of the package of the same name.
@@ -36,10 +41,20 @@ pub(super) async fn start(shared: &Shared, launch: &Launch, folder: &Folder) -> 
         ["socket", "--tpm2", "--tpmstate", "dir=tpm", "--ctrl", "type=unixio,path=tpm.sock", "--terminate"]
             .map(String::from);
     let log = folder.within(LOG);
+    let (program, bounds) = (Path::new(PROGRAM), bounds::of_tpm(Path::new(PROGRAM), folder));
     let spawned = if shared.in_units {
-        unit::spawn("tpm", Path::new(PROGRAM), &words, &[], launch.id, folder.path(), &log).await
+        let unit = Unit {
+            what: "tpm",
+            program,
+            words: &words,
+            properties: unit::HARDENED.map(String::from).to_vec(),
+            bounds: shared.launcher.as_ref().map(|launcher| (launcher, &bounds)),
+            folder,
+            errors: log.clone(),
+        };
+        unit::spawn(launch.id, unit).await
     } else {
-        Process::spawn(Path::new(PROGRAM), &words, Vec::new(), folder.path(), &log)
+        Process::spawn(program, &words, Vec::new(), folder.path(), &log, Some(&bounds))
     };
     let spawned = spawned.map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => {

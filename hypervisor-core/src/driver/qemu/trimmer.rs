@@ -172,6 +172,7 @@ fn spawn(folder: &Path) -> io::Result<(Process, pipe::Sender)> {
         folder,
         errors: begin_log(&folder.join(LOG))?,
         read_only: None,
+        bounds: None,
     };
     Ok((process.spawn()?, pipe::Sender::from_owned_fd(OwnedFd::from(tell))?))
 }

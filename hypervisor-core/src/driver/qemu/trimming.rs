@@ -254,7 +254,7 @@ mod tests {
 
     fn process(folder: &Path) -> Process {
         let errors = folder.join("errors");
-        Process::spawn(Path::new("sleep"), &["1000".into()], vec![], folder, &errors).unwrap()
+        Process::spawn(Path::new("sleep"), &["1000".into()], vec![], folder, &errors, None).unwrap()
     }
 
     #[tokio::test]

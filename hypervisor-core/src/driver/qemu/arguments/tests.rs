@@ -17,6 +17,7 @@ fn launch(definition: Definition) -> Launch {
         name: "web, 1".into(),
         definition,
         folder: "/var/lib/skerry/machines/7".into(),
+        own: Vec::new(),
         networks: crate::driver::Networks::default(),
         devices: crate::driver::Devices::default(),
     }

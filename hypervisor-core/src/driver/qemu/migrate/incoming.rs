@@ -57,6 +57,7 @@ pub(super) async fn prepare(
             taps: taps.iter().map(|(name, tap)| (name.clone(), tap.as_raw_fd())).collect(),
             // One that has any is not moved while it runs.
             devices: Vec::new(),
+            postcopy: arrival.postcopy,
         };
         keys::put(&folder, &arrival.keys, true)?;
         let accel = if shared.kvm { Accel::Kvm } else { Accel::Tcg };
@@ -64,7 +65,7 @@ pub(super) async fn prepare(
         words.extend(["-incoming", "defer"].map(String::from));
         // What it remembers comes with the rest of the machine.
         tpm::start(shared, launch, &folder).await?;
-        let process = starting::spawn(shared, launch, &words, &taps, &folder).await?;
+        let process = starting::spawn(shared, launch, &words, (&ready, &taps), &folder).await?;
         Ok((Arc::new(process), words))
     };
     let (process, words) = match made.await {
@@ -93,12 +94,11 @@ pub(super) async fn prepare(
     starting::undo(&process, &folder).await;
     keys::remove(&folder);
     let _ = remove(&files);
-    if matches!(error, DriverError::NotRunning)
-        && let Some(why) = words::complaint(&folder.errors(), &words)
-    {
-        return Err(DriverError::Unfit(why));
+    let ended = matches!(error, DriverError::NotRunning);
+    match words::complaint(&folder.errors(), &words).filter(|_| ended) {
+        Some(why) => Err(DriverError::Unfit(why)),
+        None => Err(error),
     }
-    Err(error)
 }
 
 async fn bring_up(

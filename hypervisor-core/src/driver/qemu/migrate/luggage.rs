@@ -174,6 +174,7 @@ mod tests {
             name: "web1".into(),
             definition,
             folder,
+            own: Vec::new(),
             networks: Networks::default(),
             devices: Default::default(),
         }
