@@ -58,7 +58,7 @@ async fn let_through(stream: &[u8], pieces: usize, dialect: Dialect) -> (Vec<u8>
     let mut passed = Vec::new();
     loop {
         let piece = match sieve.fill_buf().await {
-            Ok(piece) if piece.is_empty() => return (passed, Ok(())),
+            Ok([]) => return (passed, Ok(())),
             Ok(piece) => piece.to_vec(),
             Err(error) => return (passed, Err(error.to_string())),
         };
