@@ -26,6 +26,8 @@ pub use self::{calls::refuse_calls, rights::Right};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum May {
+    /// Know its name: it is there to go through, and nothing of it is read.
+    Pass,
     /// Read it.
     Read,
     /// Read it, and run what is a program.

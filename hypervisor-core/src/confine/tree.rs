@@ -84,7 +84,7 @@ impl Plan {
                 continue;
             };
             let Ok(is_folder) = file.metadata().map(|file| file.is_dir()) else { continue };
-            let before = plan.shown.get(&real).map_or(May::Read, |(_, _, before)| *before);
+            let before = plan.shown.get(&real).map_or(May::Pass, |(_, _, before)| *before);
             plan.shown.insert(real, (file, is_folder, before.max(*may)));
         }
         plan
@@ -157,7 +157,7 @@ impl Plan {
 }
 
 fn is_read_only(may: May) -> bool {
-    matches!(may, May::Read | May::Run)
+    matches!(may, May::Pass | May::Read | May::Run)
 }
 
 fn read_only() -> MountFlags {

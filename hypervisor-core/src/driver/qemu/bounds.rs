@@ -103,8 +103,8 @@ pub(super) fn of_qemu(
     }
     for share in definition.shares.iter().filter(|share| share.via != Via::Virtiofs) {
         bounds.may(if share.read_only { May::Read } else { May::Fill }, &share.path);
-        // They are anybody's.
-        bounds.keeps(Right::AnyFile).keeps(Right::FileOwners);
+        // They are anybody's; and QEMU sets the mode of a new file by /proc/self/fd.
+        bounds.may(May::Pass, "/proc").keeps(Right::AnyFile).keeps(Right::FileOwners);
     }
     let mut nics = definition.nics.iter().map(|nic| &nic.network);
     if nics.clone().any(|network| matches!(network, Network::User { .. })) {
