@@ -21,14 +21,13 @@ use std::{
 use futures::FutureExt;
 use hypervisor_core::lifecycle::Request;
 use skerry_stanzas::{
-    command::{COMMANDS, Declaration, Effect, Object},
+    command::{Declaration, Effect, Object},
     refusal::{Reason, Refusal},
     reply::{JOB, PERCENT, Reply, UNDER_WAY},
 };
 use tokio::sync::mpsc;
 use tracing::Instrument;
 use uuid::Uuid;
-use xmpp_parsers::jid::Jid;
 
 use self::{
     jobs::Going,
@@ -203,9 +202,21 @@ impl Agent {
         }
         job.unasked = declaration.effect == Effect::Destroy && !takes_away;
         self.accept(job.id, accepted).await?;
+        Ok(self.set_going(ready, job, slot, claim, patience).await)
+    }
+
+    /// Sets what was accepted going, and waits for its end as long as its caller does.
+    async fn set_going(
+        &self,
+        ready: Box<dyn Ready>,
+        job: Job,
+        slot: Slot,
+        claim: Claim,
+        patience: Duration,
+    ) -> Answer {
         let running = claim.running();
         let waiting = self.under_way(&job);
-        let hears = job.progress.is_some();
+        let (hears, going) = (job.progress.is_some(), Arc::clone(&job.going));
         self.start_job(ready, job, slot, claim, None);
         // Who hears nothing meanwhile is told how far it is, if it says so, and asks again.
         let news = async {
@@ -217,7 +228,7 @@ impl Agent {
                 }
             }
         };
-        Ok(wait(running, waiting, patience, news).await)
+        wait(running, waiting, patience, news).await
     }
 
     /// Looks whether a command could be carried out as far as it is said, and does nothing.
@@ -298,33 +309,6 @@ impl Agent {
             Verdict::AlreadySo => Ok(request == Request::Delete),
             Verdict::Begin | Verdict::Join | Verdict::Interrupt => Ok(true),
         }
-    }
-
-    /// What became of a "yes" that was said before with the same key.
-    pub(crate) async fn confirmed_before(
-        &self,
-        caller: &Jid,
-        key: Option<String>,
-        patience: Duration,
-    ) -> Option<Answer> {
-        let (caller, key) = (caller.to_string(), key?);
-        if let Some(running) = self.inner.repeats.of_key(&caller, &key) {
-            return Some(wait_on(running, patience).await);
-        }
-        let destroys = |earlier: &Accepted| {
-            COMMANDS.iter().any(|d| d.effect == Effect::Destroy && d.permission() == earlier.permission)
-        };
-        let look = move |connection: &_| journal::earlier(connection, &caller, &key, destroys);
-        self.inner.store.run(look).await.ok().flatten().map(before)
-    }
-
-    async fn answered_before(&self, accepted: &Accepted) -> Result<Option<Answer>, Refusal> {
-        if accepted.key.is_none() {
-            return Ok(None);
-        }
-        let accepted = accepted.clone();
-        let found = self.inner.store.run(move |connection| journal::repeated(connection, &accepted)).await?;
-        Ok(found.map(before))
     }
 
     /// Written and synced before anything is done.

@@ -6,14 +6,18 @@ use std::{
     time::Duration,
 };
 
-use skerry_stanzas::refusal::Refusal;
+use skerry_stanzas::{
+    command::{COMMANDS, Effect},
+    refusal::Refusal,
+};
 use tokio::sync::watch;
+use xmpp_parsers::jid::Jid;
 
 use super::jobs::Going;
 use crate::{
     agent::Agent,
     asked::Answer,
-    journal::{Accepted, Outcome},
+    journal::{self, Accepted, Outcome},
 };
 
 /// What to wait for: the outcome, and meanwhile how it goes.
@@ -99,6 +103,33 @@ impl Drop for Claim {
 }
 
 impl Agent {
+    /// What became of a "yes" that was said before with the same key.
+    pub(crate) async fn confirmed_before(
+        &self,
+        caller: &Jid,
+        key: Option<String>,
+        patience: Duration,
+    ) -> Option<Answer> {
+        let (caller, key) = (caller.to_string(), key?);
+        if let Some(running) = self.inner.repeats.of_key(&caller, &key) {
+            return Some(super::wait_on(running, patience).await);
+        }
+        let destroys = |earlier: &Accepted| {
+            COMMANDS.iter().any(|d| d.effect == Effect::Destroy && d.permission() == earlier.permission)
+        };
+        let look = move |connection: &_| journal::earlier(connection, &caller, &key, destroys);
+        self.inner.store.run(look).await.ok().flatten().map(super::before)
+    }
+
+    pub(super) async fn answered_before(&self, accepted: &Accepted) -> Result<Option<Answer>, Refusal> {
+        if accepted.key.is_none() {
+            return Ok(None);
+        }
+        let accepted = accepted.clone();
+        let found = self.inner.store.run(move |connection| journal::repeated(connection, &accepted)).await?;
+        Ok(found.map(super::before))
+    }
+
     /// The answer to a request that was accepted before: it is heard also when there is no room for more.
     pub(super) async fn heard_again(
         &self,
