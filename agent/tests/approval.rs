@@ -369,3 +369,18 @@ async fn a_secret_waits_in_no_file() {
     stage.done(MIA, &format!("approve {code}")).await;
     told(&ear, "ann@example.org", "keeps no secret for so long").await;
 }
+
+#[tokio::test]
+async fn agreeing_takes_nobodys_consent() {
+    let (stage, _ear) = furnished().await;
+    stage.done(ANN, "create web1 linux").await;
+    stage.done(ANN, "policy add all changes on all").await;
+    let mut heard = stage.agent.announcements();
+    let code = requested(&stage, ANN, "web1: start").await;
+    let withdrawn = requested(&stage, ANN, "db1: pause").await;
+    stage.done(ANN, &format!("withdraw {withdrawn}")).await;
+    let said = stage.done(MIA, &format!("approve {code}")).await;
+    assert_eq!(said, "You agreed: start web1 is carried out.");
+    while event(&mut heard, "host.approval-ended").await.machine.as_deref() != Some("web1") {}
+    assert_eq!(stage.state("web1"), "running");
+}

@@ -34,7 +34,7 @@ pub async fn run(asked: &Asked, config: &Config, output: Output) -> Outcome<()> 
     let session = Session::open(config, false).await?.deaf();
     let mut fleet = fleet(asked, &session, config).await?;
     if let (Some(declaration), Some(code), None) = (asked.of(Object::Host), asked.words.first(), &asked.host)
-        && several::is_by_code(declaration)
+        && declaration.answers_requests()
         && fleet.hosts.len() > 1
     {
         fleet = several::with_request(code, &session, fleet).await?;

@@ -13,7 +13,6 @@ use crate::{
     failure::{Failure, Outcome},
     fleet::{Fleet, Host},
     name::{Among, Meant, resolve},
-    several,
 };
 
 /// A call, and whose it is.
@@ -121,7 +120,7 @@ fn hosts<'a>(asked: &'a Asked, fleet: &Fleet) -> Outcome<Targets<'a>> {
         (1, _) => Ok((all, words, true)),
         (_, Effect::Read) => Ok((all, words, false)),
         // Those on which it waits.
-        _ if several::is_by_code(declaration) => Ok((all, words, false)),
+        _ if declaration.answers_requests() => Ok((all, words, false)),
         _ => Err(which_host(declaration, fleet)),
     }
 }

@@ -3,7 +3,7 @@
 
 use futures::{StreamExt as _, stream};
 use skerry_stanzas::{
-    command::{COMMANDS, Declaration, Effect},
+    command::{COMMANDS, Effect},
     payload::Together,
 };
 
@@ -61,12 +61,6 @@ async fn labelled(label: &str, session: &Session, fleet: &Fleet) -> Outcome<Vec<
             .hint(format!("`skerry list --label {label}` shows those that have it.")));
     }
     Ok(names)
-}
-
-/// Whether a command answers what others asked for, by its code: the host need not be named.
-pub fn is_by_code(declaration: &Declaration) -> bool {
-    let of_requests = ["host.approve", "host.reject", "host.withdraw", "host.break-glass"];
-    of_requests.contains(&declaration.permission().as_str())
 }
 
 /// The hosts on which a request of this code waits.

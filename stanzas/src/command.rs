@@ -167,6 +167,11 @@ impl Declaration {
         }
     }
 
+    /// Whether it answers a request for consent, or takes one back: by its code, on whichever host has it.
+    pub fn answers_requests(&self) -> bool {
+        self.object == Object::Host && ["approve", "reject", "withdraw", "break-glass"].contains(&self.verb)
+    }
+
     /// The verb as people say it: `snapshot take`.
     pub fn spoken(&self) -> String {
         self.verb.replacen('-', " ", 1)

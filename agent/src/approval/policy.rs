@@ -98,7 +98,9 @@ impl Policy {
             CHANGES => true,
             word => role::holds(word, it, defined),
         };
+        // Nobody could ever agree, if agreeing took the consent of others.
         it.effect != Effect::Read
+            && !it.answers_requests()
             && self.what.iter().any(holds)
             && self.on.iter().any(|place| place.covers(on))
     }
