@@ -76,6 +76,7 @@ pub const STEPS: &[&str] = &[
     "move-accept-said",
     "move-send-begun",
     "move-sent",
+    "move-all-here",
     "move-received",
     "move-ready-said",
     "move-held",

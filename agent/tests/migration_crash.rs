@@ -217,6 +217,7 @@ async fn the_destination() {
         "move-room-noted",
         "move-room-made",
         "move-accept-said",
+        "move-all-here",
         "move-received",
         "move-ready-said",
         "move-taken",
@@ -233,6 +234,7 @@ async fn either_of_one_that_is_off() {
         ("kvm1", "move-sent"),
         ("kvm1", "move-handed-over"),
         ("kvm2", "move-room-made"),
+        ("kvm2", "move-all-here"),
         ("kvm2", "move-received"),
         ("kvm2", "move-taken"),
     ] {

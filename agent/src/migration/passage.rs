@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use self::points::{point, said_point};
-use super::{Agent, journal::Row, leaving::Sign};
+use super::{Agent, Unheard, journal::Row, leaving::Sign};
 use crate::{crash, machine::Machine, networks::Expected, store::StoreError};
 
 /// How often what may not have been heard is said again.
@@ -34,6 +34,11 @@ const TICK: Duration = Duration::from_secs(2);
 const ANSWER_MAX: Duration = Duration::from_secs(120);
 /// How long a destination that has not got all waits for a source it does not hear of.
 const SILENCE_MAX: Duration = Duration::from_secs(1800);
+/// How long a source that has sent all of it, so that its guest stands still, does without a word of the
+/// destination, which says one every [`TICK`] as long as it is there.
+const STILL_MAX: Duration = Duration::from_secs(30);
+/// How often it is said that nothing came of it, until it is heard.
+const FAILED_TRIES: u32 = 300;
 
 /// What a passage is told.
 pub(crate) enum Heard {
@@ -308,16 +313,16 @@ impl Passage {
     }
 
     fn tick(&mut self) -> Input {
-        let late = match self.standing {
-            Standing::Offered { .. } => self.begun_at.elapsed() > ANSWER_MAX,
-            Standing::Preparing { .. } | Standing::Prepared { .. } => self.heard_at.elapsed() > SILENCE_MAX,
-            _ => false,
-        };
-        if late {
+        if is_late(self.standing, self.has_sent_all(), self.begun_at.elapsed(), self.heard_at.elapsed()) {
             self.why.get_or_insert_with(|| "the other host does not answer".into());
             return Input::GiveUp;
         }
         Input::Tick
+    }
+
+    /// Whether this host's hypervisor is done with sending.
+    fn has_sent_all(&self) -> bool {
+        self.sent.as_ref().is_some_and(|sent| matches!(&*sent.borrow(), Some(Ok(()))))
     }
 
     /// Does what a step asks for. What cannot be done is as if it had never been begun.
@@ -374,8 +379,20 @@ impl Passage {
         };
         let (agent, to, id) = (self.agent.clone(), self.row.peer.clone(), self.row.machine);
         let tells = self.tells.clone();
-        tokio::spawn(async move {
-            let said = agent.try_say(&to, id, message.word.word(), message.pass, content).await;
+        // A word that is said once, since whoever says it has forgotten the rest by then; and what begins with
+        // an agent is said before its link is up. The other host would wait, with a guest that stands still.
+        let tries = if message.word == Word::Failed { FAILED_TRIES } else { 1 };
+        self.agent.keep(async move {
+            let mut said = Err(Unheard::Lost);
+            for again in 0..tries {
+                if again > 0 {
+                    tokio::time::sleep(TICK).await;
+                }
+                said = agent.try_say(&to, id, message.word.word(), message.pass, content.clone()).await;
+                if !matches!(said, Err(Unheard::Lost)) {
+                    break;
+                }
+            }
             if let Some(point) = said_point(message.word) {
                 crash::point(point);
             }
@@ -403,7 +420,42 @@ impl Passage {
     }
 }
 
+/// Whether the other host is waited for no longer: what it does not answer is given up where that may be.
+fn is_late(standing: Standing, has_sent_all: bool, lasts: Duration, silent: Duration) -> bool {
+    match standing {
+        Standing::Offered { .. } => lasts > ANSWER_MAX,
+        Standing::Preparing { .. } | Standing::Prepared { .. } => silent > SILENCE_MAX,
+        Standing::Sending { .. } => has_sent_all && silent > STILL_MAX,
+        _ => false,
+    }
+}
+
 /// A refusal as a store's error would be told: that of a machine's task.
 pub(super) fn of_task(refusal: Refusal) -> StoreError {
     StoreError::Unreadable(refusal.text)
+}
+
+#[cfg(test)]
+mod tests {
+    use hypervisor_core::handover::Attempt;
+
+    use super::*;
+
+    /// What is not waited for any longer needs a limit here: a guest stands still meanwhile, or a place is held.
+    #[test]
+    fn whoever_waits_for_what_may_have_been_lost_gives_up_in_the_end() {
+        let pass = Pass { attempt: Attempt(uuid::Uuid::nil()), epoch: 2 };
+        let long = SILENCE_MAX + ANSWER_MAX;
+        let (offered, sending) = (Standing::Offered { pass }, Standing::Sending { pass });
+        let prepared = Standing::Prepared { pass, known: 1 };
+        for standing in [offered, sending, prepared, Standing::Preparing { pass, known: 1 }] {
+            assert!(is_late(standing, true, long, long), "{standing:?}");
+            assert!(!is_late(standing, true, TICK, TICK), "{standing:?}");
+        }
+        assert!(!is_late(sending, false, long, long), "its hypervisor says how the sending ends");
+        assert!(is_late(sending, true, long, STILL_MAX + TICK), "a guest does not stand still for longer");
+        for theirs in [Standing::HandedOver { pass }, Standing::Received { pass, known: 1 }] {
+            assert!(!is_late(theirs, true, long, long), "{theirs:?} is not this host's to decide");
+        }
+    }
 }

@@ -105,6 +105,7 @@ impl Passage {
                     Ok(()) => (Input::Received, String::new()),
                     Err(error) => (Input::Failed, error.to_string()),
                 };
+                crash::point("move-all-here");
                 let _ = tells.send(end).await;
             }
         });
@@ -119,6 +120,7 @@ impl Passage {
                 Ok(()) => (Input::Received, String::new()),
                 Err(error) => (Input::Failed, error.to_string()),
             };
+            crash::point("move-all-here");
             let _ = tells.send(end).await;
         });
     }
