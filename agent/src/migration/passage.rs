@@ -379,8 +379,8 @@ impl Passage {
         };
         let (agent, to, id) = (self.agent.clone(), self.row.peer.clone(), self.row.machine);
         let tells = self.tells.clone();
-        // A word that is said once, since whoever says it has forgotten the rest by then; and what begins with
-        // an agent is said before its link is up. The other host would wait, with a guest that stands still.
+        // Whoever says that it failed has forgotten the rest by then, and will not say it again by itself;
+        // and what begins with an agent is said before its link is up. The other host's guest stands still.
         let tries = if message.word == Word::Failed { FAILED_TRIES } else { 1 };
         self.agent.keep(async move {
             let mut said = Err(Unheard::Lost);
@@ -441,7 +441,7 @@ mod tests {
 
     use super::*;
 
-    /// What is not waited for any longer needs a limit here: a guest stands still meanwhile, or a place is held.
+    /// What is waited for needs a limit: a guest stands still meanwhile, or a place is held.
     #[test]
     fn whoever_waits_for_what_may_have_been_lost_gives_up_in_the_end() {
         let pass = Pass { attempt: Attempt(uuid::Uuid::nil()), epoch: 2 };
