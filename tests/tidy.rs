@@ -248,6 +248,29 @@ fn nobody_sleeps_a_thread() {
     none(complaints);
 }
 
+/// Nothing builds the fuzzer but who fuzzes: a dependency more would go unseen, and `--locked` refuse it then.
+#[test]
+fn the_fuzzer_is_locked_to_what_the_crates_stand_on() {
+    let read = |path: &str| -> toml::Table { fs::read_to_string(top().join(path)).unwrap().parse().unwrap() };
+    let lock = read("fuzz/Cargo.lock");
+    let locked: Vec<&toml::Value> = lock["package"].as_array().unwrap().iter().collect();
+    let mut missing = Vec::new();
+    for folder in ["agent", "controller", "hypervisor-core", "link", "stanzas"] {
+        let manifest = read(&format!("{folder}/Cargo.toml"));
+        let name = &manifest["package"]["name"];
+        let package = locked.iter().find(|package| package["name"] == *name).unwrap();
+        let stands_on: Vec<&str> =
+            package["dependencies"].as_array().unwrap().iter().map(|on| on.as_str().unwrap()).collect();
+        // Of several versions the lock says which: `name version`.
+        let is_locked = |wanted: &str| stands_on.iter().any(|on| on.split(' ').next() == Some(wanted));
+        let wanted = manifest["dependencies"].as_table().unwrap().keys();
+        missing.extend(wanted.filter(|wanted| !is_locked(wanted)).map(|wanted| {
+            format!("{folder} stands on {wanted}, and fuzz/Cargo.lock does not know: cargo metadata in fuzz/ mends it")
+        }));
+    }
+    none(missing);
+}
+
 #[test]
 fn design_pages_are_numbered() {
     let mut names: Vec<String> = fs::read_dir(top().join("docs/design"))
