@@ -122,7 +122,8 @@ impl<Io> Sieve<Io> {
         while self.raw_at < self.raw_end && self.passed.is_empty() && !self.ended {
             let (eaten, boundary) =
                 self.scanner.scan(&self.raw[self.raw_at..self.raw_end]).map_err(invalid)?;
-            self.hold(self.raw_at..self.raw_at + eaten)?;
+            let is_header = !self.scanner.begun() || boundary == Some(Boundary::Header);
+            self.hold(self.raw_at..self.raw_at + eaten, is_header)?;
             self.raw_at += eaten;
             match boundary {
                 None => {}
@@ -139,8 +140,8 @@ impl<Io> Sieve<Io> {
         Ok(())
     }
 
-    /// Keeps bytes of the element being read, unless there are too many.
-    fn hold(&mut self, range: std::ops::Range<usize>) -> io::Result<()> {
+    /// Keeps bytes of the header or the element being read, unless there are too many.
+    fn hold(&mut self, range: std::ops::Range<usize>, is_header: bool) -> io::Result<()> {
         let mut bytes = &self.raw[range];
         if self.held.is_empty() {
             bytes = bytes.trim_ascii_start();
@@ -149,10 +150,10 @@ impl<Io> Sieve<Io> {
             return Ok(());
         }
         self.held.extend_from_slice(bytes);
-        if !self.scanner.begun() && self.held.len() > HEADER_MAX {
+        if is_header && self.held.len() > HEADER_MAX {
             return Err(invalid(NotXmpp("an endless stream header")));
         }
-        if self.held.len() > self.element_max {
+        if !is_header && self.held.len() > self.element_max {
             self.too_large = true;
             self.held.truncate(self.head.unwrap_or(usize::MAX).min(stand_in::HEAD_MAX));
             self.held.shrink_to(KEPT_CAPACITY);
@@ -162,9 +163,6 @@ impl<Io> Sieve<Io> {
 
     fn pass_header(&mut self) -> io::Result<()> {
         let mut header = std::mem::take(&mut self.held);
-        if header.len() > HEADER_MAX {
-            return Err(invalid(NotXmpp("an endless stream header")));
-        }
         if self.dialect == Dialect::Component {
             header = as_client_header(&header).map_err(invalid)?;
         }
