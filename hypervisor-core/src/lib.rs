@@ -12,7 +12,8 @@ pub mod fuzz;
 pub mod handover;
 pub mod host;
 pub mod image;
-pub mod kvm;
 pub mod lifecycle;
 pub mod machine;
 pub mod network;
+
+pub use skerry_vmm::kvm;
