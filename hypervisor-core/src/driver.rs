@@ -41,7 +41,7 @@ pub mod screen;
 pub mod snapshots;
 
 pub use self::{
-    disks::{DiskFile, DiskSeen, Disks, Progress},
+    disks::{Beneath, DiskFile, DiskSeen, Disks, Progress},
     layers::Layers,
     live::LiveDisks,
     migrate::Migrate,
