@@ -37,6 +37,7 @@ pub mod networks;
 pub mod numbers;
 pub mod qcow2;
 pub mod qemu;
+pub(crate) mod reach;
 pub mod screen;
 pub mod snapshots;
 

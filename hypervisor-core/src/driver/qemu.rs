@@ -38,7 +38,7 @@ mod live;
 mod migrate;
 mod numbers;
 mod pinning;
-mod process;
+pub(super) mod process;
 mod qmp;
 mod running;
 mod screen;
