@@ -340,6 +340,7 @@ impl Agent {
         self.inner.signing.change_keys(keys);
         self.change_rights(|rights| rights.roles = roles);
         self.inner.approvals.change_policies(|kept| kept.configured = policies);
+        self.inner.folders.grounds.configure(&live);
         *self.inner.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
         tracing::info!("the configuration was read again");
         Ok(waits)

@@ -20,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use hypervisor_core::confine::Users;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 use skerry_link::config::{LinkConfig, Login, ServerAddress, Tls};
@@ -169,11 +170,15 @@ pub struct DriversSection {
     /// The one used when none is asked for; else the first enabled one that is usable.
     #[serde(rename = "default")]
     pub preferred: Option<String>,
+    /// The users of the host that guests are, each one of its own, such as "70000-79999"; "none" for the
+    /// agent's.
+    #[serde(deserialize_with = "users")]
+    pub guest_uids: Option<Users>,
 }
 
 impl Default for DriversSection {
     fn default() -> Self {
-        Self { enabled: vec!["qemu".into()], preferred: None }
+        Self { enabled: vec!["qemu".into()], preferred: None, guest_uids: Some(Users::default()) }
     }
 }
 
@@ -287,6 +292,15 @@ fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     humantime::parse_duration(&text).ok().filter(|time| *time <= century).ok_or_else(|| {
         serde::de::Error::custom(format!("{text:?} is not a time; write one such as \"7d\" or \"12h\""))
     })
+}
+
+fn users<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Users>, D::Error> {
+    match String::deserialize(from)?.as_str() {
+        "none" => Ok(None),
+        text => {
+            text.parse().map(Some).map_err(|what| serde::de::Error::custom(format!("{what}, or \"none\"")))
+        }
+    }
 }
 
 impl Config {

@@ -4,12 +4,13 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use hypervisor_core::machine::MachineId;
 use skerry_stanzas::refusal::Refusal;
 
-use crate::reference;
+use crate::{machine::Grounds, reference};
 
 /// The folders below the agent's own.
 pub(crate) struct Folders {
@@ -17,27 +18,20 @@ pub(crate) struct Folders {
     trash: PathBuf,
     bases: PathBuf,
     linking: tokio::sync::Mutex<()>,
+    /// What disks may stand on.
+    pub(crate) grounds: Arc<Grounds>,
 }
 
 impl Folders {
     /// Makes what is missing, for nobody else to read.
     pub(crate) fn open(state: &Path) -> io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
-        let folders = Self {
-            machines: state.join("machines"),
-            trash: state.join("trash"),
-            bases: state.join("bases"),
-            linking: tokio::sync::Mutex::default(),
-        };
-        for folder in [&folders.machines, &folders.trash, &folders.bases] {
+        let [machines, trash, bases] = ["machines", "trash", "bases"].map(|name| state.join(name));
+        for folder in [&machines, &trash, &bases] {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
-        Ok(folders)
-    }
-
-    /// Where the machines' own folders are.
-    pub(crate) fn machines(&self) -> &Path {
-        &self.machines
+        let grounds = Arc::new(Grounds::new(&state.canonicalize()?));
+        Ok(Self { machines, trash, bases, linking: tokio::sync::Mutex::default(), grounds })
     }
 
     /// A machine's own.
@@ -45,9 +39,9 @@ impl Folders {
         self.machines.join(id.to_string())
     }
 
-    /// The base that a clone makes of a disk.
-    pub(crate) fn base(&self, clone: MachineId, disk: &str) -> PathBuf {
-        self.bases.join(format!("{clone}-{disk}.qcow2"))
+    /// The base that a clone makes of a disk. Its name says whose disks stand on it.
+    pub(crate) fn base(&self, clone: MachineId, of: MachineId, disk: &str) -> PathBuf {
+        self.bases.join(format!("{clone}-{of}-{disk}.qcow2"))
     }
 
     /// Every base there is.

@@ -1,6 +1,7 @@
 //! One machine: what is remembered of it, and the handle by which the rest of the agent reaches the
 //! task that owns it.
 
+mod grounds;
 pub(crate) mod layers;
 pub(crate) mod publisher;
 pub(crate) mod queue;
@@ -11,7 +12,7 @@ pub(crate) mod task;
 pub(crate) mod wording;
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -29,13 +30,13 @@ use hypervisor_core::{
 use skerry_stanzas::refusal::{Reason, Refusal};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-pub(crate) use self::publisher::Ending;
+pub(crate) use self::{grounds::Grounds, publisher::Ending};
 use self::{
     layers::{Layering, Layers},
     publisher::Change,
     restarts::Restarts,
 };
-use crate::agent::Seen;
+use crate::{agent::Seen, folders::Folders, machines::Machines};
 
 /// Orders that may wait for one machine.
 pub(crate) const QUEUE_MAX: usize = 32;
@@ -123,6 +124,7 @@ pub(crate) struct Card {
     pub(crate) driver: Arc<dyn Driver>,
     /// Its folder.
     pub(crate) folder: PathBuf,
+    grounds: Arc<Grounds>,
     networks: Networks,
     devices: Devices,
     record: RwLock<Arc<Record>>,
@@ -138,15 +140,16 @@ impl Card {
     pub(crate) fn new(
         record: Record,
         driver: Arc<dyn Driver>,
-        machines: &Path,
+        folders: &Folders,
         networks: Networks,
         devices: Devices,
     ) -> Self {
-        let folder = machines.join(record.id.to_string());
+        let folder = folders.machine(record.id);
         Self {
             id: record.id,
             driver,
             folder,
+            grounds: Arc::clone(&folders.grounds),
             networks,
             devices,
             record: RwLock::new(Arc::new(record)),
@@ -159,6 +162,16 @@ impl Card {
     /// What it is now.
     pub(crate) fn record(&self) -> Arc<Record> {
         Arc::clone(&self.record.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Refuses to open its disks where one stands on what is not its own to read.
+    pub(crate) fn stands_on_its_own_ground(
+        &self,
+        record: &Record,
+        machines: &Machines,
+    ) -> Result<(), Refusal> {
+        let all: Vec<_> = machines.all().iter().map(|machine| machine.record()).collect();
+        self.grounds.check(self, record, all.iter().map(Arc::as_ref))
     }
 
     /// Takes hold of its storage, if nobody has.

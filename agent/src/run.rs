@@ -162,6 +162,8 @@ fn drivers(config: &Config) -> anyhow::Result<Vec<Arc<dyn Driver>>> {
             "qemu" => Arc::new(Qemu::new(qemu::Config {
                 trimmer: Trimmer::Process { folder: config.state.clone() },
                 launcher: launcher(),
+                users: config.drivers.guest_uids,
+                machines: config.state.clone(),
                 ..qemu::Config::default()
             })),
             "fake" => {

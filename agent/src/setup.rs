@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use hypervisor_core::confine;
 use rand::RngExt;
 use skerry_agent::config::Config;
 use skerry_link::{Link, LinkEvent, LoginError};
@@ -187,7 +188,8 @@ fn write_private(path: &Path, text: &str, force: bool) -> anyhow::Result<()> {
 /// Checks a configuration, which was read without complaint, and when asked to, by logging in.
 pub(crate) fn check(config: &Config, login: bool) -> anyhow::Result<()> {
     println!("{} is fine.", config.file.display());
-    println!("{}", hypervisor_core::confine::Support::of_host());
+    println!("{}", confine::Support::of_host());
+    println!("{}", confine::of_users(config.drivers.guest_uids, &config.state));
     if login {
         let jid =
             tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(log_in(config))?;

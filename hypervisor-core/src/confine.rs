@@ -8,11 +8,14 @@
 
 mod calls;
 mod files;
+mod mapped;
 mod rights;
+mod support;
 mod tree;
+mod user;
 
 use std::{
-    fmt, io,
+    io,
     path::{Path, PathBuf},
     sync::Once,
     thread,
@@ -20,7 +23,13 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use self::{calls::refuse_calls, rights::Right};
+use self::user::Claim;
+pub use self::{
+    calls::refuse_calls,
+    rights::Right,
+    support::{Support, of_users},
+    user::Users,
+};
 
 /// What may be done with a file, or with all below a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -47,6 +56,8 @@ pub enum May {
 pub struct Bounds {
     files: Vec<(PathBuf, May)>,
     rights: Vec<Right>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    users: Option<Users>,
 }
 
 impl Bounds {
@@ -65,6 +76,13 @@ impl Bounds {
     /// It keeps this right, if we have it.
     pub fn keeps(&mut self, right: Right) -> &mut Self {
         self.rights.push(right);
+        self
+    }
+
+    /// It is a user of its own, one of these, where that can be had: the files it may write, and those that
+    /// it may read and others may not, are shown to it as its own, and stay whose they are.
+    pub fn is_one_of(&mut self, users: Option<Users>) -> &mut Self {
+        self.users = users;
         self
     }
 
@@ -100,42 +118,43 @@ impl Bounds {
     /// # Errors
     /// The kernel refuses to bound it, though it knows how.
     pub fn take(&self) -> io::Result<()> {
-        if let Err(error) = tree::show(&self.files) {
+        let users = self.users.filter(|_| !self.rights.contains(&Right::FileOwners));
+        let user = match users.map(|users| self.show_as(users)) {
+            Some(Ok(user)) => Some(user),
+            Some(Err(error)) => {
+                static SAID: Once = Once::new();
+                SAID.call_once(|| tracing::warn!(%error, "guests get no users of their own"));
+                self.show();
+                None
+            }
+            None => {
+                self.show();
+                None
+            }
+        };
+        files::bound(&self.files)?;
+        rights::keep(&self.rights, user)?;
+        calls::refuse_rights_of_owners()
+    }
+
+    /// Shows what is shown as the files of a user who is nobody else. After an error nothing has changed.
+    fn show_as(&self, users: Users) -> io::Result<Claim> {
+        let user = users.claim()?;
+        let error = match tree::show(&self.files, Some(user.uid())) {
+            Ok(true) => return Ok(user),
+            Ok(false) => io::Error::other("it takes a tree of mounts, and there is none"),
+            Err(error) => error,
+        };
+        user.drop_it()?;
+        Err(error)
+    }
+
+    /// Shows what is shown as it is.
+    fn show(&self) {
+        if let Err(error) = tree::show(&self.files, None) {
             // The kernel's rules alone bound it then.
             static SAID: Once = Once::new();
             SAID.call_once(|| tracing::warn!(%error, "guests get no tree of mounts of their own"));
-        }
-        files::bound(&self.files)?;
-        rights::keep(&self.rights)
-    }
-}
-
-/// What the kernel of this host can do about the files of a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Support {
-    /// Landlock, with this version of its interface.
-    Landlock(i32),
-    /// The kernel has none, or it is switched off.
-    Missing,
-}
-
-impl Support {
-    /// That of this host, asked of the kernel.
-    pub fn of_host() -> Self {
-        files::support()
-    }
-}
-
-impl fmt::Display for Support {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Support::Landlock(version) => {
-                write!(f, "Guests reach no files of the host but their own (landlock {version}).")
-            }
-            Support::Missing => f.write_str(
-                "The kernel has no landlock, so QEMU is not kept from the host's files: Linux 5.13 has it, and lsm= at \
-                 its boot may leave it out.",
-            ),
         }
     }
 }
@@ -149,7 +168,12 @@ pub(crate) fn is_below<'a>(path: &Path, folders: impl IntoIterator<Item = &'a Pa
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::{fs, io::ErrorKind, os::unix::fs::symlink, process::Command};
+    use std::{
+        fs,
+        io::{ErrorKind, Read as _},
+        os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
+        process::Command,
+    };
 
     use rustix::thread::{CapabilitySet, capabilities};
 
@@ -214,6 +238,139 @@ mod tests {
         assert!(!run && usr);
         assert!(at("real/other").exists() && Path::new("/run").exists(), "of the others nobody notices");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    fn can_run_a_shell() -> Bounds {
+        let mut bounds = can(May::Drive, "/dev/null");
+        bounds.may_all(May::Run, ["/usr", "/bin", "/lib", "/lib64"]);
+        bounds
+    }
+
+    /// Whether this thread could make users of its own for others.
+    fn is_root() -> bool {
+        nix::unistd::geteuid().is_root()
+            && capabilities(None).unwrap().effective.contains(CapabilitySet::SYS_ADMIN)
+    }
+
+    #[test]
+    fn a_user_of_its_own_has_its_files_and_on_the_disk_they_stay_whose_they_are() {
+        if !is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let private = |name: &str, owner: u32| {
+            fs::write(at(name), name).unwrap();
+            fs::set_permissions(at(name), fs::Permissions::from_mode(0o600)).unwrap();
+            chown(at(name), Some(owner), Some(owner)).unwrap();
+        };
+        fs::create_dir(at("own")).unwrap();
+        fs::set_permissions(at("own"), fs::Permissions::from_mode(0o700)).unwrap();
+        private("own/log", 0);
+        private("disk", 1234);
+        private("image", 4321);
+        let mut bounds = can_run_a_shell();
+        bounds
+            .may(May::Fill, at("own"))
+            .may(May::Write, at("disk"))
+            .may(May::Read, at("image"))
+            .may(May::Read, "/proc");
+        bounds.keeps(Right::LowPorts).keeps(Right::OthersFiles);
+        bounds.is_one_of(Some("68000-68009".parse().unwrap()));
+        let script = format!(
+            "cd {0} && echo more >>own/log && echo more >>disk && cat image && echo new >own/new && mkdir own/sub \
+             && ! (: >>image) && kill -0 {1}; cat /proc/self/status",
+            folder.path().display(),
+            std::process::id()
+        );
+        let said = bounds.within(|| Command::new("/bin/sh").args(["-c", &script]).output()).unwrap();
+        let (said, complaints) =
+            (String::from_utf8(said.stdout).unwrap(), String::from_utf8_lossy(&said.stderr).into_owned());
+        assert!(said.starts_with("image"), "{said} {complaints}");
+        let field = |name: &str| {
+            let line = said.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim_start_matches(':').split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let uid: u32 = field("Uid")[0].parse().unwrap();
+        assert!((68_000..=68_009).contains(&uid));
+        assert_eq!(field("Uid"), vec![uid.to_string(); 4]);
+        assert_eq!((field("Gid"), field("Groups")), (field("Uid"), vec![]));
+        let low_ports = CapabilitySet::NET_BIND_SERVICE.bits();
+        assert_eq!(u64::from_str_radix(&field("CapEff")[0], 16).unwrap(), low_ports);
+        // Whatever it wrote and made is whose it was, or would have been.
+        let owner = |name: &str| {
+            let file = fs::metadata(at(name)).unwrap();
+            assert_eq!(file.uid(), file.gid());
+            file.uid()
+        };
+        let owners = ["own/log", "own/new", "own/sub", "disk", "image"].map(owner);
+        assert_eq!(owners, [0, 0, 0, 1234, 4321]);
+        assert_eq!(fs::read_to_string(at("disk")).unwrap(), "diskmore\n");
+        assert!(nix::unistd::getuid().is_root(), "it was that thread's");
+    }
+
+    #[test]
+    fn a_user_of_its_own_signals_nobody_also_where_landlock_does_not_keep_it() {
+        if !is_root() {
+            return;
+        }
+        let mut bounds = can_run_a_shell();
+        bounds.is_one_of(Some("68010-68019".parse().unwrap()));
+        let start = |words: &[&str]| Command::new("/bin/sh").args(words).spawn();
+        let mut other = bounds.within(|| start(&["-c", "exec sleep 1000"])).unwrap();
+        let without_landlock = || {
+            let user = bounds.show_as(bounds.users.unwrap()).unwrap();
+            rights::keep(&[], Some(user)).unwrap();
+            [std::process::id(), other.id()].map(|pid| {
+                let script = format!("kill -0 {pid}; echo $?");
+                let said = Command::new("/bin/sh").args(["-c", &script]).output().unwrap();
+                (String::from_utf8(said.stdout).unwrap(), String::from_utf8(said.stderr).unwrap())
+            })
+        };
+        for (status, why) in thread::scope(|scope| scope.spawn(without_landlock).join().unwrap()) {
+            assert!(status.trim() != "0" && why.contains("not permitted"), "{status} {why}");
+        }
+        other.kill().unwrap();
+        other.wait().unwrap();
+    }
+
+    #[test]
+    fn a_device_of_roots_is_there_for_a_user_of_its_own() {
+        if !is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let zero = folder.path().join("zero");
+        let made = Command::new("mknod").args(["-m", "600"]).arg(&zero).args(["c", "1", "5"]).status();
+        assert!(made.unwrap().success());
+        let mut bounds = can(May::Drive, &zero);
+        bounds.is_one_of(Some("68020-68029".parse().unwrap()));
+        let (is_root, read) = bounds
+            .within(|| {
+                let mut four = [7; 4];
+                let file = fs::File::options().read(true).write(true).open(&zero);
+                Ok((nix::unistd::geteuid().is_root(), file.and_then(|mut file| file.read_exact(&mut four))))
+            })
+            .unwrap();
+        assert!(!is_root);
+        read.unwrap();
+        let device = fs::metadata(&zero).unwrap();
+        assert_eq!((device.uid(), device.mode() & 0o777), (0, 0o600));
+    }
+
+    #[test]
+    fn where_files_cannot_be_shown_as_anothers_it_is_bounded_as_ever() {
+        if !is_root() {
+            return;
+        }
+        // The kernel's own file systems know of no such thing.
+        let mut bounds = can(May::Write, "/proc/sys/kernel/domainname");
+        bounds.is_one_of(Some("68030-68039".parse().unwrap()));
+        let seen = bounds.within(|| {
+            let ids = rustix::process::getuid();
+            Ok((ids.is_root(), Path::new("/usr").exists(), capabilities(None)?.effective))
+        });
+        assert_eq!(seen.unwrap(), (true, false, CapabilitySet::empty()));
     }
 
     #[test]

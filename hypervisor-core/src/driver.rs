@@ -37,11 +37,12 @@ pub mod networks;
 pub mod numbers;
 pub mod qcow2;
 pub mod qemu;
+pub(crate) mod reach;
 pub mod screen;
 pub mod snapshots;
 
 pub use self::{
-    disks::{DiskFile, DiskSeen, Disks, Progress},
+    disks::{Beneath, DiskFile, DiskSeen, Disks, Progress},
     layers::Layers,
     live::LiveDisks,
     migrate::Migrate,

@@ -1,14 +1,14 @@
-//! What a process of a machine reaches of its host: a program in QEMU's place tries, and QEMU itself is looked
-//! at. Where the kernel has no landlock, the first have nothing to say.
+//! What a process of a machine reaches of its host: a program in QEMU's place tries, and QEMU itself is
+//! looked at. Where the kernel has no landlock, the first have nothing to say.
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
 use hypervisor_core::{
-    confine::Support,
+    confine::{self, Support, Users},
     definition::{Disk, DiskFormat},
     driver::{
         Driver, Launch, disk,
@@ -216,4 +216,74 @@ async fn a_link_on_the_way_to_a_disk_is_followed_when_the_agent_bounds_it() {
     story.boot(&launch).await;
     story.types(launch.id, b"blockdev --getsize64 /dev/vda\n").await;
     story.shows(&launch, b"1048576").await;
+}
+
+/// The users that a process is: real, effective, saved, and that of files.
+fn users(pid: i32) -> Vec<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
+    line.split_whitespace().map(|number| number.parse().unwrap()).collect()
+}
+
+/// All below a folder that is not root's.
+fn not_roots(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let what = entry.metadata().unwrap();
+        if (what.uid(), what.gid()) != (0, 0) {
+            found.push(entry.path());
+        }
+        if what.is_dir() {
+            found.extend(not_roots(&entry.path()));
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_guest_is_a_user_of_its_own_and_owns_nothing_on_the_disk() {
+    let said = confine::of_users(Some(Users::default()), Path::new("/tmp"));
+    if !said.starts_with("Each guest has a user of its own") {
+        println!("not played: {said}");
+        return;
+    }
+    let story = Story::open(Box::new(QemuBench::new())).await;
+    let (mut launch, other) = (story.bench.launch(), story.bench.launch());
+    let above = launch.folder.parent().unwrap().to_owned();
+    let disk = launch.folder.join("disks/data.raw");
+    fs::create_dir(launch.folder.join("disks")).unwrap();
+    file(disk.clone());
+    // What nobody but its owner can read, and nobody but another owner.
+    let theirs = file(above.join("theirs.raw"));
+    std::os::unix::fs::chown(&theirs, Some(1234), Some(1234)).unwrap();
+    for path in [&disk, &theirs] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    launch.definition.disks =
+        vec![Disk::new(disk, DiskFormat::Raw), Disk::new(theirs.clone(), DiskFormat::Raw)];
+    launch.definition.name_all();
+    launch.definition.tpm = true;
+    story.boot(&launch).await;
+    story.boot(&other).await;
+    story.types(launch.id, b"echo a >/dev/vda && echo b >/dev/vdb && sync; echo wri''tten\n").await;
+    story.shows(&launch, b"\nwritten").await;
+
+    let tpm: i32 = crate::folders::tpms(&launch)[0].parse().unwrap();
+    let pid = |launch: &Launch| processes_with(&launch.id.to_string())[0].as_raw();
+    let pids = [pid(&launch), pid(&other), tpm];
+    let mut taken: Vec<u32> = pids.iter().flat_map(|pid| users(*pid)).collect();
+    taken.dedup();
+    assert_eq!(taken.len(), 3, "one each: {taken:?}");
+    taken.sort_unstable();
+    taken.dedup();
+    assert!(taken.len() == 3 && taken.iter().all(|uid| (70_000..80_000).contains(uid)), "{taken:?}");
+    let all_are_roots = |when: &str| {
+        assert_eq!(not_roots(&launch.folder), Vec::<PathBuf>::new(), "{when}");
+        assert_eq!(fs::metadata(&theirs).unwrap().uid(), 1234, "{when}");
+    };
+    all_are_roots("while it runs");
+    story.kill(launch.id).await;
+    all_are_roots("after");
+    assert!(contains(&theirs, b"b\n"));
 }

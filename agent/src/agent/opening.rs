@@ -101,6 +101,7 @@ impl Agent {
         let folder = config.state.display().to_string();
         let unusable = |source| OpenError::Folder { folder: folder.clone(), source };
         let folders = Folders::open(&config.state).map_err(unusable)?;
+        folders.grounds.configure(&config);
         let file = config.state.join("state.db");
         let broken = |source| OpenError::Store { file: file.display().to_string(), source };
         let store = Store::open(&file).map_err(broken)?;

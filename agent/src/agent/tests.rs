@@ -48,7 +48,7 @@ async fn a_full_disk_refuses_clearly_and_leaves_nothing_half_done() {
         }
     }
     assert!(told < 200, "it was never full");
-    let folders = std::fs::read_dir(stage.agent.inner.folders.machines()).unwrap().count();
+    let folders = std::fs::read_dir(stage.folder.path().join("state/machines")).unwrap().count();
     assert_eq!(folders, stage.agent.machines().len(), "a folder without a machine");
     assert_eq!(stage.agent.machines().len(), told + 1);
     stage.done(OTTO, "list").await;
@@ -270,4 +270,45 @@ async fn what_a_full_disk_cannot_keep_is_not_agreed_to() {
     stage.done(mia, &format!("approve {waits}")).await;
     event(&mut heard, "host.approval-ended").await;
     assert_eq!(stage.state("db1"), "stopped");
+}
+
+/// Writes into a disk's file that it is a thin copy of another, as who broke out of its guest can.
+fn forge(disk: &std::path::Path, backing: &std::path::Path) {
+    let mut header: serde_json::Value = serde_json::from_slice(&std::fs::read(disk).unwrap()).unwrap();
+    header["backing"] = backing.to_str().unwrap().into();
+    std::fs::write(disk, header.to_string()).unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_that_says_it_stands_on_what_is_not_its_own_opens_nothing() {
+    let stage = stage().await;
+    for line in ["create web1 linux", "web1: disk create data 1G", "web1: clone web2", "create db1 linux"] {
+        stage.done(ANN, line).await;
+    }
+    stage.done(ANN, "db1: disk create data 1G").await;
+    let disk = |name: &str| {
+        let name = hypervisor_core::machine::MachineName::new(name).unwrap();
+        let machine = stage.agent.inner.machines.named(&name).unwrap();
+        machine.record().definition.disks[0].path.clone()
+    };
+    let (web1, db1) = (disk("web1"), disk("db1"));
+    // Each of the two that have it in common stands on the same base, and may.
+    for line in ["web1: start", "web2: start"] {
+        stage.done(ANN, line).await;
+    }
+    let base = stage.agent.inner.folders.bases().unwrap().remove(0);
+    let elsewhere = stage.folder.path().join("secret");
+    std::fs::write(&elsewhere, "secret").unwrap();
+    let own = std::fs::read(&db1).unwrap();
+    for backing in [&elsewhere, &web1, &base] {
+        forge(&db1, backing);
+        for line in ["db1: start", "db1: clone other --full", "db1: clone other"] {
+            let refusal = stage::refused(stage.ask(ANN, line).await);
+            assert_eq!(refusal.reason, Reason::Conflict, "{line}: {refusal:?}");
+            let says = format!("The header of {} names {},", db1.display(), backing.display());
+            assert!(refusal.text.starts_with(&says), "{line}: {refusal:?}");
+        }
+    }
+    std::fs::write(&db1, own).unwrap();
+    stage.done(ANN, "db1: start").await;
 }

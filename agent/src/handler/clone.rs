@@ -69,6 +69,7 @@ impl Handle<machine::Clone> for Agent {
                 .field("full")
                 .hint("\"clone NAME --full\" copies it as it is now. Or shut it down first."));
         }
+        held.stands_on_its_own_ground(self)?;
         let planned = self.plan(&held, MachineId(job.id), name, command.full).await?;
         job.say(format!("{} is being made from {}.", planned.name, held.name()));
         // It may be dropped anywhere: what it left is undone as after a crash.
@@ -218,7 +219,7 @@ impl Agent {
                 Share::Thin(path) => {
                     // While the sweep is kept out, a base may be without a thin copy.
                     let _linking = self.inner.folders.linking().await;
-                    let base = self.inner.folders.base(planned.id, &disk.name);
+                    let base = self.inner.folders.base(planned.id, held.card.id, &disk.name);
                     bases::link(disks, disk, &base).await.map_err(|error| held.said(error))?;
                     disks.overlay(&base, path).await.map_err(|error| held.said(error))?;
                 }
@@ -304,7 +305,7 @@ pub(crate) async fn unclone(inner: &Inner, held: &Held, id: MachineId) {
     }
     let _linking = inner.folders.linking().await;
     for disk in &held.record.definition.disks {
-        let base = inner.folders.base(id, &disk.name);
+        let base = inner.folders.base(id, held.card.id, &disk.name);
         if let Err(error) = bases::unlink(disks, disk, &base).await {
             tracing::warn!(base = %base.display(), %error, "a base that may not be needed stays");
         }

@@ -200,7 +200,7 @@ impl Agent {
         let card = Arc::new(Card::new(
             record,
             driver,
-            self.inner.folders.machines(),
+            &self.inner.folders,
             self.inner.networks.clone().into(),
             self.inner.devices.clone().into(),
         ));

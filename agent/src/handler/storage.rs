@@ -13,6 +13,7 @@ use skerry_stanzas::refusal::{Reason, Refusal};
 use tokio::sync::OwnedMutexGuard;
 
 use crate::{
+    agent::Agent,
     dispatch::Job,
     machine::{Card, Machine, Record},
 };
@@ -49,6 +50,11 @@ impl Held {
     /// Of the machine a job is about.
     pub(crate) fn by(job: &Job) -> Result<Self, Refusal> {
         Self::of(job.machine()?)
+    }
+
+    /// Refuses to read its disks to their end where they stand on what is not its own to read.
+    pub(super) fn stands_on_its_own_ground(&self, agent: &Agent) -> Result<(), Refusal> {
+        self.card.stands_on_its_own_ground(&self.record, &agent.inner.machines)
     }
 
     pub(super) fn name(&self) -> &MachineName {

@@ -115,7 +115,7 @@ pub(crate) fn house(inner: &Arc<Inner>, stored: Stored) -> crate::machine::Machi
     let driver = inner.drivers.named_or_absent(&stored.driver);
     let record = Record { driver: driver.name(), ..stored.record };
     let (networks, devices) = (inner.networks.clone().into(), inner.devices.clone().into());
-    let card = Arc::new(Card::new(record, driver, inner.folders.machines(), networks, devices));
+    let card = Arc::new(Card::new(record, driver, &inner.folders, networks, devices));
     task::spawn(card, Arc::clone(&inner.publisher))
 }
 

@@ -322,7 +322,7 @@ impl Passage {
         let inner = &self.agent.inner;
         let (networks, devices) = (inner.networks.clone().into(), inner.devices.clone().into());
         let driver = Arc::clone(&self.driver);
-        let card = Arc::new(Card::new(record, driver, inner.folders.machines(), networks, devices));
+        let card = Arc::new(Card::new(record, driver, &inner.folders, networks, devices));
         card.hand_over();
         self.storage = card.storage();
         let machine = Arc::new(task::spawn(card, Arc::clone(&self.agent.inner.publisher)));

@@ -94,6 +94,7 @@ impl Agent {
             return Err(Refusal::new(Reason::Conflict, text)
                 .hint(format!("\"snapshot delete {}\" deletes one.", first.name)));
         }
+        machine.card.stands_on_its_own_ground(&record, &self.inner.machines)?;
         let disks = self.offered_disks(machine, &record).await?;
         let launch = machine.card.launch();
         let offer = Offer {

@@ -4,7 +4,10 @@
 use std::{collections::BTreeMap, io};
 
 use nix::libc;
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch,
+};
 
 /// What is refused everywhere.
 const NEVER: &[libc::c_long] = &[
@@ -57,14 +60,45 @@ const NEVER_HERE: &[libc::c_long] = &[];
 /// # Errors
 /// The kernel has no filters for system calls, or this processor is not known here.
 pub fn refuse_calls() -> io::Result<()> {
-    seccompiler::apply_filter(&filter().map_err(io::Error::other)?).map_err(io::Error::other)
+    seccompiler::apply_filter(&filter(never()).map_err(io::Error::other)?).map_err(io::Error::other)
 }
 
-fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
+/// Refuses this thread, and what it starts, to make a file a program with its owner's rights: what it writes
+/// is root's on the disk, and somebody of the host may find it there. New files get no such mode where none
+/// are made (landlock).
+///
+/// # Errors
+/// The kernel has no filters for system calls, or this processor is not known here.
+pub(super) fn refuse_rights_of_owners() -> io::Result<()> {
+    let filter = owners().and_then(filter).map_err(io::Error::other)?;
+    seccompiler::apply_filter(&filter).map_err(io::Error::other)
+}
+
+/// By the call: when it is refused; always, if nothing is said.
+type Refused = BTreeMap<i64, Vec<SeccompRule>>;
+
+fn never() -> Refused {
+    NEVER.iter().chain(NEVER_HERE).map(|call| (*call, Vec::new())).collect()
+}
+
+fn owners() -> Result<Refused, seccompiler::BackendError> {
+    // With the argument that is the mode. The last is fchmodat2(2).
+    let mut calls = vec![(libc::SYS_fchmod, 1), (libc::SYS_fchmodat, 2), (452, 2)];
+    #[cfg(target_arch = "x86_64")]
+    calls.push((libc::SYS_chmod, 1));
+    let rule = |argument, bit: libc::mode_t| {
+        let has = SeccompCmpOp::MaskedEq(bit.into());
+        SeccompRule::new(vec![SeccompCondition::new(argument, SeccompCmpArgLen::Dword, has, bit.into())?])
+    };
+    let one =
+        |(call, argument)| Ok((call, vec![rule(argument, libc::S_ISUID)?, rule(argument, libc::S_ISGID)?]));
+    calls.into_iter().map(one).collect()
+}
+
+fn filter(refused: Refused) -> Result<BpfProgram, seccompiler::BackendError> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
-    let never: BTreeMap<i64, _> = NEVER.iter().chain(NEVER_HERE).map(|call| (*call, Vec::new())).collect();
-    let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    SeccompFilter::new(never, SeccompAction::Allow, refused, arch)?.try_into()
+    let action = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    SeccompFilter::new(refused, SeccompAction::Allow, action, arch)?.try_into()
 }
 
 #[cfg(test)]
@@ -90,6 +124,23 @@ mod tests {
         // It was that thread's alone.
         let ours = std::fs::read_to_string("/proc/thread-self/status").unwrap();
         assert!(ours.contains("Seccomp:\t0"), "{ours}");
+    }
+
+    #[test]
+    fn no_file_becomes_a_program_with_its_owners_rights() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("disk");
+        std::fs::write(&file, "#!/bin/sh").unwrap();
+        let script = "chmod 755 disk && ! chmod 4755 disk && ! chmod 2755 disk && stat -c %a disk";
+        let tried = std::thread::scope(|scope| {
+            let run = || {
+                refuse_rights_of_owners().unwrap();
+                let mut shell = std::process::Command::new("sh");
+                shell.args(["-c", script]).current_dir(folder.path()).output().unwrap()
+            };
+            scope.spawn(run).join().unwrap()
+        });
+        assert_eq!(String::from_utf8_lossy(&tried.stdout).trim(), "755", "{tried:?}");
     }
 
     #[test]

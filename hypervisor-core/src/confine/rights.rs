@@ -2,8 +2,13 @@
 
 use std::io;
 
-use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, configure_capability_in_ambient_set, set_capabilities,
+    set_keep_capabilities, set_no_new_privs,
+};
 use serde::{Deserialize, Serialize};
+
+use super::user::Claim;
 
 /// A right of root's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,7 +16,10 @@ use serde::{Deserialize, Serialize};
 pub enum Right {
     /// Files of any owner (CAP_DAC_OVERRIDE).
     AnyFile,
-    /// Owners and modes of files (CAP_CHOWN, CAP_FOWNER).
+    /// The same, where it has no user of its own: to that, its files are shown as its own.
+    OthersFiles,
+    /// Owners and modes of files (CAP_CHOWN, CAP_FOWNER). Whoever has it is no user of its own: what it makes
+    /// would be that user's.
     FileOwners,
     /// Ports below 1024 (CAP_NET_BIND_SERVICE).
     LowPorts,
@@ -27,7 +35,7 @@ pub enum Right {
 impl Right {
     fn capabilities(self) -> CapabilitySet {
         match self {
-            Right::AnyFile => CapabilitySet::DAC_OVERRIDE,
+            Right::AnyFile | Right::OthersFiles => CapabilitySet::DAC_OVERRIDE,
             Right::FileOwners => CapabilitySet::CHOWN | CapabilitySet::FOWNER,
             Right::LowPorts => CapabilitySet::NET_BIND_SERVICE,
             Right::Networks => CapabilitySet::NET_ADMIN,
@@ -38,15 +46,27 @@ impl Right {
 }
 
 /// This thread has no others of root's rights from now on, and what it starts gets none by any program:
-/// root's own exec does not bring back what was given away once there is `no_new_privs`.
-pub(super) fn keep(rights: &[Right]) -> io::Result<()> {
+/// root's own exec does not bring back what was given away once there is `no_new_privs`. If it claimed a
+/// user, it is that one.
+pub(super) fn keep(rights: &[Right], user: Option<Claim>) -> io::Result<()> {
     set_no_new_privs(true)?;
-    let wanted =
-        rights.iter().map(|right| right.capabilities()).fold(CapabilitySet::empty(), |all, one| all | one);
+    let wanted = rights.iter().filter(|right| user.is_none() || **right != Right::OthersFiles);
+    let wanted = wanted.map(|right| right.capabilities()).fold(CapabilitySet::empty(), |all, one| all | one);
+    let is_root_no_more = user.is_some();
+    if let Some(user) = user {
+        // Else they are all lost with root's number.
+        set_keep_capabilities(true)?;
+        user.become_it()?;
+    }
     let has = capabilities(None)?;
     let permitted = has.permitted & wanted;
-    // Those of an ordinary user's program: they go over an exec only if they are inheritable, too.
-    let inheritable = has.inheritable & permitted;
-    set_capabilities(None, CapabilitySets { effective: has.effective & permitted, permitted, inheritable })?;
+    // Those of an ordinary user's program: they go over an exec only if they are inheritable, and ambient.
+    let inheritable = if is_root_no_more { permitted } else { has.inheritable & permitted };
+    set_capabilities(None, CapabilitySets { effective: permitted, permitted, inheritable })?;
+    if is_root_no_more {
+        for one in permitted.iter() {
+            configure_capability_in_ambient_set(one, true)?;
+        }
+    }
     Ok(())
 }

@@ -6,26 +6,30 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     env,
     ffi::OsString,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     io,
     os::{
         fd::AsRawFd,
-        unix::fs::{OpenOptionsExt, symlink},
+        unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, symlink},
     },
     path::{Component, Path, PathBuf},
 };
 
 use nix::sched::{CloneFlags, unshare};
 use rustix::{
+    fs::{AtFlags, CWD, FileType, Mode, chownat, mknodat},
     mount::{
         MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change,
         mount_remount, unmount,
     },
-    process::pivot_root,
+    process::{Gid, Uid, pivot_root, umask},
     thread::{CapabilitySet, capabilities},
 };
 
-use super::{May, is_below};
+use super::{
+    May, is_below,
+    mapped::{Mapping, Owner},
+};
 
 /// Where the tree is put together: whichever of these is there. What is below it is not seen meanwhile, by
 /// this thread alone.
@@ -35,21 +39,33 @@ const LINKS_MAX: usize = 40;
 /// What the tree itself may take: names, no content.
 const OPTIONS: &std::ffi::CStr = c"mode=0755,size=1M";
 
+/// What others may need not be shown as one's own: to read it, and to use it.
+const READ_BY_OTHERS: u32 = 0o4;
+const PASSED_BY_OTHERS: u32 = 0o5;
+const USED_BY_OTHERS: u32 = 0o6;
+
+/// What is shown.
+struct Shown {
+    file: File,
+    what: Metadata,
+    may: May,
+}
+
 /// What the tree is made of.
 #[derive(Default)]
 struct Plan {
-    /// By the path that no link is in: the file, whether it is a folder, and what may be done with it.
-    shown: BTreeMap<PathBuf, (File, bool, May)>,
+    /// By the path that no link is in.
+    shown: BTreeMap<PathBuf, Shown>,
     /// Links on the way to them, and where they lead.
     links: BTreeSet<(PathBuf, PathBuf)>,
 }
 
-/// From now on this thread sees nothing else. False if it may make no such tree, or all is to be seen: then
-/// it sees all there is.
+/// From now on this thread sees nothing else, and what it is shown is `user`'s, if there is one, as far as
+/// that user needs it. False if it may make no such tree, or all is to be seen: then it sees all there is.
 ///
 /// # Errors
-/// It could not be made. Then this thread is where it was.
-pub(super) fn show(files: &[(PathBuf, May)]) -> io::Result<bool> {
+/// It could not be made, or not for that user. Then this thread is where it was.
+pub(super) fn show(files: &[(PathBuf, May)], user: Option<u32>) -> io::Result<bool> {
     if !capabilities(None)?.effective.contains(CapabilitySet::SYS_ADMIN) {
         return Ok(false);
     }
@@ -63,8 +79,12 @@ pub(super) fn show(files: &[(PathBuf, May)]) -> io::Result<bool> {
         return Ok(false);
     }
     let site = SITES.iter().map(Path::new).find(|site| site.is_dir()).ok_or(io::ErrorKind::NotFound)?;
-    mount("tmpfs", site, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, Some(OPTIONS))?;
-    if let Err(error) = plan.make(site) {
+    mount("tmpfs", site, "tmpfs", MountFlags::NOSUID, Some(OPTIONS))?;
+    // It is this thread's alone since the namespace is.
+    let before = umask(Mode::WGRP | Mode::WOTH);
+    let made = plan.make(site, user.map(Mapping::to));
+    umask(before);
+    if let Err(error) = made {
         unmount(site, UnmountFlags::DETACH)?;
         return Err(error);
     }
@@ -83,9 +103,9 @@ impl Plan {
             let Ok(file) = OpenOptions::new().read(true).custom_flags(nix::libc::O_PATH).open(&real) else {
                 continue;
             };
-            let Ok(is_folder) = file.metadata().map(|file| file.is_dir()) else { continue };
-            let before = plan.shown.get(&real).map_or(May::Pass, |(_, _, before)| *before);
-            plan.shown.insert(real, (file, is_folder, before.max(*may)));
+            let Ok(what) = file.metadata() else { continue };
+            let before = plan.shown.get(&real).map_or(May::Pass, |before| before.may);
+            plan.shown.insert(real, Shown { file, what, may: before.max(*may) });
         }
         plan
     }
@@ -120,24 +140,21 @@ impl Plan {
     }
 
     /// Puts it together, and makes it this thread's root.
-    fn make(&self, site: &Path) -> io::Result<()> {
+    fn make(&self, site: &Path, mut mapping: Option<Mapping>) -> io::Result<()> {
         let within = |path: &Path| site.join(path.strip_prefix("/").unwrap_or(path));
-        let mut folders: Vec<(&Path, May)> = Vec::new();
+        let mut folders: Vec<(&Path, May, Option<Owner>)> = Vec::new();
         // A folder comes before what is in it.
-        for (real, (file, is_folder, may)) in &self.shown {
-            let around = folders.iter().rev().find(|(folder, _)| is_below(real, [*folder]));
-            match around {
-                // It is there already, and may be written to where that is wanted.
-                Some((_, other)) if !is_read_only(*other) || is_read_only(*may) => continue,
-                Some(_) => {}
-                None => make_place(&within(real), *is_folder)?,
+        for (real, shown) in &self.shown {
+            let owner = shown.owner().filter(|_| mapping.is_some());
+            let around = folders.iter().rev().find(|(folder, ..)| is_below(real, [*folder]));
+            if around.is_some_and(|(_, may, whose)| shown.is_there(*may, *whose, owner)) {
+                continue;
             }
-            mount_bind_recursive(format!("/proc/self/fd/{}", file.as_raw_fd()), within(real))?;
-            if is_read_only(*may) {
-                mount_remount(within(real), read_only(), c"")?;
-            }
-            if *is_folder {
-                folders.push((real, *may));
+            shown
+                .put(&within(real), around.is_some(), mapping.as_mut(), owner)
+                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", real.display())))?;
+            if shown.what.is_dir() {
+                folders.push((real, shown.may, owner));
             }
         }
         for (link, leads) in &self.links {
@@ -147,12 +164,81 @@ impl Plan {
                 symlink(leads, &place)?;
             }
         }
-        mount_remount(site, read_only(), c"")?;
+        // With the devices that were made in it.
+        mount_remount(site, MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID, c"")?;
         env::set_current_dir(site)?;
         // The old root is put upon the new one, and taken away (pivot_root(2), notes).
         pivot_root(c".", c".")?;
         unmount(c".", UnmountFlags::DETACH)?;
         env::set_current_dir("/")
+    }
+}
+
+impl Shown {
+    /// Whose it is, if a user of its own needs to be shown it as its own: to write it, or to read what others
+    /// may not.
+    fn owner(&self) -> Option<Owner> {
+        let all = if self.what.is_dir() { PASSED_BY_OTHERS } else { READ_BY_OTHERS };
+        let needs = match self.may {
+            May::Pass | May::Drive => false,
+            May::Read | May::Run => self.what.mode() & all != all,
+            May::Listen | May::Write | May::Fill => true,
+        };
+        needs.then(|| Owner { uid: self.what.uid(), gid: self.what.gid() })
+    }
+
+    /// Whether it is a device that others may not use. Whose it is cannot be shown otherwise where devices
+    /// are.
+    fn is_anothers_device(&self) -> bool {
+        let kind = self.what.file_type();
+        (kind.is_char_device() || kind.is_block_device())
+            && self.what.mode() & USED_BY_OTHERS != USED_BY_OTHERS
+    }
+
+    /// Whether it needs no more than the folder around it: that may be written to where it may, and its files
+    /// are whose it is to be.
+    fn is_there(&self, around: May, whose: Option<Owner>, owner: Option<Owner>) -> bool {
+        let is_written = !is_read_only(around) || is_read_only(self.may);
+        is_written && owner.is_none_or(|owner| whose.is_some_and(|whose| whose.uid == owner.uid))
+    }
+
+    /// Puts it in its place.
+    fn put(
+        &self,
+        place: &Path,
+        has_place: bool,
+        mapping: Option<&mut Mapping>,
+        owner: Option<Owner>,
+    ) -> io::Result<()> {
+        if let Some(mapping) = mapping.as_ref().filter(|_| !has_place && self.is_anothers_device()) {
+            return self.make_device(place, mapping.uid());
+        }
+        if !has_place {
+            make_place(place, self.what.is_dir())?;
+        }
+        match (mapping, owner) {
+            (Some(mapping), Some(owner)) => mapping.show(&self.file, place, owner, is_read_only(self.may)),
+            _ => self.bind(place),
+        }
+    }
+
+    /// The same device once more, the user's.
+    fn make_device(&self, place: &Path, uid: u32) -> io::Result<()> {
+        place.parent().map_or(Ok(()), fs::create_dir_all)?;
+        let is_block = self.what.file_type().is_block_device();
+        let kind = if is_block { FileType::BlockDevice } else { FileType::CharacterDevice };
+        mknodat(CWD, place, kind, Mode::RUSR | Mode::WUSR, self.what.rdev())?;
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(uid));
+        Ok(chownat(CWD, place, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Shows it as it is.
+    fn bind(&self, place: &Path) -> io::Result<()> {
+        mount_bind_recursive(format!("/proc/self/fd/{}", self.file.as_raw_fd()), place)?;
+        if is_read_only(self.may) {
+            mount_remount(place, read_only(), c"")?;
+        }
+        Ok(())
     }
 }
 

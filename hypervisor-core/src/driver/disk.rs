@@ -3,8 +3,9 @@
 use std::{io, path::Path, process::Stdio, time::Duration};
 
 use serde::Deserialize;
-use tokio::{process::Command, time::timeout};
+use tokio::{process::Command, runtime::Handle, time::timeout};
 
+use super::reach::Img;
 use crate::{definition::DiskFormat, driver::DriverError};
 
 /// Making or looking at one is a matter of milliseconds, but for a slow or hanging file system.
@@ -75,7 +76,8 @@ pub async fn overlay(image: &Path, path: &Path) -> Result<(), DriverError> {
         io::ErrorKind::AlreadyExists => DriverError::Unfit(format!("{} is there already", path.display())),
         _ => DriverError::system(format!("making {}", path.display()), source),
     })?;
-    let made = img(&[
+    let reach = Img::new().reads(&image).follows(&image, format)?.writes(&path);
+    let words = [
         "create".as_ref(),
         "-q".as_ref(),
         "-f".as_ref(),
@@ -85,8 +87,8 @@ pub async fn overlay(image: &Path, path: &Path) -> Result<(), DriverError> {
         "-b".as_ref(),
         image.as_os_str(),
         path.as_os_str(),
-    ])
-    .await;
+    ];
+    let made = img(&words, reach).await;
     if made.is_err() {
         // It is the failure that is told.
         let _ = std::fs::remove_file(&path);
@@ -102,7 +104,8 @@ pub async fn grow(path: &Path, format: DiskFormat, size_bytes: u64) -> Result<()
     let path = absolute(path)?;
     let size = size_bytes.to_string();
     let words = ["resize".as_ref(), "-q".as_ref(), "-f".as_ref(), word(format).as_ref(), path.as_os_str()];
-    img(&[&words[..], &[size.as_ref()]].concat()).await.map(drop)
+    let reach = Img::new().writes(&path).follows(&path, format)?;
+    img(&[&words[..], &[size.as_ref()]].concat(), reach).await.map(drop)
 }
 
 /// What the file is.
@@ -112,7 +115,8 @@ pub async fn grow(path: &Path, format: DiskFormat, size_bytes: u64) -> Result<()
 pub async fn describe(path: &Path) -> Result<Described, DriverError> {
     let path = absolute(path)?;
     // Shared: a running machine may have it open.
-    let said = img(&["info".as_ref(), "-U".as_ref(), "--output=json".as_ref(), path.as_os_str()]).await?;
+    let words = ["info".as_ref(), "-U".as_ref(), "--output=json".as_ref(), path.as_os_str()];
+    let said = img(&words, Img::new().reads(&path)).await?;
     serde_json::from_slice(&said).map_err(|source| DriverError::system("understanding qemu-img", source))
 }
 
@@ -129,8 +133,18 @@ pub(super) fn absolute(path: &Path) -> Result<std::path::PathBuf, DriverError> {
 }
 
 /// Runs qemu-img: what it printed, or its sentence. It is ended when this is dropped.
-pub(super) async fn img(words: &[&std::ffi::OsStr]) -> Result<Vec<u8>, DriverError> {
-    let running = Command::new("qemu-img").args(words).stdin(Stdio::null()).kill_on_drop(true).output();
+pub(super) async fn img(words: &[&std::ffi::OsStr], reach: Img) -> Result<Vec<u8>, DriverError> {
+    let mut command = Command::new("qemu-img");
+    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let runtime = Handle::current();
+    let start = move || {
+        let _in_it = runtime.enter();
+        command.spawn()
+    };
+    let running = async {
+        let (child, _held) = reach.hold(start)?;
+        child.wait_with_output().await
+    };
     let done = timeout(IMG_MAX, running)
         .await
         .map_err(|_| DriverError::TimedOut { what: "qemu-img", limit: IMG_MAX })?

@@ -29,6 +29,19 @@ pub struct DiskFile {
     pub backing: Option<PathBuf>,
 }
 
+/// A file that a disk stands on, as a header says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beneath {
+    /// Which.
+    pub path: PathBuf,
+    /// How it is written, by what names it.
+    pub format: DiskFormat,
+    /// What names it: the disk's own file, or another that the disk stands on.
+    pub by: PathBuf,
+    /// It has the content of the disk itself (0), or of the file so far below it (an external data file).
+    pub data_of: Option<usize>,
+}
+
 /// How far long work is, in hundredths. Called now and then, not for each.
 pub type Progress<'a> = &'a (dyn Fn(u8) + Send + Sync);
 
@@ -74,4 +87,8 @@ pub trait Disks: LiveDisks {
     /// nothing. What cannot be read, or is no disk of this driver's, is [`DriverError::Unfit`]: it may be a
     /// thin copy of anything.
     fn backing(&self, path: &Path) -> Result<Option<PathBuf>, DriverError>;
+
+    /// All files that a disk stands on, from above to below, by what their headers say now: a guest that
+    /// broke out may have written them. [`DriverError::Unfit`] where one names what is no file.
+    fn beneath(&self, disk: &Disk) -> Result<Vec<Beneath>, DriverError>;
 }

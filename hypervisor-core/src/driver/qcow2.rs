@@ -13,13 +13,14 @@ use std::{
 };
 
 use serde::Deserialize;
-use tokio::{io::AsyncReadExt, process::Command};
+use tokio::{io::AsyncReadExt, process::Command, runtime::Handle};
 
 pub use self::outside::{Outside, outside};
 use super::{
     DriverError,
     disk::{absolute, img},
     disks::{DiskFile, Progress},
+    reach::Img,
 };
 use crate::definition::{Disk, DiskFormat};
 
@@ -62,7 +63,7 @@ pub(super) async fn describe(path: &Path, format: DiskFormat) -> Result<Image, D
     let path = absolute(path)?;
     let words: [&OsStr; 5] =
         ["info".as_ref(), "--output=json".as_ref(), "-f".as_ref(), format.word().as_ref(), path.as_ref()];
-    let said = img(&words).await?;
+    let said = img(&words, Img::new().reads(&path)).await?;
     serde_json::from_slice(&said).map_err(|source| DriverError::system("understanding qemu-img", source))
 }
 
@@ -79,7 +80,8 @@ pub(super) async fn create(path: &Path, format: DiskFormat, size_bytes: u64) -> 
         path.as_ref(),
         size.as_ref(),
     ];
-    unclaimed(&path, img(&words).await.map(drop))
+    let reach = Img::new().writes(&path);
+    unclaimed(&path, img(&words, reach).await.map(drop))
 }
 
 /// Makes it larger.
@@ -93,7 +95,7 @@ pub(super) async fn resize(disk: &Disk, size_bytes: u64) -> Result<(), DriverErr
         disk.path.as_ref(),
         size.as_ref(),
     ];
-    img(&words).await.map(drop)
+    img(&words, Img::new().writes(&disk.path).follows(&disk.path, disk.format)?).await.map(drop)
 }
 
 /// Something to do to a snapshot of a file.
@@ -122,7 +124,7 @@ pub(super) async fn snapshot(path: &Path, act: Act, name: &str) -> Result<(), Dr
         name.as_ref(),
         options.as_ref(),
     ];
-    img(&words).await.map(drop)
+    img(&words, Img::new().writes(path).follows(path, DiskFormat::Qcow2)?).await.map(drop)
 }
 
 fn comma_doubled(bytes: &[u8]) -> Vec<u8> {
@@ -150,15 +152,25 @@ async fn convert(
 ) -> Result<(), DriverError> {
     let mut command = Command::new("qemu-img");
     command.args(["convert", "-p", "-f", disk.format.word(), "-O", to.word()]).arg(&disk.path).arg(path);
-    converted(command, progress).await
+    let reach = Img::new().reads(&disk.path).follows(&disk.path, disk.format)?.writes(path);
+    converted(command, reach, progress).await
 }
 
 /// Runs a `qemu-img convert -p` to its end. It is ended when this is dropped.
-pub(super) async fn converted(mut command: Command, progress: Progress<'_>) -> Result<(), DriverError> {
+pub(super) async fn converted(
+    mut command: Command,
+    reach: Img,
+    progress: Progress<'_>,
+) -> Result<(), DriverError> {
     let failed = |source| DriverError::system("running qemu-img", source);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     ends_with_us(&mut command);
-    let mut child = command.spawn().map_err(failed)?;
+    let runtime = Handle::current();
+    let start = move || {
+        let _in_it = runtime.enter();
+        command.spawn()
+    };
+    let (mut child, _held) = reach.hold(start).map_err(failed)?;
     if let Some(mut said) = child.stdout.take() {
         let (mut part, mut last) = ([0; 256], None);
         while let Ok(1..) = said.read(&mut part).await.inspect(|read| {

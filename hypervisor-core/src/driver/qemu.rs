@@ -38,7 +38,7 @@ mod live;
 mod migrate;
 mod numbers;
 mod pinning;
-mod process;
+pub(super) mod process;
 mod qmp;
 mod running;
 mod screen;
@@ -79,7 +79,7 @@ pub use self::{
     unit::{Launcher, run_confined},
 };
 use crate::{
-    confine::Support,
+    confine::{self, Support, Users},
     driver::{
         Adopt, Alter, Capability, Console, Disks, Driver, DriverError, DriverEvent, Foreign, GuestAgent,
         Launch, Migrate, Numbers, Observed, Pause, Picture, Plea, Power, Probe, Reading, Reset, Screen,
@@ -111,6 +111,7 @@ struct Shared {
     kvm_failed: Arc<AtomicBool>,
     in_units: bool,
     launcher: Option<Launcher>,
+    users: Option<Users>,
     /// Its version, as it says it.
     version: String,
     slots: Mutex<HashMap<MachineId, Arc<Slot>>>,
@@ -211,10 +212,15 @@ impl Qemu {
             Keeper::Nobody => false,
         };
         let version = version::of(&config.program);
+        // Those that systemd starts take their users themselves, with rights that we need not have.
+        let users = || match in_units {
+            true => "\"skerry-agent check\" says whether each has a user of its own.".into(),
+            false => confine::of_users(config.users, &config.machines),
+        };
         let probe = match &version {
             Ok(version) => Probe {
                 usable: true,
-                why: format!("QEMU {version}. {how}. {}", Support::of_host()),
+                why: format!("QEMU {version}. {how}. {} {}", Support::of_host(), users()),
                 capabilities: Capability::ALL.into(),
             },
             Err(why) => Probe { usable: false, why: why.clone(), capabilities: Vec::new() },
@@ -226,6 +232,7 @@ impl Qemu {
             kvm_failed: Arc::default(),
             in_units,
             launcher: config.launcher,
+            users: config.users,
             version: version.unwrap_or_default(),
             slots: Mutex::default(),
             resting: Mutex::default(),

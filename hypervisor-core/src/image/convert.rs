@@ -2,20 +2,22 @@
 //! agent, told what the file is, and told to open no other.
 
 use std::{
+    fs::File,
     io::{self, Read},
     os::{fd::OwnedFd, unix::process::CommandExt as _},
     path::Path,
     process::{Command, Stdio},
+    thread,
 };
 
 use nix::sys::{prctl::set_pdeathsig, signal::Signal as Death};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, pidfd_open, pidfd_send_signal, prlimit};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{Format, ImageError};
-use crate::definition::DiskFormat;
+use crate::{definition::DiskFormat, driver::reach::Img};
 
 /// Address space qemu-img may take: a header can claim tables of any size.
 const MEMORY_BYTES_MAX: u64 = 4 << 30;
@@ -61,10 +63,18 @@ async fn write(
     to: &[&str],
     progress: &mut (dyn FnMut(u64) + Send),
 ) -> Result<(), ImageError> {
+    // It reaches files that are there.
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(target)
+        .map_err(ImageError::system("making the disk"))?;
+    let reach = reach(source, format, chain)?.writes(target);
     let (source, target) = (described(source, format, chain)?, absolute(target)?);
     let words = [&["convert", "-p"], to, &[&source, &target]].concat();
     let (percent, mut heard) = mpsc::channel(8);
-    let run = run(words.into_iter().map(str::to_owned).collect(), Some(percent));
+    let run = run(words.into_iter().map(str::to_owned).collect(), reach, Some(percent));
     tokio::pin!(run);
     loop {
         tokio::select! {
@@ -83,12 +93,24 @@ pub async fn measure(source: &Path, format: Format, chain: Chain) -> Result<u64,
     struct Measured {
         required: u64,
     }
+    let reach = reach(source, format, chain)?;
     let source = described(source, format, chain)?;
     let words = ["measure", "--output=json", "-O", "qcow2", &source].map(str::to_owned);
-    let said = run(words.to_vec(), None).await?;
+    let said = run(words.to_vec(), reach, None).await?;
     let measured: Measured = serde_json::from_slice(&said)
         .map_err(|error| ImageError::Tool(format!("it answered something odd to measure: {error}")))?;
     Ok(measured.required)
+}
+
+/// The files that are read.
+fn reach(source: &Path, format: Format, chain: Chain) -> Result<Img, ImageError> {
+    let reach = Img::new().reads(source);
+    match (format, chain) {
+        (Format::Qcow2, Chain::Follow) => {
+            reach.follows(source, DiskFormat::Qcow2).map_err(|error| ImageError::Unfit(error.to_string()))
+        }
+        _ => Ok(reach),
+    }
 }
 
 /// A source as qemu-img is told of it: each layer by name, so that nothing is guessed and no file name is
@@ -122,12 +144,22 @@ impl Drop for Reins {
 }
 
 /// Runs qemu-img. It is ended when this is dropped, and when the agent ends.
-async fn run(words: Vec<String>, percent: Option<mpsc::Sender<u64>>) -> Result<Vec<u8>, ImageError> {
+async fn run(
+    words: Vec<String>,
+    reach: Img,
+    percent: Option<mpsc::Sender<u64>>,
+) -> Result<Vec<u8>, ImageError> {
     let (reins, mut held) = mpsc::channel(1);
-    // A thread of its own for as long as it runs: the kernel ends a child with the thread that made it.
-    let work = tokio::task::spawn_blocking(move || serve(&words, percent.as_ref(), &reins));
+    let (tell, told) = oneshot::channel();
+    // A thread of its own for as long as it runs: the kernel ends a child with the thread that made it, and
+    // the bounds are a thread's for good.
+    let work = move || {
+        let served = reach.take().map_err(started).and_then(|()| serve(&words, percent.as_ref(), &reins));
+        let _ = tell.send(served);
+    };
+    thread::Builder::new().name("qemu-img".into()).spawn(work).map_err(started)?;
     let _reins: Option<Reins> = held.recv().await;
-    work.await.map_err(|error| ImageError::Tool(error.to_string()))?
+    told.await.map_err(|error| ImageError::Tool(error.to_string()))?
 }
 
 fn serve(
@@ -233,7 +265,7 @@ fn part(line: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::{fs::File, os::unix::fs::FileExt as _};
+    use std::os::unix::fs::FileExt as _;
 
     use super::*;
     use crate::driver::disk;

@@ -105,6 +105,7 @@ impl Handle<DiskMove> for Agent {
     async fn handle(&self, job: &Job, command: DiskMove) -> Result<Changed, Refusal> {
         let held = Held::by(job)?;
         let disk = find(&held, &command.name)?.clone();
+        held.stands_on_its_own_ground(self)?;
         let to = self.destination(&held, &disk, &command.to).await?;
         if to == disk.path {
             let sentence = format!("The disk {} of {} is there already.", disk.name, held.name());

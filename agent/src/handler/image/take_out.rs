@@ -121,6 +121,7 @@ impl Handle<machine::Export> for Agent {
             return Err(Refusal::new(Reason::Conflict, text)
                 .hint("Shut it down first. \"clone NAME --full\" makes another like it that is off."));
         }
+        held.stands_on_its_own_ground(self)?;
         let called = match &command.name {
             Some(name) => image_name(name, "name")?,
             None => name_of_file(&format!("{}.ova", held.name())).unwrap_or_else(|| "machine".into()),

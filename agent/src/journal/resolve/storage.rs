@@ -328,8 +328,9 @@ impl After<'_> {
             return Found::Finished;
         }
         let names = self.held.record.definition.disks.iter();
-        let linked =
-            names.map(|disk| self.agent.inner.folders.base(id, &disk.name)).any(|base| base.exists());
+        let linked = names
+            .map(|disk| self.agent.inner.folders.base(id, self.held.card.id, &disk.name))
+            .any(|base| base.exists());
         if self.held.runs() && linked {
             return Found::Unknown;
         }

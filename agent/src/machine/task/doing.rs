@@ -55,7 +55,8 @@ impl super::Task {
         }
         let all: Vec<_> = self.publisher.machines.all().iter().map(|machine| machine.record()).collect();
         let all = all.iter().map(|record| &record.layers);
-        layers::may_start(&record, &self.card.folder, all)
+        layers::may_start(&record, &self.card.folder, all)?;
+        self.card.stands_on_its_own_ground(&record, &self.publisher.machines)
     }
 }
 

@@ -10,8 +10,8 @@ use super::Fake;
 use crate::{
     definition::{Disk, DiskFormat},
     driver::{
-        DiskFile, DiskSeen, Disks, DriverError, Launch, Progress, SnapshotSeen, Snapshots, devices::NOT_KEPT,
-        snapshots::taking_part,
+        Beneath, DiskFile, DiskSeen, Disks, DriverError, Launch, Progress, SnapshotSeen, Snapshots,
+        devices::NOT_KEPT, snapshots::taking_part,
     },
 };
 
@@ -160,6 +160,17 @@ impl Disks for Fake {
 
     fn backing(&self, path: &Path) -> Result<Option<PathBuf>, DriverError> {
         Ok(Written::read(path)?.backing)
+    }
+
+    fn beneath(&self, disk: &Disk) -> Result<Vec<Beneath>, DriverError> {
+        let (mut all, mut by) = (Vec::new(), disk.path.clone());
+        // A raw file, or an image that is none of ours, stands on nothing.
+        while let Some(path) = Written::read(&by).ok().and_then(|written| written.backing) {
+            let format = disk.format;
+            all.push(Beneath { path: path.clone(), format, by, data_of: None });
+            by = path;
+        }
+        Ok(all)
     }
 }
 

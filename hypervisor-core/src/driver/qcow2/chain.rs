@@ -7,7 +7,7 @@ use tokio::process::Command;
 use super::{absolute, claim, converted, img, unclaimed};
 use crate::{
     definition::DiskFormat,
-    driver::{DriverError, Progress, layers::Merge},
+    driver::{DriverError, Progress, layers::Merge, reach::Img},
 };
 
 /// Makes `path` an empty file that stands on `base`, which is not opened: a guest may write to it. Killed
@@ -41,7 +41,7 @@ pub(in super::super) async fn cover(
         beside.as_ref(),
         size.as_ref(),
     ];
-    let made = img(&words).await.map(drop).and_then(|()| {
+    let made = img(&words, Img::new().writes(beside)).await.map(drop).and_then(|()| {
         std::fs::rename(beside, &path)
             .map_err(|source| DriverError::system(format!("making {}", path.display()), source))
     });
@@ -53,7 +53,8 @@ pub(in super::super) async fn cover(
 pub(in super::super) async fn merge(merge: &Merge, progress: Progress<'_>) -> Result<(), DriverError> {
     let mut command = Command::new("qemu-img");
     command.args(["commit", "-p", "-d", "-f", "qcow2", "-b"]).arg(&merge.into).arg(&merge.from);
-    converted(command, progress).await?;
+    let reach = Img::new().follows(&merge.from, DiskFormat::Qcow2)?.writes(&merge.from).writes(&merge.into);
+    converted(command, reach, progress).await?;
     for above in &merge.above {
         let words: [&OsStr; 9] = [
             "rebase".as_ref(),
@@ -66,7 +67,8 @@ pub(in super::super) async fn merge(merge: &Merge, progress: Progress<'_>) -> Re
             "-F".as_ref(),
             merge.format.word().as_ref(),
         ];
-        img(&[&words[..], &[above.as_os_str()]].concat()).await?;
+        let reach = Img::new().writes(above).reads(&merge.into);
+        img(&[&words[..], &[above.as_os_str()]].concat(), reach).await?;
     }
     Ok(())
 }

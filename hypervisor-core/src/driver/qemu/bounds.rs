@@ -3,48 +3,24 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
 use super::{
     arguments::{CONSOLE_LOG, Ready},
     folder::Folder,
-    process, tpm,
+    tpm,
 };
 use crate::{
-    confine::{Bounds, May, Right, is_below},
+    confine::{Bounds, May, Right},
     definition::{Boot, Disk, Network, Via},
     device::Lent,
-    driver::{DriverError, Launch, qcow2::beneath::beneath},
+    driver::{DriverError, Launch, qcow2::beneath::beneath, reach},
 };
 
 /// Where disks are that were made after a start, in the machine's folder.
 pub(super) const DISKS: &str = "disks";
-/// Where a system keeps its programs, their libraries, and the firmware of guests. What is there is in
-/// packages that anybody can have.
-const SYSTEM: [&str; 8] = ["/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/nix/store", "/gnu/store"];
-/// What libraries read, none of which is a secret.
-const READ: [&str; 16] = [
-    "/etc/ld.so.cache",
-    "/etc/ld.so.preload",
-    "/etc/localtime",
-    "/etc/nsswitch.conf",
-    "/etc/host.conf",
-    "/etc/hosts",
-    "/etc/gai.conf",
-    "/etc/gnutls",
-    "/etc/crypto-policies",
-    "/etc/ssl/openssl.cnf",
-    "/etc/pki/tls/openssl.cnf",
-    "/proc/cpuinfo",
-    "/proc/meminfo",
-    "/proc/sys/vm",
-    "/sys/devices/system",
-    "/sys/kernel/mm",
-];
-/// Devices that are nobody's.
-const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 /// What the user network asks for names.
 const RESOLVER: [&str; 4] =
     ["/etc/resolv.conf", "/run/systemd/resolve", "/run/NetworkManager", "/run/resolvconf"];
@@ -53,25 +29,9 @@ const USB: [&str; 3] = ["/sys/bus/usb", "/sys/devices", "/run/udev"];
 /// Where the devices themselves are.
 const USB_DEVICES: &str = "/dev/bus/usb";
 
-/// What any program needs to run, and this one to be found.
-fn of_program(program: &Path) -> Bounds {
-    let mut bounds = Bounds::default();
-    bounds.may_all(May::Run, SYSTEM).may_all(May::Read, READ).may_all(May::Drive, DEVICES);
-    let path = std::env::var_os("PATH").unwrap_or_else(|| process::PATH.into());
-    let Ok(program) = process::found(program, &path).canonicalize() else { return bounds };
-    if !is_below(&program, SYSTEM.map(Path::new)) {
-        bounds.may(May::Run, &program);
-        // Installed elsewhere as a whole: what belongs to it is beside it.
-        if let Some(top) = program.parent().filter(|bin| bin.ends_with("bin")).and_then(Path::parent) {
-            bounds.may_all(May::Run, ["lib", "lib64", "libexec", "share"].map(|name| top.join(name)));
-        }
-    }
-    bounds
-}
-
 /// Its TPM's: sockets in the machine's folder, and what it remembers.
 pub(super) fn of_tpm(program: &Path, folder: &Folder) -> Bounds {
-    let mut bounds = of_program(program);
+    let mut bounds = reach::of_program(program);
     bounds.may(May::Listen, folder.path()).may(May::Fill, folder.within(tpm::STATE));
     bounds
 }
@@ -89,7 +49,7 @@ pub(super) fn of_qemu(
 ) -> Result<Bounds, DriverError> {
     prepare(folder).map_err(|source| DriverError::system("preparing its folder", source))?;
     let definition = &launch.definition;
-    let mut bounds = of_program(program);
+    let mut bounds = reach::of_program(program);
     bounds.may(May::Drive, "/dev/kvm").may(May::Listen, folder.path());
     bounds.may_all(May::Write, [folder.within(CONSOLE_LOG), folder.within(DISKS)]);
     if let Some(firmware) = &ready.firmware {
@@ -130,42 +90,12 @@ fn prepare(folder: &Folder) -> io::Result<()> {
 
 /// A disk, and what it stands on: written where it is the machine's own, else only read.
 fn let_use(bounds: &mut Bounds, disk: &Disk, launch: &Launch) -> Result<(), DriverError> {
-    let mut needs_any = false;
-    let mut may = |path: &Path, writes: bool| {
-        let found = fs::metadata(path).ok();
-        let is_device = found.as_ref().is_some_and(|file| file.file_type().is_block_device());
-        bounds.may(
-            match (writes, is_device) {
-                (_, true) => May::Drive,
-                (true, false) => May::Write,
-                (false, false) => May::Read,
-            },
-            path,
-        );
-        if let Some(device) = found.filter(|_| is_device).map(|file| file.rdev()) {
-            let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
-            bounds.may(May::Read, format!("/sys/dev/block/{major}:{minor}"));
-        }
-        needs_any |= !is_reached(path);
-    };
-    may(&disk.path, !disk.read_only);
+    reach::disk(bounds, &disk.path, !disk.read_only);
     for one in beneath(&disk.path, disk.format)? {
         let is_own = one.path.starts_with(&launch.folder) || launch.own.contains(&one.path);
-        may(&one.path, is_own || one.data_of == Some(0) && !disk.read_only);
-    }
-    if needs_any {
-        bounds.keeps(Right::AnyFile);
+        reach::disk(bounds, &one.path, is_own || one.data_of == Some(0) && !disk.read_only);
     }
     Ok(())
-}
-
-/// Whether this user reaches a file without being told apart as root.
-fn is_reached(path: &Path) -> bool {
-    let user = nix::unistd::geteuid().as_raw();
-    let ours = |path: &Path| fs::metadata(path).is_ok_and(|file| file.uid() == user);
-    let mut folders = path.ancestors().skip(1);
-    let passed = |folder: &Path| fs::metadata(folder).is_ok_and(|it| it.uid() == user || it.mode() & 1 != 0);
-    ours(path) && folders.all(passed)
 }
 
 /// The devices it was lent.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{trimmer::Trimmer, unit::Launcher};
+use crate::confine::Users;
 
 /// How the driver is to work. The default is right for hosts.
 #[derive(Clone, Debug)]
@@ -17,6 +18,10 @@ pub struct Config {
     pub trimmer: Trimmer,
     /// What bounds a process that systemd starts; without one it is not bounded there.
     pub launcher: Option<Launcher>,
+    /// The users of the host that guests are, each one of its own; without any they are the agent's.
+    pub users: Option<Users>,
+    /// Where machines' folders are: whether files there can be shown as those users' is tried there.
+    pub machines: PathBuf,
 }
 
 impl Default for Config {
@@ -27,6 +32,8 @@ impl Default for Config {
             keeper: Keeper::Auto,
             trimmer: Trimmer::Task,
             launcher: None,
+            users: Some(Users::default()),
+            machines: std::env::temp_dir(),
         }
     }
 }

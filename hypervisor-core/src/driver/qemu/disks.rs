@@ -20,8 +20,8 @@ use super::{
 use crate::{
     definition::{Bus, Disk, DiskFormat, Media},
     driver::{
-        DiskFile, DiskSeen, Disks, DriverError, Launch, Progress, disk,
-        qcow2::{self, Image, Outside},
+        Beneath, DiskFile, DiskSeen, Disks, DriverError, Launch, Progress, disk,
+        qcow2::{self, Image, Outside, beneath::beneath},
     },
     machine::MachineId,
 };
@@ -285,5 +285,9 @@ impl Disks for Qemu {
 
     fn backing(&self, path: &Path) -> Result<Option<PathBuf>, DriverError> {
         Ok(qcow2::outside(path)?.backing)
+    }
+
+    fn beneath(&self, disk: &Disk) -> Result<Vec<Beneath>, DriverError> {
+        beneath(&disk.path, disk.format)
     }
 }

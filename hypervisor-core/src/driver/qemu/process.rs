@@ -70,7 +70,7 @@ pub(super) struct Usage {
 }
 
 /// Where programs are, if nobody says.
-pub(super) const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+pub(in super::super) const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// A program to be started.
 pub(super) struct Spawning<'a> {
@@ -147,7 +147,7 @@ impl Spawning<'_> {
 
 /// Where a program is: one that is to be looked for in the child, with a path that may be another there,
 /// makes a fork of the spawn.
-pub(super) fn found<'a>(program: &'a Path, path: &OsStr) -> Cow<'a, Path> {
+pub(in super::super) fn found<'a>(program: &'a Path, path: &OsStr) -> Cow<'a, Path> {
     if program.as_os_str().as_bytes().contains(&b'/') {
         return program.into();
     }

@@ -105,7 +105,8 @@ pub(super) async fn spawn(
     folder: &Folder,
 ) -> Result<Process, DriverError> {
     let errors = folder.within(ERRORS_LOG);
-    let bounds = bounds::of_qemu(&shared.program, launch, ready, folder, shared.in_units)?;
+    let mut bounds = bounds::of_qemu(&shared.program, launch, ready, folder, shared.in_units)?;
+    bounds.is_one_of(shared.users);
     let spawned = if shared.in_units {
         let unit = Unit {
             what: "machine",

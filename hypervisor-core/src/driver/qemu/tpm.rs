@@ -41,7 +41,9 @@ pub(super) async fn start(shared: &Shared, launch: &Launch, folder: &Folder) -> 
         ["socket", "--tpm2", "--tpmstate", "dir=tpm", "--ctrl", "type=unixio,path=tpm.sock", "--terminate"]
             .map(String::from);
     let log = folder.within(LOG);
-    let (program, bounds) = (Path::new(PROGRAM), bounds::of_tpm(Path::new(PROGRAM), folder));
+    let program = Path::new(PROGRAM);
+    let mut bounds = bounds::of_tpm(program, folder);
+    bounds.is_one_of(shared.users);
     let spawned = if shared.in_units {
         let unit = Unit {
             what: "tpm",

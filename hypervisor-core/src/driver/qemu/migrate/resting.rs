@@ -23,6 +23,7 @@ use crate::{
         DriverError, Launch,
         migrate::{Arrival, Copied, Departure, Passed, Passing, Place, TLS_NAME, remove},
         qcow2::{self, ends_with_us},
+        reach::Img,
     },
     machine::MachineId,
 };
@@ -305,7 +306,10 @@ async fn convert(
     }
     command.args(["-f", copied.disk.format.word(), "--target-image-opts"]);
     command.arg(&copied.disk.path).arg(options(&target));
-    qcow2::converted(command, progress).await
+    // With the keys.
+    let reach = Img::new().reads_in(&departure.launch.folder).reads(&copied.disk.path);
+    let reach = reach.follows(&copied.disk.path, copied.disk.format)?;
+    qcow2::converted(command, reach, progress).await
 }
 
 /// The same as options of qemu-img take it: names with dots.
