@@ -162,6 +162,7 @@ fn of_machines() -> Vec<Example> {
                 effective: "at the next start".into(),
             }],
             toml: "vcpus = 1\nmemory_mib = 1024\n".into(),
+            definition: serde_json::json!({"vcpus": 1, "memory_mib": 1024}),
         }),
         example(DefinitionHistory {
             name: "web1".into(),

@@ -1,7 +1,7 @@
 //! An image that a description (OVF) beside it names: which file it is, and what its manifest says of it.
 //!
-//! What comes is its disk, and kept under the hash of that. So a checksum that somebody gives is the disk's, and
-//! an address that is held to what it had first is held to the disk it leads to.
+//! What comes is its disk, and kept under the hash of that. So a checksum that somebody gives is the disk's,
+//! and an address that is held to what it had first is held to the disk it leads to.
 
 use std::io::Read as _;
 
