@@ -35,7 +35,7 @@ pub fn described(xml: &[u8]) -> Result<Vec<String>, ImageError> {
         several => {
             let shown = |file: &&File| file.href.chars().filter(|c| !c.is_control()).take(60).collect();
             let names: Vec<String> = several.iter().take(8).map(shown).collect();
-            return unfit(&format!("it has several disks, import them one by one: {}", names.join(", ")));
+            return unfit(format!("it has several disks, import them one by one: {}", names.join(", ")));
         }
     };
     if found.stands_on_another {

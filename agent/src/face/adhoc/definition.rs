@@ -41,17 +41,54 @@ mod tests {
             .unwrap_or_else(|error| panic!("{error}: {xml}"))
     }
 
+    /// Lists, tables in tables, numbers, words, and text that XML cannot hold.
+    const WHOLE: &str = r##"
+vcpus = 2
+vcpus_max = 4
+memory_mib = 512
+memory_min_mib = 256
+graphics = false
+tpm = true
+note = "one\ntwo <b> &amp; \\ 😀"
+
+[boot]
+from = "kernel"
+kernel = "/boot/vmlinuz"
+cmdline = "console=ttyS0"
+
+[[disks]]
+path = "/srv/web.qcow2"
+format = "qcow2"
+limits = { iops = 100, bytes_per_second = 1048576 }
+boot_order = 1
+
+[[nics]]
+forwards = ["8080:80", "5353:53/udp"]
+
+[[nics]]
+name = "lan"
+bridge = "br0"
+mac = "52:54:00:12:34:56"
+
+[[shares]]
+name = "doc"
+path = "/usr/share/doc"
+
+[cloud_init]
+user_data = "#cloud-config\r\n\tname: x\n"
+"##;
+
     #[test]
-    fn every_definition_that_a_fuzzer_found_is_the_same_as_toml_typed_and_as_a_payload() {
+    fn a_definition_is_the_same_as_toml_typed_and_as_a_payload() {
+        let whole = Known::from_toml(WHOLE).unwrap();
+        assert_eq!(there_and_back(&whole), whole);
+        // And what a fuzzer found.
         let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/definition");
-        let mut seen = 0;
         for file in std::fs::read_dir(corpus).unwrap() {
             let Ok(text) = std::fs::read_to_string(file.unwrap().path()) else { continue };
             let Ok(definition) = Known::from_toml(&text) else { continue };
             assert_eq!(there_and_back(&definition), definition);
-            seen += 1;
         }
-        assert!(seen > 5, "{seen}");
     }
 
     #[test]
