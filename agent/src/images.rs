@@ -6,6 +6,7 @@
 //! away when the agent starts, unless a machine stands on it.
 
 pub(crate) mod catalogue;
+mod described;
 mod fetch;
 mod place;
 pub(crate) mod share;
@@ -18,6 +19,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub(crate) use self::{
     catalogue::Catalogues,
+    described::is_description,
     fetch::{Url, fetch, length, url as web_address},
     place::{Places, Source},
 };

@@ -3,6 +3,7 @@
 
 mod stage;
 
+use hypervisor_core::definition::Definition;
 use skerry_agent::asked::{Answer, Door, Target};
 use skerry_stanzas::{command::Object, refusal::Reason};
 use stage::*;
@@ -35,6 +36,16 @@ async fn a_new_machine_has_a_nic_a_screen_and_an_agent_port() {
     let toml = toml(&created().await).await;
     for part in ["graphics = true", "guest_agent = true", "[[nics]]\nname = \"net1\"\nmodel = \"virtio\""] {
         assert!(toml.contains(part), "{toml}");
+    }
+}
+
+#[tokio::test]
+async fn it_is_told_typed_as_well() {
+    let stage = created().await;
+    for line in ["web1: define", "web1: define vcpus=2"] {
+        let Answer::Done { json, .. } = stage.ask(ANN, line).await else { panic!("{line}") };
+        let typed: Definition = serde_json::from_value(json["definition"].clone()).unwrap();
+        assert_eq!(Ok(typed), Definition::from_toml(json["toml"].as_str().unwrap()), "{line}");
     }
 }
 

@@ -270,3 +270,74 @@ async fn who_asks_again_hears_how_far_it_is() {
         other => panic!("{other:?}"),
     }
 }
+
+/// A description whose disk is this file.
+fn ovf(disk: &str) -> String {
+    format!(
+        "<Envelope xmlns:ovf='http://schemas.dmtf.org/ovf/envelope/1'><References>\
+         <File ovf:id='f' ovf:href='{disk}'/></References><DiskSection><Disk ovf:fileRef='f'/></DiskSection>\
+         </Envelope>"
+    )
+}
+
+fn manifest(files: &[(&str, &[u8])]) -> String {
+    files.iter().map(|(name, content)| format!("SHA256({name})= {}\n", hash(content))).collect()
+}
+
+#[tokio::test]
+async fn a_description_leads_to_the_disk_beside_it_and_nowhere_else() {
+    let stage = stage().await;
+    let (one, disk) = (ovf("web-disk1.raw"), raw(1));
+    stage.put("Web.ovf", one.as_bytes());
+    let refusal = stage.refused(ANN, "image import Web.ovf").await;
+    assert!(refusal.text.contains("\"web-disk1.raw\" is missing"), "{refusal:?}");
+    stage.put("web-disk1.raw", &disk);
+    let names = [("Web.ovf", one.as_bytes()), ("web-disk1.raw", &disk[..])];
+    for (what, says) in [
+        (manifest(&[names[0], ("web-disk1.raw", b"other")]), "its disk is not what its manifest"),
+        (manifest(&[("Web.ovf", b"other"), names[1]]), "\"Web.ovf\" is not what its manifest"),
+        (manifest(&names[..1]), "has no SHA-256 or SHA-1 of \"web-disk1.raw\""),
+    ] {
+        stage.put("Web.mf", what.as_bytes());
+        let refusal = stage.refused(ANN, "image import Web.ovf").await;
+        assert!(refusal.text.contains(says), "{refusal:?}");
+    }
+    assert_eq!((stage.images().len(), stage.on_the_way()), (0, 0));
+    stage.put("Web.mf", manifest(&names).as_bytes());
+    let text = stage.done(ANN, "image import Web.ovf").await;
+    assert!(
+        text.starts_with("The image web is here: a disk of 3 MiB.") && text.contains(&hash(&disk)),
+        "{text}"
+    );
+    let again = stage.done(ANN, "image import web-disk1.raw").await;
+    assert!(again.contains("here already: it is the image web"), "{again}");
+
+    symlink(stage.folder.path().join("secret"), stage.folder.path().join("state/import/link.raw")).unwrap();
+    for elsewhere in ["../state.db", "/etc/shadow", "file:///etc/shadow", "%2e%2e/state.db", "link.raw"] {
+        stage.put("bad.ovf", ovf(elsewhere).as_bytes());
+        let refusal = stage.refused(ANN, "image import bad.ovf").await;
+        let known = ["elsewhere than beside it", "is no file in a folder for imports"];
+        assert!(known.iter().any(|words| refusal.text.contains(words)), "{elsewhere}: {refusal:?}");
+    }
+    stage.put("long.ovf", &vec![b' '; (1 << 20) + 1]);
+    let refusal = stage.refused(ANN, "image import long.ovf").await;
+    assert!(refusal.text.contains("too long"), "{refusal:?}");
+    assert_eq!((stage.images().len(), stage.on_the_way()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_description_of_the_web_leads_to_the_disk_beside_it() {
+    let stage = stage().await;
+    let (one, disk) = (ovf("disks/a%20b.raw"), raw(5));
+    let files = vec![("/x/web.ovf", one.into_bytes()), ("/x/disks/a%20b.raw", disk.clone())];
+    let web = Web::serve_files(files, vec![]).await;
+    let url = web.url("/x/web.ovf");
+    let refusal = stage.refused(ANN, &format!("image import {url}")).await;
+    assert_eq!(refusal.field.as_deref(), Some("sha256"), "it comes by http");
+    assert!(web.asked().is_empty(), "nothing was asked for");
+    let text = stage.done(ANN, &format!("image import {url} sha256={}", hash(&disk))).await;
+    assert!(text.contains("The image web is here"), "{text}");
+    assert!(stage.done(ANN, "image info web").await.contains(&url), "it says where it came from");
+    let wrong = stage.refused(ANN, &format!("image import {url} other sha256={}", hash(b"other"))).await;
+    assert!(wrong.text.contains("not what it should be"), "{wrong:?}");
+}

@@ -148,9 +148,13 @@ fn pressure(file: impl Fn(&str) -> Option<String>) -> Option<Pressure> {
 
 /// The pressure on a cgroup, by its path as `/proc/PID/cgroup` has it.
 pub(crate) fn pressure_of_cgroup(path: &str) -> Option<Pressure> {
+    pressure_below(&CGROUPS.map(Path::new), path)
+}
+
+fn pressure_below(mounts: &[&Path], path: &str) -> Option<Pressure> {
     let inside = path.trim_start_matches('/');
-    CGROUPS.iter().find_map(|mount| {
-        let folder = Path::new(mount).join(inside);
+    mounts.iter().find_map(|mount| {
+        let folder = mount.join(inside);
         pressure(|what| fs::read_to_string(folder.join(format!("{what}.pressure"))).ok())
     })
 }
@@ -203,6 +207,41 @@ mod tests {
         assert_eq!(seen.nics, Some((75, 86)), "what leads out");
         let pressure = seen.pressure.unwrap();
         assert_eq!((pressure.cpu, pressure.io), (Duration::from_micros(1500), Duration::ZERO));
+    }
+
+    #[test]
+    fn how_long_something_waited_is_seen_to_grow() {
+        let waited = |total: u64| format!("some avg10=0.00 avg60=0.00 avg300=0.00 total={total}\n");
+        let (folder, meter) = kernel(&[
+            ("proc/pressure/cpu", &waited(1_000)),
+            ("proc/pressure/memory", &waited(2_000)),
+            ("proc/pressure/io", "some nonsense\n"),
+        ]);
+        let micros = |pressure: Option<Pressure>| {
+            pressure.map(|waits| [waits.cpu, waits.memory, waits.io].map(|time| time.as_micros()))
+        };
+        assert_eq!(micros(meter.read().pressure), Some([1_000, 2_000, 0]));
+        fs::write(folder.path().join("proc/pressure/memory"), waited(502_000)).unwrap();
+        assert_eq!(micros(meter.read().pressure), Some([1_000, 502_000, 0]));
+    }
+
+    #[test]
+    fn a_machine_is_held_up_by_what_its_own_cgroup_says() {
+        let waited = |total: u64| format!("some avg10=1.00 total={total}\nfull avg10=0.00 total=1\n");
+        let own = "machine.slice/skerry-web1.scope";
+        let at = |file: &str| format!("unified/{own}/{file}");
+        let (folder, _) = kernel(&[
+            (&at("cpu.pressure"), &waited(7)),
+            (&at("memory.pressure"), &waited(8)),
+            (&at("io.pressure"), &waited(9)),
+            ("unified/cpu.pressure", &waited(1)),
+        ]);
+        // The first version of cgroups is at the first place, and keeps no pressure.
+        let (first, second) = (folder.path().join("first"), folder.path().join("unified"));
+        let mounts = [first.as_path(), second.as_path()];
+        let seen = pressure_below(&mounts, &format!("/{own}")).unwrap();
+        assert_eq!([seen.cpu, seen.memory, seen.io].map(|time| time.as_micros()), [7, 8, 9]);
+        assert_eq!(pressure_below(&mounts, "/machine.slice/skerry-web2.scope"), None, "none is not zero");
     }
 
     #[test]

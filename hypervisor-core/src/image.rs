@@ -13,6 +13,7 @@ pub(crate) mod fuzz;
 mod header;
 mod kept;
 mod ova;
+mod ovf;
 mod staging;
 mod uses;
 mod vmdk;
@@ -27,6 +28,7 @@ pub use self::{
     convert::{Chain, convert, measure},
     header::{Header, inspect},
     kept::{Images, Kind, room_for},
+    ovf::{MANIFEST_BYTES_MAX, OVF_BYTES_MAX, Sum, described},
     staging::{Arrived, Staged, Staging},
     uses::{Uses, backing_file},
 };

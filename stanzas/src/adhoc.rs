@@ -11,7 +11,7 @@ use xso::error::FromElementError;
 use crate::{
     element::set,
     ns,
-    payload::{Together, Via},
+    payload::{Definition, Together, Via},
     signature::Signature,
 };
 
@@ -161,6 +161,9 @@ pub struct AdhocCommand {
     pub form: Option<DataForm>,
     /// The reply for programs (XEP-0335).
     pub json: Option<Value>,
+    /// What a machine is made of: in the first request of a `define` what it is to be made of, in its answer
+    /// what it is.
+    pub definition: Option<Definition>,
     /// In requests: the requester reads the JSON, and the result form can be left out. The JSON says all
     /// that it does, and a server takes its time for each element it carries.
     pub json_only: bool,
@@ -231,6 +234,7 @@ impl AdhocCommand {
                 .get_child("json", ns::JSON)
                 .map(|json| serde_json::from_str(&json.text()).map_err(|_| Condition::BadPayload))
                 .transpose()?,
+            definition: Definition::of(element).map_err(|_| Condition::BadPayload)?,
             json_only: element.has_child(JSON_ONLY, ns::COMMAND),
             vias: Via::of(element),
             together: Together::of(element),
@@ -261,6 +265,9 @@ impl AdhocCommand {
             let mut child = Element::bare("json", ns::JSON);
             child.append_text(json_text(json));
             element.append_child(child);
+        }
+        if let Some(definition) = &self.definition {
+            element.append_child(Element::from(definition));
         }
         if self.json_only {
             element.append_child(Element::bare(JSON_ONLY, ns::COMMAND));

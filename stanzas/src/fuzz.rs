@@ -11,8 +11,8 @@ use crate::{
     command::{COMMANDS, Command, Declaration, argument::Takes, *},
     each_command, form,
     payload::{
-        Event, Handover, Host, Machine, Metrics, Response, Share, TEXT_BYTES_MAX, VIAS_MAX, Via, migration,
-        responses, share,
+        Definition, Event, Handover, Host, Machine, Metrics, Response, Share, TEXT_BYTES_MAX, VIAS_MAX, Via,
+        migration, responses, share,
     },
     refusal::Refusal,
     words::{self, Verb},
@@ -66,6 +66,7 @@ pub fn payloads(data: &[u8]) {
     there_and_back::<Response>(&element);
     there_and_back::<Handover>(&element);
     there_and_back::<Share>(&element);
+    there_and_back::<Definition>(&element);
     if let Ok(event) = Event::try_from(element.clone()) {
         assert!(event.sentence.len() <= TEXT_BYTES_MAX && event.what.len() <= TEXT_BYTES_MAX);
     }

@@ -16,6 +16,8 @@ pub const MACHINE: &str = "urn:skerry:machine:0";
 pub const MIGRATION: &str = "urn:skerry:migration:0";
 /// Sharing an image with another host.
 pub const SHARE: &str = "urn:skerry:share:0";
+/// What a machine is made of, each value with its kind.
+pub const DEFINITION: &str = "urn:skerry:definition:0";
 /// Our own conditions inside a stanza error.
 pub const REFUSAL: &str = "urn:skerry:refusal:0";
 /// FORM_TYPE of the forms of our commands, and what a request says besides.

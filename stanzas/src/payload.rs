@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 mod correct;
+mod definition;
 mod event;
 mod hint;
 mod metrics;
@@ -15,6 +16,7 @@ mod together;
 mod via;
 
 pub use correct::{replace, replaced};
+pub use definition::Definition;
 pub use event::Event;
 pub use hint::{Hint, hint};
 pub use metrics::{HostMetrics, MachineMetrics, Metrics};

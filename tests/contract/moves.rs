@@ -155,26 +155,80 @@ async fn a_machine_at_rest_has_all_that_it_remembers_there() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_move_goes_no_faster_than_it_may() {
-    let mut story = story().await;
+    let story = story().await;
     let launch = story.listening().await;
-    let mut ends = Ends::of(&mut story, launch, true).await;
-    ends.prepare(&story).await;
     let cap = 8 << 20;
-    ends.departure.bytes_per_second = Some(cap);
-    let rates = Mutex::new(Vec::new());
-    let note = |passed: Passed| rates.lock().unwrap().push(passed.bytes_per_second);
+    let (story, ends, passed) = moved_at(story, launch, cap, false).await;
+    // QEMU counts what it sends by tenths of a second, and may be one of those over.
+    assert!(passed.iter().any(|now| now.bytes_per_second > 0), "{passed:?}");
+    assert!(passed.iter().all(|now| now.bytes_per_second < cap * 3 / 2), "{passed:?}");
+    assert!(passed.iter().all(|now| now.slowed_percent == 0), "it writes next to nothing: {passed:?}");
+    story.kill(ends.destination.id).await;
+}
+
+/// What a guest types to itself to write the same 8 MiB over and over, as fast as it can.
+const WRITE: &str = "dd if=/dev/urandom of=/tmp/a bs=1M count=8 2>/dev/null; cp /tmp/a /tmp/b; \
+    while :; do dd if=/tmp/a of=/tmp/b bs=1M conv=notrunc 2>/dev/null; done & echo wri''tes\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_writes_faster_than_may_be_sent_is_slowed_until_it_has_moved() {
+    let story = story().await;
+    let launch = story.listening().await;
+    story.types(launch.id, WRITE.as_bytes()).await;
+    story.shows(&launch, b"\nwrites").await;
+    // Eight MiB take a second here, in which all of them are written again: without being slowed it would
+    // never have a rest that goes through within its standstill.
+    let (story, ends, passed) = moved_at(story, launch, 8 << 20, false).await;
+    let slowed: Vec<u8> = passed.iter().map(|now| now.slowed_percent).collect();
+    assert_eq!(slowed[0], 0, "only once it is seen that it writes too fast: {slowed:?}");
+    assert!(slowed.iter().any(|percent| *percent > 0), "{slowed:?}");
+    // It runs on there, at its own speed.
+    story.types(ends.destination.id, b"echo sti''ll\n").await;
+    story.shows(&ends.destination, b"\nstill").await;
+    story.kill(ends.destination.id).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_writes_too_fast_goes_on_there_unslowed_and_what_is_missing_follows() {
+    let story = story().await;
+    let launch = story.listening().await;
+    story.types(launch.id, WRITE.as_bytes()).await;
+    story.shows(&launch, b"\nwrites").await;
+    let (story, ends, passed) = moved_at(story, launch, 8 << 20, true).await;
+    assert!(passed.iter().all(|now| now.slowed_percent == 0), "{passed:?}");
+    let last = passed.last().unwrap();
+    assert!(last.sent_bytes < last.total_bytes, "it goes on before all has come: {last:?}");
+    story.types(ends.destination.id, b"echo sti''ll\n").await;
+    story.shows(&ends.destination, b"\nstill").await;
+    story.kill(ends.destination.id).await;
+}
+
+/// Moves a machine that runs, at most so many bytes a second: how it went is told, and the story goes on there.
+async fn moved_at(
+    mut story: Story,
+    launch: Launch,
+    bytes_per_second: u64,
+    postcopy: bool,
+) -> (Story, Ends, Vec<Passed>) {
+    let mut ends = Ends::of(&mut story, launch, true).await;
+    ends.arrival.postcopy = postcopy;
+    ends.departure.postcopy = postcopy;
+    ends.departure.bytes_per_second = Some(bytes_per_second);
+    ends.prepare(&story).await;
+    let told = Mutex::new(Vec::new());
+    let note = |passed: Passed| told.lock().unwrap().push(passed);
     let driver = story.driver();
     let here = driver.migrate().unwrap();
-    let (sent, received) =
-        tokio::join!(here.send(&ends.departure, &note), ends.there().received(&ends.destination));
-    sent.unwrap();
-    received.unwrap();
-    let rates = rates.into_inner().unwrap();
-    // QEMU counts what it sends by tenths of a second, and may be one of those over.
-    assert!(rates.iter().any(|rate| *rate > 0), "{rates:?}");
-    assert!(rates.iter().all(|rate| *rate < cap * 3 / 2), "{rates:?}");
-    here.hold(&ends.source, true).await.unwrap();
-    ends.there().go_on(&ends.destination, true).await.unwrap();
-    here.clear(&ends.source).await.unwrap();
-    ends.there.kill(ends.destination.id).await.unwrap();
+    let both = async {
+        let received = ends.there().received(&ends.destination);
+        let (sent, received) = tokio::join!(here.send(&ends.departure, &note), received);
+        sent.and(received)
+    };
+    story.goes_well("move", both).await;
+    story.goes_well("hold", here.hold(&ends.source, true)).await;
+    story.goes_well("go on", ends.there().go_on(&ends.destination, true)).await;
+    story.goes_well("clear", here.clear(&ends.source)).await;
+    story.goes_on_at(ends.there.clone());
+    assert_eq!(story.power(&ends.destination).await, Power::Running);
+    (story, ends, told.into_inner().unwrap())
 }

@@ -106,6 +106,7 @@ fn of_moves() -> Vec<Example> {
             copies: vec!["disk1".into()],
             downtime_ms: Some(48),
             sent_bytes: Some(212 << 20),
+            slowed_percent: Some(40),
             notes: vec![
                 "Its address 10.20.0.7 on the network lan is another's there: the guest has to ask for one again.".into(),
             ],
@@ -161,6 +162,7 @@ fn of_machines() -> Vec<Example> {
                 effective: "at the next start".into(),
             }],
             toml: "vcpus = 1\nmemory_mib = 1024\n".into(),
+            definition: serde_json::json!({"vcpus": 1, "memory_mib": 1024}),
         }),
         example(DefinitionHistory {
             name: "web1".into(),

@@ -87,6 +87,15 @@ no form with one element in its request, and spares the server most of the eleme
 
 ";
 
+const DEFINING: &str = "
+What a machine is made of goes typed as well, for programs that would rather not write TOML: with the first request
+of `define`, instead of a form or beside it, and in its answer where a form is. The names are those of the TOML, and
+in the JSON of the answer the same stands under `definition`. A text with what XML cannot hold is `as='json'`, quoted
+and escaped as JSON has it. What is given so is the whole of it, and becomes the argument `toml`: in the journal, and
+in what is signed.
+
+";
+
 const SIGNING: &str = "
 Where a policy says `signed`, a command has to come with a signature (Ed25519) of the text that says all of it. A
 program builds that text itself, from what its user typed, and takes of the host's only the word after `nonce`, which
@@ -146,6 +155,7 @@ fn namespaces() -> String {
         (ns::METRICS, "what is used: a pubsub node"),
         (ns::AUDIT, "the newest entry of the audit trail: a pubsub node, and messages to witnesses"),
         (ns::COMMAND, "FORM_TYPE of the forms of commands"),
+        (ns::DEFINITION, "what a machine is made of, typed"),
         (ns::REFUSAL, "our conditions in stanza errors"),
     ];
     let rows: String = ours.iter().map(|(name, what)| format!("| `{name}` | {what} |\n")).collect();
@@ -291,9 +301,22 @@ fn stages() -> String {
         &block(&AdhocCommand::request("status", None).json_only().to_element()),
         &confirmation(),
         &failure(),
+        &defining(),
         &signing(),
     ]
     .concat()
+}
+
+fn defining() -> String {
+    let toml = "vcpus = 2\nmemory_mib = 1024\n[boot]\nfrom = \"disk\"\n[[disks]]\npath = \"/srv/web1.qcow2\"\n\
+                format = \"qcow2\"\n[[nics]]\nforwards = [\"8080:80\"]\n";
+    let definition = hypervisor_core::definition::Definition::from_toml(toml).unwrap();
+    let table = serde_json::to_value(definition).unwrap().as_object().unwrap().clone();
+    let request = AdhocCommand {
+        definition: Some(payload::Definition(table)),
+        ..AdhocCommand::request("define", None)
+    };
+    [DEFINING, &block(&request.to_element())].concat()
 }
 
 fn confirmation() -> String {

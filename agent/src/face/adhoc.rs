@@ -4,6 +4,7 @@
 //! arguments (in several steps where there are many), confirm. A form sent with the very first request is
 //! taken as it is: bots need one stanza, and two where something is destroyed.
 
+mod definition;
 pub(super) mod place;
 mod stages;
 mod steps;
@@ -15,7 +16,7 @@ use minidom::Element;
 use skerry_stanzas::{
     adhoc::{Action, AdhocCommand, Condition, Note, NoteKind, Status},
     form,
-    payload::Together,
+    payload::{Definition, Together},
     refusal::{Reason, Refusal},
     reply::UNDER_WAY,
     signature::Signature,
@@ -81,8 +82,9 @@ impl Face {
         let mut session = Session::new(person.clone(), request.node.clone(), place.clone());
         session.json_only = request.json_only;
         let key = format!("{} {} {}", inquiry.from, inquiry.id, request.node);
-        if let Some(form) = form {
-            return self.all_at_once(inquiry, session, &form, key).await;
+        if form.is_some() || request.definition.is_some() {
+            let given = (&form.unwrap_or_else(form::nothing_given), request.definition.as_ref());
+            return self.all_at_once(inquiry, session, given, key).await;
         }
         let declaration = place.declaration();
         let permitted = self.agent.permits(&person, declaration);
@@ -111,7 +113,7 @@ impl Face {
         &self,
         inquiry: &Inquiry,
         mut session: Session,
-        form: &DataForm,
+        (form, definition): (&DataForm, Option<&Definition>),
         key: String,
     ) -> Step {
         let target = match &session.target {
@@ -125,7 +127,10 @@ impl Face {
                 }
             },
         };
-        let argv = match form::argv(session.place.declaration(), form) {
+        let declaration = session.place.declaration();
+        let typed = definition.map(|definition| definition::word(declaration, definition)).transpose();
+        let words = form::argv(declaration, form);
+        let argv = match words.and_then(|words| Ok(words.into_iter().chain(typed?).collect())) {
             Ok(argv) => argv,
             Err(refusal) => return Ok(self.refused(inquiry, &session, target, &refusal).await),
         };
@@ -348,6 +353,7 @@ impl Face {
             status: Some(Status::Completed),
             note: Some(Note { kind, text: styling::plain(&text) }),
             form: json.as_ref().filter(|_| !session.json_only).map(|json| form::result(title, json)),
+            definition: json.as_ref().filter(|_| !session.json_only).and_then(defined),
             json,
             ..answer(&session)
         };
@@ -368,6 +374,11 @@ impl Face {
             self.sessions.keep(session);
         }
     }
+}
+
+/// What a machine is made of, where the answer says it.
+fn defined(json: &serde_json::Value) -> Option<Definition> {
+    json.get("definition")?.as_object().cloned().map(Definition)
 }
 
 /// What makes the request of a session this one and no other.

@@ -18,6 +18,7 @@ pub(super) fn without_repetition(answer: &Element) -> Option<Element> {
     let mut shorter = answer.clone();
     let command = shorter.get_child_mut("command", ns::ADHOC)?;
     command.remove_child("x", ns::FORMS);
+    command.remove_child("definition", ns::DEFINITION);
     if let Some(note) = command.remove_child("note", ns::ADHOC) {
         let words = "This is too much to be shown here. Ask for less: for example by state or label.";
         command.append_child(

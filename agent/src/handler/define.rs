@@ -127,8 +127,7 @@ impl Handle<machine::DefinitionRevert> for Agent {
 /// Makes it so, and says what is different and from when on.
 pub(super) async fn define(job: &Job, record: &Record, definition: Definition) -> Result<Defined, Refusal> {
     let found = differences(&record.definition, &definition);
-    let name = record.name.to_string();
-    let toml = definition.to_toml();
+    let mut defined = shown(record, &definition, vec![]);
     if !found.is_empty() {
         let words: Vec<&str> = found.iter().map(|one| one.words.as_str()).collect();
         let (before, what) = (Box::new(record.definition.clone()), words.join(", "));
@@ -136,12 +135,17 @@ pub(super) async fn define(job: &Job, record: &Record, definition: Definition) -
         crash::point("definition-stored");
     }
     let runs = !matches!(record.state, State::Stopped(_) | State::Failed(_) | State::Saved);
-    let mut changed = Vec::new();
     for difference in found {
         let effective = live::alter(&job.machine()?.card, runs, &difference).await;
-        changed.push(Redefined { what: difference.words, effective });
+        defined.changed.push(Redefined { what: difference.words, effective });
     }
-    Ok(Defined { name, changed, toml })
+    Ok(defined)
+}
+
+/// What it is made of, for people and for programs, and what was changed.
+pub(super) fn shown(record: &Record, definition: &Definition, changed: Vec<Redefined>) -> Defined {
+    let typed = serde_json::to_value(definition).unwrap_or_default();
+    Defined { name: record.name.to_string(), changed, toml: definition.to_toml(), definition: typed }
 }
 
 /// What it is to be made of: first the whole of it, where that is given, then each thing alone. What is
@@ -214,7 +218,9 @@ pub(super) fn checked(definition: &Definition) -> Result<(), Refusal> {
 }
 
 fn wrong(error: &DefinitionError) -> Refusal {
-    let refusal = Refusal::new(Reason::BadRequest, format!("That cannot be: {error}."));
+    let why = error.to_string();
+    let end = if why.ends_with('?') { "" } else { "." };
+    let refusal = Refusal::new(Reason::BadRequest, format!("That cannot be: {why}{end}"));
     match error.field() {
         Some(field) => refusal.field(field),
         None => refusal,

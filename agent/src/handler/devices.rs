@@ -386,7 +386,6 @@ impl Handle<machine::DeviceDetach> for Agent {
 
 /// It is asked for once more: whatever was in the way may be so no longer.
 async fn again(job: &Job, record: &crate::machine::Record, what: String) -> Result<Defined, Refusal> {
-    let (name, toml) = (record.name.to_string(), record.definition.to_toml());
     let effective = define::live::again(&job.machine()?.card, record.state.has_guest()).await;
-    Ok(Defined { name, changed: vec![Redefined { what, effective }], toml })
+    Ok(define::shown(record, &record.definition, vec![Redefined { what, effective }]))
 }

@@ -74,6 +74,7 @@ impl Agent {
             copies: plan.copies.clone(),
             downtime_ms: None,
             sent_bytes: None,
+            slowed_percent: None,
             notes: plan.notes.clone(),
         };
         if wish.dry_run {
@@ -86,8 +87,9 @@ impl Agent {
         };
         let options = Options { bytes_per_second: wish.bytes_per_second, passing: Some(Arc::new(passing)) };
         let (id, mut view) = leaving.begin(self, &plan, options).await?;
+        let mut slowed_percent = 0;
         let going = async {
-            follow(job, &name, &mut view.clone(), passed).await;
+            slowed_percent = follow(job, &name, &mut view.clone(), passed).await;
             Ok(())
         };
         let called_off = job.unless_called_off(going).await.err();
@@ -105,6 +107,7 @@ impl Agent {
                 let stood = sent.downtime.map(|downtime| downtime + stood.unwrap_or_default());
                 migrated.downtime_ms = stood.and_then(|stood| u64::try_from(stood.as_millis()).ok());
                 migrated.sent_bytes = Some(sent.bytes).filter(|bytes| *bytes > 0);
+                migrated.slowed_percent = Some(slowed_percent).filter(|percent| *percent > 0);
                 Ok(migrated)
             }
             (Some(End::Stayed(_)), Some(refusal)) => Err(refusal),
@@ -117,14 +120,14 @@ impl Agent {
     }
 }
 
-/// Says how it goes, until it cannot be called off any more.
+/// Says how it goes, until it cannot be called off any more. By how much its guest was slowed down at most.
 async fn follow(
     job: &Job,
     name: &str,
     view: &mut watch::Receiver<View>,
     mut passed: watch::Receiver<Passed>,
-) {
-    let mut tells = true;
+) -> u8 {
+    let (mut tells, mut slowed_percent) = (true, 0);
     while !{
         let view = view.borrow();
         view.decided || view.end.is_some()
@@ -132,19 +135,33 @@ async fn follow(
         tokio::select! {
             changed = view.changed() => {
                 if changed.is_err() {
-                    return;
+                    break;
                 }
             }
             changed = passed.changed(), if tells => {
                 tells = changed.is_ok();
-                let Passed { sent_bytes, total_bytes, bytes_per_second } = *passed.borrow_and_update();
-                let rate = match bytes_per_second >> 20 {
-                    0 => String::new(),
-                    rate => format!(" ({rate} MiB/s)"),
-                };
-                job.reach(&format!("{name} is moving{rate}"), sent_bytes, total_bytes);
+                let now = *passed.borrow_and_update();
+                slowed_percent = slowed_percent.max(now.slowed_percent);
+                job.reach(&moving(name, now), now.sent_bytes, now.total_bytes);
             }
         }
+    }
+    slowed_percent
+}
+
+/// How it goes, in words.
+fn moving(name: &str, passed: Passed) -> String {
+    let rate = match passed.bytes_per_second >> 20 {
+        0 => None,
+        rate => Some(format!("{rate} MiB/s")),
+    };
+    let slowed = match passed.slowed_percent {
+        0 => None,
+        percent => Some(format!("its guest writes faster than can be sent, and is slowed by {percent} %")),
+    };
+    match [rate, slowed].into_iter().flatten().collect::<Vec<_>>().join("; ") {
+        nothing if nothing.is_empty() => format!("{name} is moving"),
+        how => format!("{name} is moving ({how})"),
     }
 }
 
@@ -214,4 +231,21 @@ impl Handle<machine::MigrateResolve> for Agent {
 pub(crate) async fn moved(agent: &Agent, id: MachineId) -> Option<bool> {
     let row = agent.row(id).await.ok()??;
     Some(matches!(row.standing, Standing::HandedOver { .. } | Standing::Away { .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_hears_how_fast_it_goes_and_what_it_costs_the_guest() {
+        let how = |bytes_per_second, slowed_percent| {
+            moving("web1", Passed { bytes_per_second, slowed_percent, ..Passed::default() })
+        };
+        assert_eq!(how(0, 0), "web1 is moving");
+        assert_eq!(how(8 << 20, 0), "web1 is moving (8 MiB/s)");
+        let slowed = "its guest writes faster than can be sent, and is slowed by 30 %";
+        assert_eq!(how(8 << 20, 30), format!("web1 is moving (8 MiB/s; {slowed})"));
+        assert_eq!(how(0, 30), format!("web1 is moving ({slowed})"));
+    }
 }

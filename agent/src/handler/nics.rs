@@ -7,7 +7,10 @@ use skerry_stanzas::{
     reply::{self, Defined, NicLine},
 };
 
-use super::{Handle, define::define};
+use super::{
+    Handle,
+    define::{define, shown},
+};
 use crate::{agent::Agent, dispatch::Job, networks::of_machine};
 
 impl Handle<NicList> for Agent {
@@ -91,7 +94,7 @@ async fn link(job: &Job, name: Option<&str>, link: Link) -> Result<Defined, Refu
             what: format!("link of NIC {name}: {} already", link.word()),
             effective: "now".into(),
         }];
-        return Ok(Defined { name: record.name.to_string(), changed, toml: definition.to_toml() });
+        return Ok(shown(&record, &definition, changed));
     }
     define(job, &record, definition).await
 }

@@ -57,15 +57,23 @@ pub(crate) fn url(text: &str) -> Result<Url, Refusal> {
 /// A short file of the web.
 pub(super) async fn small(source: &str, bytes_max: usize) -> Result<Vec<u8>, Refusal> {
     let url = url(source)?;
+    let none = || refused(&url, "it says that it has none (404 Not Found)");
+    small_if_any(&url, bytes_max).await?.ok_or_else(none)
+}
+
+/// A short file of the web, where there is one.
+pub(super) async fn small_if_any(url: &Url, bytes_max: usize) -> Result<Option<Vec<u8>>, Refusal> {
     let broken = |why: &str| {
-        let text = format!("{} does not send {url}: {why}.", host(&url));
+        let text = format!("{} does not send {url}: {why}.", host(url));
         Refusal::new(Reason::Unavailable, text).hint("Try again later.")
     };
     let bring = async {
         let sent = client().await?.get(url.clone()).send().await;
         let mut response = sent.map_err(|error| broken(&chain(&error)))?;
-        if response.status() != StatusCode::OK {
-            return Err(broken(&format!("it says {}", response.status())));
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Ok(None),
+            status => return Err(broken(&format!("it says {status}"))),
         }
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| broken(&chain(&error)))? {
@@ -74,7 +82,7 @@ pub(super) async fn small(source: &str, bytes_max: usize) -> Result<Vec<u8>, Ref
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok(bytes)
+        Ok(Some(bytes))
     };
     tokio::time::timeout(SILENCE_MAX, bring).await.unwrap_or_else(|_| Err(broken("it takes too long")))
 }

@@ -71,6 +71,18 @@ impl Places {
             .hint(format!("Put it into {} on this host, or name an https address.", folders.join(" or "))))
     }
 
+    /// A file beside one that was found, or in a folder beside it; none: there is no such file.
+    pub(super) fn beside(&self, found: &Path, names: &[&str]) -> Result<Option<Source>, Refusal> {
+        let within = |folder: &PathBuf| Some((folder.clone(), found.strip_prefix(folder).ok()?.to_owned()));
+        let Some((folder, inside)) = self.from.iter().find_map(within) else { return Ok(None) };
+        let inside = inside.with_file_name(names.iter().collect::<PathBuf>());
+        match open_beneath(&folder, &inside) {
+            Ok(file) => Ok(Some(Source::File { file, path: folder.join(inside) })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(unreadable(&inside.display().to_string(), &error)),
+        }
+    }
+
     /// The files that are there to import.
     pub(crate) fn offered(&self) -> Vec<String> {
         let mut names = Vec::new();

@@ -1,4 +1,4 @@
-//! A web server of one file, on loopback, that breaks off or holds still where a test wants it to.
+//! A web server of one file or a few, on loopback, that breaks off or holds still where a test wants it to.
 
 use std::sync::{Arc, Mutex};
 
@@ -32,6 +32,11 @@ pub struct Web {
 impl Web {
     /// Serves `content`; the first requests have these fates, all others are answered wholly.
     pub async fn serve(content: Vec<u8>, fates: Vec<Fate>) -> Self {
+        Self::serve_files(vec![("", content)], fates).await
+    }
+
+    /// The same with several files by their paths; what is called "" is there under any other.
+    pub async fn serve_files(files: Vec<(&'static str, Vec<u8>)>, fates: Vec<Fate>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (asked, stalled) = (Arc::<Mutex<Vec<Option<usize>>>>::default(), Arc::new(Notify::new()));
@@ -41,9 +46,9 @@ impl Web {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let fate = fates.next().unwrap_or(Fate::Whole);
-                let (content, log, stalls) = (content.clone(), Arc::clone(&log), Arc::clone(&stalls));
+                let (files, log, stalls) = (files.clone(), Arc::clone(&log), Arc::clone(&stalls));
                 tokio::spawn(async move {
-                    let _ = answer(stream, &content, fate, &log, &stalls).await;
+                    let _ = answer(stream, &files, fate, &log, &stalls).await;
                 });
             }
         });
@@ -68,16 +73,19 @@ impl Drop for Web {
 
 async fn answer(
     stream: TcpStream,
-    content: &[u8],
+    files: &[(&'static str, Vec<u8>)],
     fate: Fate,
     log: &Mutex<Vec<Option<usize>>>,
     stalls: &Notify,
 ) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
-    let mut from = None;
+    let (mut from, mut asked) = (None, String::new());
     loop {
         let mut line = String::new();
         stream.read_line(&mut line).await?;
+        if let Some(path) = line.strip_prefix("GET ").and_then(|rest| rest.split(' ').next()) {
+            asked = path.to_owned();
+        }
         let line = line.trim().to_lowercase();
         if let Some(range) = line.strip_prefix("range: bytes=") {
             from = range.trim_end_matches('-').parse().ok();
@@ -87,6 +95,9 @@ async fn answer(
         }
     }
     log.lock().unwrap().push(from);
+    let found = files.iter().find(|(name, _)| name.is_empty() || *name == asked);
+    let fate = if found.is_none() { Fate::Says("404 Not Found") } else { fate };
+    let content = found.map_or(&[][..], |(_, content)| content);
     if let Fate::Says(says) = fate {
         let head = format!("HTTP/1.1 {says}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         return stream.write_all(head.as_bytes()).await;

@@ -122,6 +122,8 @@ pub struct Passed {
     pub total_bytes: u64,
     /// How fast it goes, in bytes a second.
     pub bytes_per_second: u64,
+    /// By how much its guest is slowed down, in percent, since it writes faster than that: 0 to 99.
+    pub slowed_percent: u8,
 }
 
 /// Called now and then with how far it is.

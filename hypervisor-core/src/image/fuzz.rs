@@ -5,7 +5,7 @@ use std::{fs::File, io::Write, os::fd::AsRawFd, path::PathBuf};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::{Format, VIRTUAL_BYTES_MAX, backing_file, inspect, ova};
+use super::{Format, Sum, VIRTUAL_BYTES_MAX, backing_file, described, inspect, ova};
 use crate::{driver::qcow2, fuzz::is_said};
 
 /// A file with this in it, and a path that leads to it.
@@ -40,6 +40,14 @@ pub fn images(data: &[u8]) {
         qcow2::outside(&path).ok();
         backing_file(&path).ok();
     }
+    match described(data) {
+        Ok(names) => assert!(
+            names.iter().all(|name| !matches!(name.as_str(), "" | "." | "..") && !name.contains(['/', '\0'])),
+            "{names:?} lead elsewhere"
+        ),
+        Err(error) => is_said(&error.to_string()),
+    }
+    Sum::of(data, "disk.vmdk").map(drop).unwrap_or_else(|error| is_said(&error.to_string()));
     if data.get(257..262) == Some(b"ustar") {
         let disk = PathBuf::from(format!("/dev/shm/skerry-fuzz-disk-{}", std::process::id()));
         let unpacked = ova::unpack(&mut image, &disk, &mut |_| true);

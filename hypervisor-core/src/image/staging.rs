@@ -13,10 +13,11 @@ use std::{
     time::Duration,
 };
 
+use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Chain, Digest, Format, Header, ImageError, Kind, convert, header, inspect, measure, ova, room_for,
+    Chain, Digest, Format, Header, ImageError, Kind, Sum, convert, header, inspect, measure, ova, room_for,
 };
 use crate::definition::DiskFormat;
 
@@ -62,12 +63,12 @@ impl Drop for Leash {
 }
 
 /// What is being copied, hashed on its way.
-pub(super) struct Hashing<W> {
+pub(super) struct Hashing<W, H = Sha256> {
     pub(super) to: W,
-    pub(super) hash: Sha256,
+    pub(super) hash: H,
 }
 
-impl<W: Write> Write for Hashing<W> {
+impl<W: Write, H: sha2::Digest> Write for Hashing<W, H> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.to.write(bytes)?;
         self.hash.update(bytes.get(..written).unwrap_or_default());
@@ -139,6 +140,25 @@ impl Staging {
             Ok(Arrived { digest: Digest::of_bytes(to.hash.finalize().into()), bytes })
         };
         aside(work, &mut |done| progress(done, length)).await
+    }
+
+    /// Whether what came is what a manifest says.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn holds(&self, sum: Sum, arrived: &Arrived) -> Result<bool, ImageError> {
+        let wanted = match sum {
+            Sum::Sha256(digest) => return Ok(digest == arrived.digest),
+            Sum::Sha1(wanted) => wanted,
+        };
+        let incoming = self.incoming();
+        let work = move |went_on: &mut dyn FnMut(u64) -> bool| {
+            let mut from = File::open(incoming).map_err(ImageError::system("reading the image"))?;
+            let mut to = Hashing { to: io::sink(), hash: Sha1::new() };
+            ova::copy(&mut from, &mut to, went_on)?;
+            Ok(to.hash.finalize()[..] == wanted[..])
+        };
+        aside(work, &mut |_| {}).await
     }
 
     /// Makes of what came what is kept: checks it, and writes it anew as qcow2; a CD stays as it is.

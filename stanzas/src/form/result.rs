@@ -5,15 +5,15 @@ use xmpp_parsers::data_forms::{DataForm, DataFormType, Field, FieldType};
 
 use crate::{ns, safe::safe_value};
 
-/// What happened, in words: the note says it already.
-const SENTENCE: &str = "sentence";
+/// What happened, in words, which the note says already; and what programs read, which the TOML says.
+const SAID: [&str; 2] = ["sentence", "definition"];
 
 /// The form of a reply: a field for each top-level value that is not null; an array of objects
 /// becomes one text-multi field, a line for each. Anything but an object becomes the one field `result`.
 pub fn result(title: &str, reply: &Value) -> DataForm {
     let fields = match reply {
         Value::Object(object) => {
-            let told = object.iter().filter(|(name, _)| *name != SENTENCE);
+            let told = object.iter().filter(|(name, _)| !SAID.contains(&name.as_str()));
             told.filter_map(|(name, value)| field(name, value)).collect()
         }
         other => field("result", other).into_iter().collect(),

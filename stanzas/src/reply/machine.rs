@@ -143,6 +143,9 @@ reply! {
         changed: Vec<Redefined>,
         /// The definition as TOML.
         toml: String,
+        /// The same for programs, each value with its kind, under the same names.
+        #[serde(default)]
+        definition: serde_json::Value,
     }
 }
 reply! {
@@ -447,7 +450,8 @@ mod tests {
 
     #[test]
     fn a_definition_is_shown_or_its_changes_are() {
-        let shown = Defined { name: "web1".into(), changed: vec![], toml: "vcpus = 1\n".into() };
+        let (name, toml) = ("web1".into(), "vcpus = 1\n".into());
+        let shown = Defined { name, changed: vec![], toml, definition: serde_json::Value::Null };
         assert_eq!(shown.text(), "The definition of web1:\n```\nvcpus = 1\n```");
         let change =
             |what: &str, effective: &str| Redefined { what: what.into(), effective: effective.into() };
@@ -467,12 +471,8 @@ mod tests {
 
     #[test]
     fn the_definitions_it_had_are_numbered() {
-        let definition = DefinitionLine {
-            number: 2,
-            at: at(0),
-            who: "ann@example.org/phone".into(),
-            what: "vcpus: 1 → 2".into(),
-        };
+        let (who, what) = ("ann@example.org/phone".into(), "vcpus: 1 → 2".into());
+        let definition = DefinitionLine { number: 2, at: at(0), who, what };
         let history = DefinitionHistory { name: "web1".into(), definitions: vec![definition] };
         assert_eq!(history.text(), "- 2: 1970-01-01 00:00 UTC, ann@example.org: vcpus: 1 → 2");
     }

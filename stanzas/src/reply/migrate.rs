@@ -20,6 +20,9 @@ pub struct Migrated {
     pub downtime_ms: Option<u64>,
     /// What was sent of its memory, in bytes.
     pub sent_bytes: Option<u64>,
+    /// By how much its guest was slowed down at most, in percent, since it wrote faster than could be sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slowed_percent: Option<u8>,
     /// What is not as it was there. Sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -47,7 +50,10 @@ impl Reply for Migrated {
         let sent = self.sent_bytes.map_or(String::new(), |bytes| {
             format!(" {} of its memory went along.", measure::size(bytes >> 20))
         });
-        format!("{} is on {} now{stood}{address}.{sent}{notes}", self.name, self.to)
+        let slowed = self.slowed_percent.map_or(String::new(), |percent| {
+            format!(" It wrote faster than could be sent, and was slowed by up to {percent} % meanwhile.")
+        });
+        format!("{} is on {} now{stood}{address}.{sent}{slowed}{notes}", self.name, self.to)
     }
 }
 

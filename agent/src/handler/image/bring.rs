@@ -4,7 +4,7 @@
 use chrono::Utc;
 use hypervisor_core::{
     definition::{Definition, Disk, DiskFormat, Media},
-    image::{Arrived, Digest, Format, Staged, Staging},
+    image::{Arrived, Digest, Format, Staged, Staging, Sum},
     lifecycle::State,
 };
 use skerry_stanzas::{
@@ -20,7 +20,7 @@ use crate::{
     agent::Agent,
     crash,
     dispatch::Job,
-    images::{Places, Source, Url, fetch, format, refusal},
+    images::{Places, Source, Url, fetch, format, is_description, refusal},
     store::images::{self as rows, Stored},
 };
 
@@ -58,6 +58,8 @@ impl Whose {
 pub(super) struct Wanted {
     pub(super) digest: Option<Digest>,
     pub(super) format: Option<Format>,
+    /// What the manifest beside its description says that it is.
+    pub(super) sum: Option<Sum>,
     /// The most that may come.
     pub(super) bytes_max: Option<u64>,
 }
@@ -73,7 +75,8 @@ impl Handle<host::ImageImport> for Agent {
     async fn handle(&self, job: &Job, command: host::ImageImport) -> Result<ImageKept, Refusal> {
         let wanted = command.sha256.as_deref().map(checksum).transpose()?;
         let format = format(command.format.as_deref())?;
-        let source = Places::of(&self.config()).source(&command.source)?;
+        let places = Places::of(&self.config());
+        let source = places.source(&command.source)?;
         let (shown, file_name) = match &source {
             Source::File { path, .. } => (path.display().to_string(), path.display().to_string()),
             Source::Web(url) => (url.to_string(), url.path().to_owned()),
@@ -95,7 +98,11 @@ impl Handle<host::ImageImport> for Agent {
         let (digest, pin) = self.held_to(&source, wanted).await?;
         let card =
             Card { name, source: shown, about: command.about.unwrap_or_default(), pin, same_as: vec![] };
-        self.take_in(job, card, source, Wanted { digest, format, bytes_max: None }).await
+        let (source, sum) = match is_description(&file_name) {
+            true => job.unless_called_off(places.described(source)).await?,
+            false => (source, None),
+        };
+        self.take_in(job, card, source, Wanted { digest, format, sum, bytes_max: None }).await
     }
 }
 
@@ -208,6 +215,13 @@ impl Agent {
             && wanted != arrived.digest
         {
             return Err(another(&arrived, wanted));
+        }
+        if let Some(sum) = wanted.sum
+            && !staging.holds(sum, &arrived).await.map_err(failed)?
+        {
+            let text = format!("{name} could not be imported: its disk is not what its manifest (.mf) says.");
+            let hint = "It was damaged on its way, or changed: copy it again.";
+            return Err(Refusal::new(Reason::Conflict, text).field("source").hint(hint));
         }
         let digest = arrived.digest;
         let known = self.inner.store.run(move |connection| rows::of_content(connection, digest)).await?;

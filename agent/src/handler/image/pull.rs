@@ -41,7 +41,7 @@ impl Handle<host::ImagePull> for Agent {
         let url = web_address(&entry.url)?;
         let source = format!("{url} (catalogue {catalogue})");
         let card = Card { name, source, about: entry.about.clone(), pin: None, same_as: vec![] };
-        let wanted = Wanted { digest, format: Some(entry.format()), bytes_max: Some(entry.size) };
+        let wanted = Wanted { digest, format: Some(entry.format()), sum: None, bytes_max: Some(entry.size) };
         self.take_in(job, card, Source::Web(url), wanted).await
     }
 }

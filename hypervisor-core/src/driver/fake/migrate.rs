@@ -259,7 +259,7 @@ impl Migrate for Fake {
                 tokio::time::sleep(takes / STEPS).await;
             }
             let sent_bytes = total_bytes * u64::from(step) / u64::from(STEPS);
-            passing(Passed { sent_bytes, total_bytes, bytes_per_second: 1 << 30 });
+            passing(Passed { sent_bytes, total_bytes, bytes_per_second: 1 << 30, slowed_percent: 0 });
         }
         let disks = departure.copied.iter().map(|copied| {
             let written = Written::read(&copied.disk.path)?;

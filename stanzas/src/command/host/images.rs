@@ -33,7 +33,8 @@ declare! {
 declare! {
     /// Bring an image here: a file of the host, or an address of the web
     ImageImport {
-        /// A file in the host's folder for imports, or an address such as https://example.org/disk.qcow2
+        /// A file in the host's folder for imports, or an address such as https://example.org/disk.qcow2; of
+        /// an .ovf, the disk beside it comes
         #[arg(long, value_name = "SOURCE")]
         pub source: String,
         /// What to call it; from the file's name when not given
@@ -52,7 +53,10 @@ declare! {
     "image-import" Host Change Admin -> reply::ImageKept,
     POSITIONAL = &["source", "name"],
     ALIASES = &["image-add"],
-    EXAMPLES = &[("image import debian.qcow2 debian-12", "a file in the host's folder for imports")],
+    EXAMPLES = &[
+        ("image import debian.qcow2 debian-12", "a file in the host's folder for imports"),
+        ("image import web.ovf", "the disk that it describes, beside it"),
+    ],
 }
 
 declare! {

@@ -93,7 +93,7 @@ async fn mirror_disks(
             (sent_bytes.saturating_sub(sent) as f64 / seconds) as u64
         });
         before = Some((Instant::now(), sent_bytes));
-        passing(Passed { sent_bytes, total_bytes, bytes_per_second: rate });
+        passing(Passed { sent_bytes, total_bytes, bytes_per_second: rate, slowed_percent: 0 });
         if let Some(broken) = jobs.iter().find_map(|job| job["error"].as_str()) {
             return Err(DriverError::Unfit(broken.to_owned()));
         }
@@ -133,6 +133,7 @@ async fn follow(
                 sent_bytes: number("total").saturating_sub(number("remaining")),
                 total_bytes: number("total"),
                 bytes_per_second: (mbps * 125_000.0) as u64,
+                slowed_percent: slowed_percent(&migration),
             });
         }
         match migration["status"].as_str().unwrap_or_default() {
@@ -159,6 +160,12 @@ async fn follow(
             gone?;
         }
     }
+}
+
+/// By how much QEMU slows the guest down (its auto-converge), where it does.
+fn slowed_percent(migration: &Value) -> u8 {
+    let percent = migration["cpu-throttle-percentage"].as_u64().unwrap_or(0);
+    u8::try_from(percent.min(99)).unwrap_or(99)
 }
 
 /// The guest stands still: the last of its disks is sent, and the mirrors end. They are told to end, not

@@ -269,7 +269,7 @@ pub(super) async fn send(departure: &Departure, passing: Passing<'_>) -> Result<
     for copied in &departure.copied {
         let progress = |percent: u8| {
             let sent_bytes = before + copied.size_bytes / 100 * u64::from(percent);
-            passing(Passed { sent_bytes, total_bytes, bytes_per_second: 0 });
+            passing(Passed { sent_bytes, total_bytes, bytes_per_second: 0, slowed_percent: 0 });
         };
         sent = convert(departure, copied, &progress).await;
         if sent.is_err() {
