@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures::{StreamExt as _, stream};
 use minidom::Element;
-use skerry_link::Ask;
+use skerry_link::{Ask, address::given};
 use skerry_stanzas::{natural::natural, ns, safe::safe_line};
 use xmpp_parsers::jid::{BareJid, Jid};
 
@@ -290,7 +290,7 @@ async fn candidates(session: &Session, account: &BareJid) -> Outcome<BTreeSet<Ji
 }
 
 pub(crate) fn jids(query: &Element) -> Vec<Jid> {
-    query.children().filter_map(|item| Jid::new(item.attr("jid")?).ok()).collect()
+    query.children().filter_map(|item| given(item.attr("jid")?)).collect()
 }
 
 /// Where the agent would be, if this contact were a host or a machine.
@@ -332,7 +332,7 @@ fn who_is(jid: Jid, answer: Result<Option<Element>, Ask>, named: bool) -> Knocke
 
 /// A machine in the list of its host's items; other items (its commands) are none.
 pub(crate) fn machine(item: &Element, host: &Host) -> Option<Machine> {
-    let jid = Jid::new(item.attr("jid")?).ok()?;
+    let jid = given(item.attr("jid")?)?;
     let shown = item.attr("name").map(|name| safe_line(name, NAME_CHARS_MAX));
     match item.attr("node") {
         None if jid.node().is_some() && jid.domain() == host.jid.domain() => {

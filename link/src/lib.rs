@@ -14,6 +14,7 @@
 //! Beside the stream two hosts may open a way straight to each other ([`direct`]).
 
 mod account;
+pub mod address;
 mod backoff;
 mod component;
 pub mod config;

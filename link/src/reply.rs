@@ -18,6 +18,8 @@ pub enum Condition {
     Forbidden,
     /// Nothing is there.
     ItemNotFound,
+    /// An address in it is none, or another's in our eyes.
+    JidMalformed,
     /// Understood, and wrong.
     NotAcceptable,
     /// Against a bound of ours.
@@ -38,6 +40,7 @@ impl Condition {
             Self::FeatureNotImplemented => ("feature-not-implemented", "cancel"),
             Self::Forbidden => ("forbidden", "auth"),
             Self::ItemNotFound => ("item-not-found", "cancel"),
+            Self::JidMalformed => ("jid-malformed", "modify"),
             Self::NotAcceptable => ("not-acceptable", "modify"),
             Self::PolicyViolation => ("policy-violation", "modify"),
             Self::ResourceConstraint => ("resource-constraint", "wait"),

@@ -16,7 +16,7 @@ use tokio::{
 use xmpp_parsers::jid::{BareJid, Jid};
 
 use crate::{
-    Ask, LinkConfig, LinkEvent, Login, SendError,
+    Ask, LinkConfig, LinkEvent, Login, SendError, address,
     handle::{Order, Shared},
     iq::Asks,
     outlet::Outlet,
@@ -272,7 +272,7 @@ impl Session {
         if let Some(sm) = &mut self.out.sm {
             sm.count_in();
         }
-        let stanza = match sieve::flaw_of(&element) {
+        let stanza = match sieve::flaw_of(&element).or_else(|| flaw_of_sender(&element)) {
             Some(flaw) => match self.refuse(element, flaw) {
                 Some(answer) => answer,
                 None => return Ok(()),
@@ -311,7 +311,7 @@ impl Session {
         Ok(())
     }
 
-    /// A stanza that the sieve kept out: a question is answered with an error; an answer to a question of
+    /// A stanza that is not taken in: a question is answered with an error; an answer to a question of
     /// ours becomes one, and is returned; anything else is dropped (RFC 6120 §8.3.1 answers no errors, and
     /// a presence or message needs no answer).
     fn refuse(&mut self, stand_in: Element, flaw: Flaw) -> Option<Element> {
@@ -325,6 +325,7 @@ impl Session {
             Flaw::TooDeep => (Condition::PolicyViolation, "This stanza is nested too deeply."),
             Flaw::TooManyElements => (Condition::PolicyViolation, "This stanza has too many elements."),
             Flaw::Unreadable => (Condition::BadRequest, "A name or value in this stanza is too long."),
+            Flaw::Sender => (Condition::JidMalformed, "Your address would be read as another one here."),
         };
         match stand_in.attr("type") {
             Some("get" | "set") => {
@@ -336,10 +337,19 @@ impl Session {
                 }
                 None
             }
+            // Nobody of that address was asked.
+            Some("result" | "error") if flaw == Flaw::Sender => None,
             Some("result" | "error") => Some(reply::as_error(stand_in, condition, text)),
             _ => None,
         }
     }
+}
+
+/// Nobody is believed under an address that would be read as somebody else's. An account's own server may
+/// leave out who sent it.
+fn flaw_of_sender(stanza: &Element) -> Option<Flaw> {
+    let from = stanza.attr("from")?;
+    address::given(from).is_none().then_some(Flaw::Sender)
 }
 
 /// Orders that nobody will carry out any more.

@@ -236,3 +236,31 @@ async fn by_a_component_on_ejabberd() {
 async fn by_an_account_on_ejabberd() {
     nothing_is_believed("ejabberd", "mixed").await;
 }
+
+/// `ᵐ` is newer than the tables of stringprep, and Prosody passes it as it is: somebody else than `m`.
+async fn who_looks_alike_is_somebody_else(link: &'static str) {
+    let mut stage = Stage::set("prosody", link).await;
+    let (host, domain) = (stage.host.jid.clone(), stage.liar.domain.clone());
+    let to = format!("--to=mia@{domain}");
+    stage.ann.done(&host, "grant", &["--what=power", &to, "--on=web1"]).await.unwrap();
+    let says = |who: &str| {
+        format!("<message from='{who}@D/x' to='TO' type='chat'><body>web1 pause</body></message>")
+    };
+    stage.lie("a chat of one whose name looks like Mia's", &says("ᵐia")).await;
+    stage.lie("a command of the same", &command("ᵐia@D/x", "machine/web1/pause")).await;
+    // Mia herself is heard.
+    let said = says("mia").replace("@D", &format!("@{domain}")).replace("TO", &host);
+    stage.liar.say(&said).await.unwrap();
+    stage.liar.until("</message>").await.unwrap();
+    assert_eq!(stage.ann.state(&host, "web1").await.unwrap(), "paused");
+}
+
+#[tokio::test]
+async fn who_looks_alike_is_somebody_else_to_a_component() {
+    who_looks_alike_is_somebody_else("component").await;
+}
+
+#[tokio::test]
+async fn who_looks_alike_is_somebody_else_to_an_account() {
+    who_looks_alike_is_somebody_else("mixed").await;
+}

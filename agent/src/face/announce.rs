@@ -7,7 +7,14 @@ use hypervisor_core::machine::MachineName;
 use skerry_stanzas::ns;
 use xmpp_parsers::jid::{BareJid, Jid};
 
-use super::{Face, entity::Entity, ledger::Change, lock, nodes::Node, stanza::tag};
+use super::{
+    Face,
+    entity::Entity,
+    ledger::Change,
+    lock,
+    nodes::Node,
+    stanza::{address, tag},
+};
 use crate::{
     agent::{Announcement, Event, Seen},
     asked::Target,
@@ -191,7 +198,7 @@ impl Face {
         let seen_by = items.filter(|item| matches!(item.attr("subscription"), Some("from" | "both")));
         let people: Vec<(BareJid, bool)> = seen_by
             .filter_map(|item| {
-                let person = Jid::new(item.attr("jid")?).ok()?.into_bare();
+                let person = address(item, "jid")?.into_bare();
                 Some((person, item.attr("subscription") == Some("both")))
             })
             .collect();

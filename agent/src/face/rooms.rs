@@ -12,10 +12,7 @@ use std::{
 
 use minidom::Element;
 use skerry_stanzas::ns;
-use xmpp_parsers::{
-    jid::{BareJid, Jid},
-    ns as xep,
-};
+use xmpp_parsers::{jid::BareJid, ns as xep};
 
 pub(crate) use self::{
     said::Own,
@@ -23,7 +20,7 @@ pub(crate) use self::{
 };
 use super::{
     Face, lock,
-    stanza::{fresh_id, tag},
+    stanza::{address, fresh_id, tag},
 };
 use crate::{
     asked::Target,
@@ -291,7 +288,7 @@ impl Face {
 
 /// A contact, and its groups.
 fn contact(item: &Element) -> Option<(BareJid, BTreeSet<String>)> {
-    let person = Jid::new(item.attr("jid")?).ok()?.into_bare();
+    let person = address(item, "jid")?.into_bare();
     let groups = item.children().filter(|child| child.is("group", xep::ROSTER));
     Some((person, groups.map(|group| group.text().trim().to_owned()).collect()))
 }

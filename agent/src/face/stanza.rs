@@ -182,9 +182,9 @@ fn turned(stanza: &Element) -> Tag {
         .attr_if("to", stanza.attr("from"))
 }
 
-/// The address in an attribute: `None` when it is missing or is no address.
+/// The address in an attribute: `None` when it is missing, is no address, or would be read as another.
 pub(crate) fn address(stanza: &Element, attribute: &str) -> Option<Jid> {
-    stanza.attr(attribute).and_then(|text| Jid::new(text).ok())
+    stanza.attr(attribute).and_then(skerry_link::address::given)
 }
 
 /// An id nobody can guess.

@@ -1,5 +1,6 @@
 //! Who may do what here: what is asked about it.
 
+use skerry_link::address;
 use skerry_stanzas::{
     command::{COMMANDS, Declaration, Object, Role, host},
     refusal::{Reason, Refusal},
@@ -174,7 +175,7 @@ impl Agent {
 }
 
 pub(super) fn person(text: &str, field: &'static str) -> Result<BareJid, Refusal> {
-    Jid::new(text.trim()).map(|jid| jid.to_bare()).map_err(|_| {
+    address::typed(text.trim()).map(Jid::into_bare).ok_or_else(|| {
         Refusal::new(Reason::BadRequest, format!("{text:?} is no address."))
             .field(field)
             .hint("Write such as ann@example.org.")

@@ -96,6 +96,9 @@ impl Amount {
 /// At most so much of each that is named.
 pub(crate) type Limits = BTreeMap<Kind, u64>;
 
+/// What [`Bound::Everyone`] is called.
+const EVERYONE: &str = "everyone";
+
 /// Whom a quota binds.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -108,17 +111,18 @@ pub(crate) enum Bound {
 
 impl Bound {
     pub(crate) fn read(text: &str) -> Option<Self> {
-        match text.trim() {
-            "everyone" => Some(Self::Everyone),
-            text => Whom::address(text).map(Self::Whom),
-        }
+        // Read as an address the word itself is a domain, with capitals and without.
+        Whom::address(text.trim()).map(|whom| match whom.to_string() == EVERYONE {
+            true => Self::Everyone,
+            false => Self::Whom(whom),
+        })
     }
 }
 
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Everyone => f.write_str("everyone"),
+            Self::Everyone => f.write_str(EVERYONE),
             Self::Whom(whom) => whom.fmt(f),
         }
     }
@@ -236,6 +240,14 @@ mod tests {
         assert_eq!(counts(&rights, "ann@example.org"), Some(3));
         assert_eq!(counts(&rights, "otto@example.org"), Some(4));
         assert_eq!(counts(&rights, "example.org"), None.or(Some(1)), "a domain is none of its people");
+    }
+
+    #[test]
+    fn everyone_is_meant_with_capitals_as_well() {
+        for everyone in ["everyone", " Everyone ", "EVERYONE"] {
+            assert_eq!(Bound::read(everyone), Some(Bound::Everyone), "{everyone}");
+        }
+        assert_eq!(Bound::read("Example.org"), Whom::read("example.org").map(Bound::Whom));
     }
 
     #[test]

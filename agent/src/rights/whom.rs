@@ -1,6 +1,7 @@
 //! To whom a rule gives a right.
 
-use xmpp_parsers::jid::{BareJid, Jid};
+use skerry_link::address;
+use xmpp_parsers::jid::BareJid;
 
 /// What somebody is in a room (XEP-0045 §5.2); each is more than the one before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,9 +48,10 @@ pub enum Whom {
 }
 
 impl Whom {
-    /// Reads `ann@example.org` or `example.org`; an address with a resource is neither.
+    /// Reads `ann@example.org` or `example.org`; an address with a resource is neither, nor one that would be
+    /// somebody else's once it is stored and read again.
     pub fn address(text: &str) -> Option<Self> {
-        let jid = Jid::new(text).ok()?;
+        let jid = address::typed(text)?;
         if jid.resource().is_some() {
             return None;
         }
@@ -68,7 +70,8 @@ impl Whom {
             Some(("room", room)) => {
                 let (room, who) = room.trim().split_once('/')?;
                 let affiliation = Affiliation::read(who.strip_suffix('s')?)?;
-                let room = BareJid::new(room).ok().filter(|room| room.node().is_some())?;
+                let room = address::typed(room).filter(|room| room.resource().is_none())?.into_bare();
+                room.node()?;
                 Some(Whom::Room(room, affiliation))
             }
             _ => Self::address(text),
@@ -140,6 +143,9 @@ mod tests {
             "room:rooms.example.org/members",
             "room:ops@rooms.example.org/outcasts",
             "room:ops@rooms.example.org/member",
+            "ᴬnn@example.org",
+            "3\u{3f9}n",
+            "room:ᴼps@rooms.example.org/members",
         ] {
             assert_eq!(Whom::read(no), None, "{no}");
         }

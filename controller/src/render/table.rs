@@ -6,7 +6,7 @@ use chrono::{DateTime, Local};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Map, Value};
 
-use super::cell;
+use super::{cell, line};
 use crate::failure::Outcome;
 
 /// Columns that come first when they are there; the others keep their order after them.
@@ -94,9 +94,9 @@ pub(super) fn columns(rows: &[Map<String, Value>]) -> Vec<String> {
     columns
 }
 
-/// `memory_mib` → `MEMORY MIB`.
+/// `memory_mib` → `MEMORY MIB`. What a host calls its columns is no more trusted than what it puts in them.
 fn heading(column: &str) -> String {
-    column.replace('_', " ").to_uppercase()
+    line(&column.replace('_', " ").to_uppercase())
 }
 
 #[cfg(test)]

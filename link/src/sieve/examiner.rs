@@ -26,14 +26,17 @@ pub(crate) enum Flaw {
     /// What our parser does not take: names, attribute values or references over 8,192 bytes, or XML
     /// that is not well-formed in its eyes.
     Unreadable,
+    /// Its sender is no address, or one that would be read as another ([`crate::address`]).
+    Sender,
 }
 
 impl Flaw {
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 5] = [
         (Self::TooLarge, "too-large"),
         (Self::TooDeep, "too-deep"),
         (Self::TooManyElements, "too-many-elements"),
         (Self::Unreadable, "unreadable"),
+        (Self::Sender, "sender"),
     ];
 
     /// As written in a stand-in.

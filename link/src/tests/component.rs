@@ -174,6 +174,32 @@ async fn hostile_stanzas_are_answered_and_the_stream_lives() {
     assert_eq!(stanza(&mut link).await.name(), "presence");
 }
 
+/// `ᵃnn` is somebody else than `ann`, and servers that know fewer letters than we pass it as it is.
+#[tokio::test]
+async fn who_would_be_read_as_another_is_not_heard() {
+    let (mut link, _end, mut peer) = session().await;
+    let asking = tokio::spawn({
+        let handle = link.handle.clone();
+        async move { handle.ask(get("ann@example.org"), Duration::from_secs(60)).await }
+    });
+    let asked = peer.hear("iq").await;
+    peer.say(&result(&asked).replace("ann@", "ᵃnn@")).await;
+    for said in ["<message from='ᵃnn@example.org/x'/>", "<presence from='ops@rooms.example.org/ᵃnn'/>"] {
+        peer.say(said).await;
+    }
+    peer.say(&format!("<iq type='set' id='1' from='ᵃnn@example.org/x' to='{DOMAIN}'><q xmlns='q'/></iq>"))
+        .await;
+    // The first that is heard is Ann herself.
+    peer.say("<message from='ann@example.org/x'/>").await;
+    assert_eq!(stanza(&mut link).await.attr("from"), Some("ann@example.org/x"));
+    let error = peer.hear("iq").await;
+    assert_eq!((error.attr("to"), error.attr("type")), (Some("ᵃnn@example.org/x"), Some("error")));
+    let payload = error.get_child("error", "jabber:client").unwrap();
+    assert_eq!(payload.children().next().unwrap().name(), "jid-malformed");
+    peer.say(&result(&asked)).await;
+    assert_eq!(asking.await.unwrap().unwrap().attr("from"), Some("ann@example.org"));
+}
+
 #[tokio::test]
 async fn a_server_that_goes_and_comes_is_found_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -12,7 +12,7 @@ use crate::face::{
     Face,
     entity::Entity,
     nodes::{Node, Wants},
-    stanza::{Inquiry, Tag, fresh_id, tag},
+    stanza::{Inquiry, Tag, address, fresh_id, tag},
 };
 
 /// A notification without a receiver: a headline, which no server keeps for later.
@@ -104,7 +104,7 @@ impl Face {
     pub(crate) async fn greet_subscriber(&self, inquiry: &Inquiry) {
         let subscribe = inquiry.payload.get_child("subscribe", xep::PUBSUB).filter(|_| inquiry.set);
         let node = subscribe.and_then(|what| Node::named(what.attr("node")?));
-        let jid = subscribe.and_then(|what| Jid::new(what.attr("jid")?).ok());
+        let jid = subscribe.and_then(|what| address(what, "jid"));
         if let (Some(node), Some(jid), Some(entity)) = (node, jid, self.entity(&inquiry.target)) {
             self.send_last_item(entity, node, &jid).await;
         }

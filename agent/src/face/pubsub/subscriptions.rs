@@ -14,7 +14,7 @@ use crate::face::{
     entity::Entity,
     ledger::Change,
     nodes::Node,
-    stanza::{Fault, Inquiry, Tag, tag},
+    stanza::{Fault, Inquiry, Tag, address, tag},
 };
 
 /// The most subscriptions of one person, and of one node.
@@ -77,7 +77,7 @@ impl Subscriptions {
 
 /// Whom a request is about: the caller, or one of the caller's own addresses.
 fn subscriber(inquiry: &Inquiry, element: &Element) -> Result<Jid, Fault> {
-    let jid = element.attr("jid").and_then(|jid| Jid::new(jid).ok());
+    let jid = address(element, "jid");
     let jid = jid.filter(|jid| jid.to_bare() == inquiry.from.to_bare());
     jid.ok_or_else(|| fault("modify", "bad-request", "invalid-jid"))
 }

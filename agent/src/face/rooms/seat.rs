@@ -10,7 +10,7 @@ use xmpp_parsers::{
     ns as xep,
 };
 
-use crate::rights::Affiliation;
+use crate::{face::stanza::address, rights::Affiliation};
 
 /// People of one room that are remembered.
 const PEOPLE_MAX: usize = 4096;
@@ -188,7 +188,7 @@ fn item(said: &Element) -> Option<(BareJid, Option<Affiliation>)> {
 
 /// One `<item/>`: an address, and what it is.
 pub(crate) fn read_item(item: &Element) -> Option<(BareJid, Option<Affiliation>)> {
-    let person = Jid::new(item.attr("jid")?).ok()?.into_bare();
+    let person = address(item, "jid")?.into_bare();
     Some((person, Affiliation::read(item.attr("affiliation")?)))
 }
 

@@ -34,7 +34,7 @@ const DATA_FILE: u32 = 0x4441_5441;
 pub struct Outside {
     /// The file it is a thin copy of.
     pub backing: Option<PathBuf>,
-    /// How that is written, in QEMU's word, where it is said.
+    /// How that is written, in QEMU's word, where it is said: what a header says of none is nothing.
     pub backing_format: Option<String>,
     /// Its content is in another file.
     pub data: bool,
@@ -56,15 +56,16 @@ pub fn outside(path: &Path) -> Result<Outside, DriverError> {
     let (version, offset, length) = (word(&header, 4), long(&header, 8), word(&header, 16));
     let data = version >= 3 && long(&header, 72) & EXTERNAL_DATA != 0;
     let mut found = Outside { data, ..Outside::default() };
+    let is_copy = offset != 0;
     let begin = if version >= 3 { word(&header, LENGTH_AT) as usize } else { LENGTH_BEFORE };
     for (kind, value) in extensions(&header, begin) {
         match kind {
-            BACKING_FORMAT => found.backing_format = String::from_utf8(value.to_vec()).ok(),
+            BACKING_FORMAT if is_copy => found.backing_format = String::from_utf8(value.to_vec()).ok(),
             DATA_FILE if data => found.data_file = Some(OsStr::from_bytes(value).into()),
             _ => {}
         }
     }
-    if offset == 0 {
+    if !is_copy {
         return Ok(found);
     }
     if length > BACKING_BYTES_MAX {
@@ -135,6 +136,11 @@ mod tests {
         let found = outside(&copy).unwrap();
         assert_eq!(found.backing.as_deref(), Some(base.as_path()));
         assert_eq!(found.backing_format.as_deref(), Some("qcow2"));
+        // What an image says of a file that it does not name is nothing.
+        let mut alone = std::fs::read(&copy).unwrap();
+        alone[8..20].fill(0);
+        std::fs::write(&base, &alone).unwrap();
+        assert_eq!(outside(&base).unwrap(), Outside::default());
         // The bit of the features that a reader must know.
         let mut bytes = std::fs::read(&copy).unwrap();
         bytes[79] |= 4;
