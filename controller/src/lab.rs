@@ -9,6 +9,7 @@
 mod ejabberd;
 mod guest;
 mod host;
+mod neighbours;
 mod part;
 mod people;
 mod prosody;
@@ -19,6 +20,7 @@ mod tls;
 
 use std::{
     io::Write as _,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -29,9 +31,10 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     guest::Driver,
+    neighbours::Neighbour,
     part::Part,
     record::{Inside, Record},
-    site::{Site, make_dir, write},
+    site::{DOMAIN, Site, make_dir, write},
 };
 
 /// How long agents and guests may take to end by themselves before they are killed.
@@ -98,6 +101,15 @@ struct Up {
     /// The guest to run, as scripts/guest makes it; looked for in build/guest when not given
     #[arg(long, value_name = "DIR", env = "SKERRY_GUEST")]
     guest: Option<PathBuf>,
+    /// The domain of the accounts; each host is below it
+    #[arg(long, value_name = "DOMAIN", default_value = DOMAIN, value_parser = neighbours::domain_of_a_lab)]
+    domain: String,
+    /// Talk to the servers of other labs, and listen for them at this address of loopback, such as 127.0.5.1
+    #[arg(long, value_name = "ADDRESS", value_parser = neighbours::loopback)]
+    s2s: Option<Ipv4Addr>,
+    /// The domain of another lab and its --s2s address; more than once for several
+    #[arg(long = "neighbour", value_name = "DOMAIN=ADDRESS", requires = "s2s")]
+    neighbours: Vec<Neighbour>,
     /// Return when all is ready, instead of staying until Ctrl-C
     #[arg(long)]
     detach: bool,
@@ -189,7 +201,7 @@ async fn start_lab(up: Up) -> Result<()> {
 
 /// Writes and starts everything.
 async fn build(dir: &Path, id: String, up: &Up, agent: &Path, driver: &Driver) -> Result<Record> {
-    let mut site = Site::plan(dir, id, up.server, up.link, up.hosts)?;
+    let mut site = Site::plan(dir, id, up)?;
     make_dir(&site.tls())?;
     tls::write_certificates(&site)?;
     eprintln!("lab: starting {} …", site.server.name());

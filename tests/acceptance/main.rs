@@ -12,6 +12,7 @@ mod cli;
 mod console_log;
 mod debian;
 mod evacuation;
+mod federation;
 mod flood;
 mod following;
 mod forged;

@@ -1,7 +1,7 @@
 //! What takes signatures, on a real server: two people with `skerry` get it done, and who can say anything as
 //! them, as their server's administrator can, does not.
 
-use std::{process::Stdio, time::Duration};
+use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 use skerry_stanzas::{
@@ -11,9 +11,9 @@ use skerry_stanzas::{
     signature::{SigningKey, Text},
 };
 use skerry_tests::{
-    client::{Client, PATIENCE},
+    client::Client,
     lab::{Lab, Wanted, program},
-    requests,
+    requests::{self, until},
 };
 
 /// Makes somebody's key, and gives its line to the host by another way than the server.
@@ -32,16 +32,6 @@ async fn key(lab: &Lab, role: &str) {
         .await
         .unwrap();
     assert!(added.status.success(), "{line}: {added:?}");
-}
-
-/// Waits until something is so.
-async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
-    let wait = async {
-        while !so().await {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("it never came to: {what}"));
 }
 
 /// What is answered to a request that is refused in an answer.

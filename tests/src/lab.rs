@@ -19,13 +19,14 @@ pub struct Wanted {
     driver: &'static str,
     hosts: u32,
     machines: u32,
+    more: Vec<String>,
 }
 
 impl Wanted {
     /// A server (`prosody`, `ejabberd`) and a link (`component`, `single`): one host, no machine, the
     /// fake driver.
     pub fn new(server: &'static str, link: &'static str) -> Self {
-        Self { server, link, driver: "fake", hosts: 1, machines: 0 }
+        Self { server, link, driver: "fake", hosts: 1, machines: 0, more: Vec::new() }
     }
 
     /// So many hosts; none: the server alone.
@@ -50,6 +51,13 @@ impl Wanted {
         self
     }
 
+    /// With these options of `skerry lab up` as well.
+    #[must_use]
+    pub(crate) fn with(mut self, options: Vec<String>) -> Self {
+        self.more = options;
+        self
+    }
+
     /// Starts it; returns when all is ready.
     ///
     /// # Errors
@@ -59,7 +67,7 @@ impl Wanted {
         let lab = Lab { folder, record: Record::default() };
         let (hosts, machines) = (self.hosts.to_string(), self.machines.to_string());
         let dir = lab.dir().display().to_string();
-        skerry(&[
+        let fixed = [
             "lab",
             "up",
             "--detach",
@@ -75,8 +83,9 @@ impl Wanted {
             &hosts,
             "--machines",
             &machines,
-        ])
-        .await?;
+        ];
+        let more: Vec<&str> = self.more.iter().map(String::as_str).collect();
+        skerry(&[&fixed[..], &more].concat()).await?;
         lab.read_again()
     }
 }

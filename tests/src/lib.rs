@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod component;
+pub mod federation;
 pub mod golden;
 pub mod lab;
 pub mod namespace;

@@ -8,7 +8,7 @@ use skerry_stanzas::{
     adhoc::{AdhocCommand, NoteKind},
     form, ns,
 };
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, Instant, sleep, timeout};
 use xmpp_parsers::{jid::Jid, ns as xep};
 
 use crate::client::{Client, PATIENCE, shown};
@@ -19,6 +19,20 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// A ping (XEP-0199).
 pub fn ping() -> Element {
     Element::bare("ping", xep::PING)
+}
+
+/// Waits until something is so.
+///
+/// # Panics
+/// It never came to that.
+#[allow(clippy::panic, reason = "a test without it cannot go on")]
+pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    let wait = async {
+        while !so().await {
+            sleep(AGAIN).await;
+        }
+    };
+    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("it never came to: {what}"));
 }
 
 /// What answers a person knows: the JSON, or a no in words.

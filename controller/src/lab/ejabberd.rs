@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{
+    neighbours,
     part::{Launch, Part},
     site::{Site, filled, make_dir, write},
 };
@@ -41,6 +42,7 @@ pub(super) fn prepare(site: &Site) -> Result<Part> {
     });
     write(&dir.join("accounts"), &accounts)?;
     let text = |path: PathBuf| path.display().to_string();
+    write(&dir.join("neighbours"), &neighbours::in_erlang(&site.neighbours))?;
     let environment = BTreeMap::from([
         ("HOME".to_owned(), text(dir.clone())),
         ("EJABBERD_CONFIG_PATH".to_owned(), text(dir.join("ejabberd.yml"))),
@@ -53,7 +55,9 @@ pub(super) fn prepare(site: &Site) -> Result<Part> {
     // no port but those in the configuration. +sbwt: an idle server burns no processor.
     let arguments = [
         "-noinput -noshell +sbwt none +sbwtdcpu none +sbwtdio none -mnesia dir".split(' ').collect(),
-        vec!["\"db\"", "-s", "ejabberd", "-eval", AFTER_START],
+        vec!["\"db\"", "-s", "ejabberd"],
+        if site.s2s.is_some() { vec!["-eval", neighbours::RESOLVER] } else { Vec::new() },
+        vec!["-eval", AFTER_START],
     ]
     .concat();
     let launch = Launch {
@@ -96,6 +100,12 @@ fn configure(site: &Site) -> String {
          shaper: none\n    check_from: true\n    global_routes: false\n    hosts:{secrets}",
         site.ports.component
     );
+    let s2s = site.s2s.map_or_else(String::new, |address| {
+        format!("\n  - port: 5269\n    ip: \"{address}\"\n    module: ejabberd_s2s_in\n    shaper: none")
+    });
+    let dialback = site
+        .s2s
+        .map_or("", |_| "\n  mod_s2s_dialback: {}\n\ns2s_use_starttls: required\ns2s_max_retry_delay: 1");
     let hosts: Vec<String> = components.iter().map(|(domain, _)| quoted(domain)).collect();
     filled(
         include_str!("ejabberd.yml"),
@@ -108,6 +118,8 @@ fn configure(site: &Site) -> String {
             ("HTTP", site.ports.http.to_string()),
             ("HTTPS", site.ports.https.to_string()),
             ("SERVICE", if components.is_empty() { String::new() } else { service }),
+            ("S2S", s2s),
+            ("DIALBACK", dialback.to_owned()),
             ("EXTRA_DOMAINS", hosts.join(", ")),
             ("UPLOADS", text(&dir.join("upload"))),
         ],

@@ -14,8 +14,7 @@ http_ports = { @HTTP@ }
 http_interfaces = { "127.0.0.1" }
 https_ports = { @HTTPS@ }
 https_interfaces = { "127.0.0.1" }
-s2s_ports = { }
-modules_disabled = { "s2s" }
+@S2S@
 network_settings = { nagle = false }
 
 admins = { "admin@@DOMAIN@" }
@@ -29,7 +28,7 @@ certificates = @TLS@
 modules_enabled = {
   "roster", "saslauth", "tls", "disco", "carbons", "pep", "private", "blocklist", "vcard4",
   "vcard_legacy", "bookmarks", "version", "uptime", "time", "ping", "lastactivity", "mam", "smacks",
-  "csi_simple", "offline", "adhoc", "admin_adhoc", "bosh", "websocket",
+  "csi_simple", "offline", "adhoc", "admin_adhoc", "bosh", "websocket", @S2S_MODULES@
 }
 cross_domain_websocket = true
 cross_domain_bosh = true

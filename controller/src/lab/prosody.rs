@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 use anyhow::Result;
 
 use super::{
+    neighbours,
     part::{Launch, Part},
     site::{Site, filled, make_dir, write},
 };
@@ -22,6 +23,7 @@ pub(super) fn prepare(site: &Site) -> Result<Part> {
         let account = format!("return {{ [\"password\"] = {} }};\n", quoted(password));
         write(&accounts.join(format!("{name}.dat")), &account)?;
     }
+    neighbours::write_module(&dir)?;
     let launch = Launch {
         program: "prosody".into(),
         arguments: vec!["--config".to_owned(), configuration.display().to_string(), "-F".to_owned()],
@@ -33,7 +35,8 @@ pub(super) fn prepare(site: &Site) -> Result<Part> {
 }
 
 /// The configuration. No `limits`: a lab must not be slower than what is tried in it. No Nagle, which
-/// costs clients with stream management 40 ms a request. No server-to-server: it is private.
+/// costs clients with stream management 40 ms a request. No server-to-server but with other labs: it is
+/// private.
 fn configure(site: &Site) -> String {
     let dir = site.server_dir();
     let text = |path: &Path| quoted(&path.display().to_string());
@@ -50,6 +53,8 @@ fn configure(site: &Site) -> String {
             ("COMPONENT", site.ports.component.to_string()),
             ("HTTP", site.ports.http.to_string()),
             ("HTTPS", site.ports.https.to_string()),
+            ("S2S", server_to_server(site)),
+            ("S2S_MODULES", site.s2s.map_or("", |_| "\"dialback\", \"lab_neighbours\",").to_owned()),
             ("DOMAIN", site.domain.clone()),
             ("CERTIFICATE", text(&site.tls().join("server.crt"))),
             ("KEY", text(&site.tls().join("server.key"))),
@@ -61,6 +66,20 @@ fn configure(site: &Site) -> String {
         let _ = write!(lua, "\nComponent {}\n  component_secret = {}\n", quoted(&domain), quoted(secret));
     }
     lua
+}
+
+/// To other servers: where, and to which; none when the lab is by itself. Certificates of other labs prove
+/// nothing here, so who they are is asked where they are (dialback).
+fn server_to_server(site: &Site) -> String {
+    let Some(address) = site.s2s else {
+        return "s2s_ports = { }\nmodules_disabled = { \"s2s\" }".to_owned();
+    };
+    format!(
+        "s2s_interfaces = {{ \"{address}\" }}\ns2s_ports = {{ 5269 }}\nplugin_paths = {{ {} }}\n\
+         lab_neighbours = {{ {}}}",
+        quoted(&site.server_dir().display().to_string()),
+        neighbours::in_lua(&site.neighbours),
+    )
 }
 
 /// A name as Prosody writes it in file names: all but letters and digits by number.

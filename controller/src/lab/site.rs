@@ -12,10 +12,10 @@ use anyhow::{Context, Result, bail};
 use rand::{RngExt, distr::Alphanumeric};
 use serde::{Deserialize, Serialize};
 
-use super::{LinkKind, ServerKind};
+use super::{LinkKind, ServerKind, Up, neighbours::Neighbour};
 
-/// The domain of every lab: `.test` is nobody's (RFC 6761).
-const DOMAIN: &str = "skerry.test";
+/// The domain of a lab that is given none: `.test` is nobody's (RFC 6761).
+pub(super) const DOMAIN: &str = "skerry.test";
 
 /// Ports are taken from here: above the privileged ones and below those the system hands out by
 /// itself, so that nothing slips into a port while the server behind it is being restarted.
@@ -93,6 +93,9 @@ pub(super) struct Site {
     pub(super) server: ServerKind,
     pub(super) link: LinkKind,
     pub(super) domain: String,
+    /// Where it talks to other servers, and which ones there are; it is by itself without.
+    pub(super) s2s: Option<Ipv4Addr>,
+    pub(super) neighbours: Vec<Neighbour>,
     pub(super) ports: Ports,
     pub(super) users: Vec<User>,
     pub(super) hosts: Vec<Host>,
@@ -100,25 +103,21 @@ pub(super) struct Site {
 
 impl Site {
     /// Decides everything; writes nothing.
-    pub(super) fn plan(
-        dir: &Path,
-        id: String,
-        server: ServerKind,
-        link: LinkKind,
-        hosts: u32,
-    ) -> Result<Self> {
+    pub(super) fn plan(dir: &Path, id: String, up: &Up) -> Result<Self> {
         Ok(Self {
             dir: dir.to_owned(),
             id,
-            server,
-            link,
-            domain: DOMAIN.to_owned(),
+            server: up.server,
+            link: up.link,
+            domain: up.domain.clone(),
+            s2s: up.s2s,
+            neighbours: up.neighbours.clone(),
             ports: Ports::free()?,
             users: ["admin", "operator", "viewer", "stranger"]
                 .into_iter()
                 .map(|name| User { name: name.to_owned(), password: secret(14) })
                 .collect(),
-            hosts: (1..=hosts).map(|n| Host { name: format!("kvm{n}"), secret: secret(32) }).collect(),
+            hosts: (1..=up.hosts).map(|n| Host { name: format!("kvm{n}"), secret: secret(32) }).collect(),
         })
     }
 
