@@ -229,6 +229,17 @@ fn same(one: &Accepted, other: &Accepted) -> bool {
     one.permission == other.permission && one.name == other.name && one.args == other.args
 }
 
+/// Whether entries since then were put into files, and are in the store no more.
+pub(crate) fn put_away_since(connection: &Connection, at: DateTime<Utc>) -> Result<bool, StoreError> {
+    let mut query = connection.prepare_cached("SELECT seq, at FROM journal ORDER BY seq LIMIT 1")?;
+    let oldest =
+        query.query_row([], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?))).optional()?;
+    match oldest {
+        Some((seq, oldest)) => Ok(seq > 1 && time(&oldest)? > at),
+        None => Ok(false),
+    }
+}
+
 /// The newest entries about a machine, oldest first: those given to it, and the one that made it.
 pub(crate) fn about(connection: &Connection, machine: Uuid, limit: u32) -> Result<Vec<LogLine>, StoreError> {
     let mut query = connection.prepare_cached(

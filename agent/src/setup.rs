@@ -54,7 +54,8 @@ pub(crate) struct Setup {
     /// The component's domain, or the account
     #[arg(long, value_name = "JID")]
     jid: Option<BareJid>,
-    /// The server's address, such as 127.0.0.1:5347; for an account DNS knows it
+    /// The server's address, such as 127.0.0.1:5347 [default for a component: that on Prosody, a port of the
+    /// host's own on ejabberd; for an account DNS knows it]
     #[arg(long, value_name = "HOST:PORT")]
     server: Option<String>,
     /// Who may do everything; may be given several times
@@ -104,7 +105,7 @@ impl Setup {
         };
         ask::fits(link, &jid).map_err(anyhow::Error::msg)?;
         let server = match (&self.server, link) {
-            (None, LinkKind::Component) => Some("127.0.0.1:5347".to_owned()),
+            (None, LinkKind::Component) => Some(snippet::listener(kind, &jid)),
             (server, _) => server.clone(),
         };
         let admins = match self.admin.is_empty() {

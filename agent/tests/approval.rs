@@ -6,12 +6,9 @@ mod stage;
 
 use std::sync::Arc;
 
-use skerry_agent::{agent::Agent, alerts::Told, asked::Answer, config::Config};
-use skerry_stanzas::{
-    refusal::Reason,
-    reply::{REQUEST, UNDER_WAY},
-};
-use stage::{ANN, EVE, OTTO, Stage, VERA, asked, ear::Ear, event, refused, stage};
+use skerry_agent::{agent::Agent, asked::Answer, config::Config};
+use skerry_stanzas::{refusal::Reason, reply::UNDER_WAY};
+use stage::{ANN, EVE, OTTO, Stage, VERA, asked, code, ear::Ear, event, refused, stage};
 
 const MIA: &str = "mia@example.org/tab";
 const TOM: &str = "tom@example.org/desk";
@@ -32,28 +29,6 @@ async fn requested(stage: &Stage, who: &str, line: &str) -> String {
     code(&stage.ask(who, line).await)
 }
 
-#[track_caller]
-fn code(answer: &Answer) -> String {
-    match answer {
-        Answer::Done { json, .. } if json.get(UNDER_WAY).is_some() => {
-            json[REQUEST].as_str().unwrap().to_owned()
-        }
-        other => panic!("it asks nobody: {other:?}"),
-    }
-}
-
-/// Waits until somebody was told this.
-async fn told(ear: &Ear, to: &str, says: &str) -> Told {
-    let mut nth = 0;
-    loop {
-        let told = ear.next(nth).await;
-        if told.to.as_str() == to && told.text.contains(says) {
-            return told;
-        }
-        nth += 1;
-    }
-}
-
 #[tokio::test]
 async fn what_a_policy_names_is_done_when_another_agrees() {
     let (stage, ear) = furnished().await;
@@ -62,7 +37,7 @@ async fn what_a_policy_names_is_done_when_another_agrees() {
     assert!(asked.contains("needs the consent of 1 with the role admin"), "{asked}");
     assert!(asked.contains("I asked ann@example.org, mia@example.org"), "{asked}");
     assert_eq!(stage.state("db1"), "running");
-    let asks = told(&ear, "mia@example.org", "otto@example.org wants: kill db1").await;
+    let asks = ear.told("mia@example.org", "otto@example.org wants: kill db1").await;
     let code = requested(&stage, OTTO, "db1: kill").await;
     assert_eq!(asks.buttons, [format!("approve {code}"), format!("reject {code}")]);
     let list = stage.done(MIA, "request list").await;
@@ -77,12 +52,12 @@ async fn what_a_policy_names_is_done_when_another_agrees() {
     assert_eq!(stage.state("db1"), "stopped");
     // The messages that asked are changed to the result, and who asked is told.
     for person in ["ann@example.org", "mia@example.org"] {
-        let end = told(&ear, person, "Agreed: mia@example.org").await;
+        let end = ear.told(person, "Agreed: mia@example.org").await;
         assert!(end.instead.is_some() && end.text.contains("otto@example.org wanted: kill db1"), "{end:?}");
     }
     // What the command answered is for who asked alone.
-    assert!(told(&ear, "ann@example.org", "Agreed").await.text.ends_with("\nIt is done."));
-    let end = told(&ear, "otto@example.org", "Agreed: mia@example.org").await;
+    assert!(ear.told("ann@example.org", "Agreed").await.text.ends_with("\nIt is done."));
+    let end = ear.told("otto@example.org", "Agreed: mia@example.org").await;
     assert!(end.instead.is_none() && end.text.ends_with("\ndb1 is stopped: its power was cut."), "{end:?}");
     assert_eq!(stage.refused(ANN, &format!("approve {code}")).await.reason, Reason::NotFound, "only once");
     let log = stage.done(ANN, "db1: log").await;
@@ -120,7 +95,7 @@ async fn one_no_is_enough_and_who_asked_can_take_it_back() {
     assert_eq!(stage.refused(VERA, &format!("reject {first}")).await.reason, Reason::NotFound);
     let said = stage.done(ANN, &format!("reject {first}")).await;
     assert!(said == "Rejected by ann@example.org: nothing was done.", "{said}");
-    assert_eq!(told(&ear, "otto@example.org", "Rejected by ann").await.instead, None);
+    assert_eq!(ear.told("otto@example.org", "Rejected by ann").await.instead, None);
     let second = requested(&stage, OTTO, "db1: kill").await;
     assert_eq!(stage.refused(ANN, &format!("withdraw {second}")).await.reason, Reason::NotFound);
     stage.done(OTTO, &format!("withdraw {second}")).await;
@@ -134,7 +109,7 @@ async fn one_no_is_enough_and_who_asked_can_take_it_back() {
 async fn a_request_outlives_its_agent_and_is_done_once() {
     let (stage, ear) = furnished().await;
     let code = requested(&stage, OTTO, "db1: kill because it hangs").await;
-    told(&ear, "ann@example.org", "wants: kill db1 because \"it hangs\"").await;
+    ear.told("ann@example.org", "wants: kill db1 because \"it hangs\"").await;
     let stage = stage.restart().await;
     let ear = Ear::of(&stage.agent);
     let mut heard = stage.agent.announcements();
@@ -142,7 +117,7 @@ async fn a_request_outlives_its_agent_and_is_done_once() {
     event(&mut heard, "host.approval-ended").await;
     assert_eq!(stage.state("db1"), "stopped");
     // The message of before is the one that changes.
-    assert!(told(&ear, "ann@example.org", "Agreed").await.instead.is_some());
+    assert!(ear.told("ann@example.org", "Agreed").await.instead.is_some());
     let stage = stage.restart().await;
     assert_eq!(stage.done(ANN, "request list").await, "Nothing waits for approval.");
     assert_eq!(stage.done(ANN, "db1: log").await.matches("kill").count(), 1);
@@ -160,17 +135,17 @@ async fn a_request_outlives_its_agent_and_is_done_once() {
 async fn what_could_not_be_told_is_told_when_the_link_is_up_again() {
     let (stage, ear) = furnished().await;
     let code = requested(&stage, OTTO, "db1: kill").await;
-    let asks = told(&ear, "ann@example.org", "wants: kill db1").await;
-    told(&ear, "mia@example.org", "wants: kill db1").await;
+    let asks = ear.told("ann@example.org", "wants: kill db1").await;
+    ear.told("mia@example.org", "wants: kill db1").await;
     *ear.deaf.lock().unwrap() = true;
     stage.done(ANN, &format!("reject {code}")).await;
     // Neither the link nor the agent is there for a while.
     let stage = stage.restart().await;
     let ear = Ear::of(&stage.agent);
     stage.agent.linked(true);
-    let end = told(&ear, "ann@example.org", "Rejected by ann@example.org").await;
+    let end = ear.told("ann@example.org", "Rejected by ann@example.org").await;
     assert_eq!(end.instead, Some(asks.id), "the message that asked is the one that changes");
-    told(&ear, "otto@example.org", "Rejected by ann@example.org").await;
+    ear.told("otto@example.org", "Rejected by ann@example.org").await;
 }
 
 #[tokio::test]
@@ -179,7 +154,7 @@ async fn who_may_not_any_more_does_not_get_it_done() {
     let code = requested(&stage, OTTO, "db1: kill").await;
     stage.done(ANN, "deny kill to otto@example.org").await;
     stage.done(ANN, &format!("approve {code}")).await;
-    let end = told(&ear, "ann@example.org", "otto@example.org may not do that any more").await;
+    let end = ear.told("ann@example.org", "otto@example.org may not do that any more").await;
     assert_eq!(stage.state("db1"), "running", "{end:?}");
 }
 
@@ -209,9 +184,9 @@ async fn in_an_emergency_one_does_without_and_everybody_hears_of_it() {
     let no = stage.refused(OTTO, &format!("break-glass {code} because I say so")).await;
     assert_eq!(no.reason, Reason::NotFound, "it is none of his");
     stage.done(ANN, &format!("break-glass {code} because the disk melts")).await;
-    let alarm = told(&ear, "mia@example.org", "Emergency: ann@example.org does without approval").await;
+    let alarm = ear.told("mia@example.org", "Emergency: ann@example.org does without approval").await;
     assert!(alarm.text.contains("the disk melts"), "{alarm:?}");
-    told(&ear, "mia@example.org", "Done without approval by ann@example.org").await;
+    ear.told("mia@example.org", "Done without approval by ann@example.org").await;
     assert_eq!(stage.state("db1"), "stopped");
 }
 
@@ -302,7 +277,7 @@ async fn what_waits_too_long_is_over_and_nothing_was_done() {
     let stage = stage.restart().await;
     let ear = Ear::of(&stage.agent);
     stage.agent.linked(true);
-    let end = told(&ear, "otto@example.org", "is over and not enough agreed").await;
+    let end = ear.told("otto@example.org", "is over and not enough agreed").await;
     assert!(end.text.contains(&code), "{end:?}");
     assert_eq!(stage.refused(ANN, &format!("approve {code}")).await.reason, Reason::NotFound);
     assert_eq!(stage.state("db1"), "running");
@@ -318,7 +293,7 @@ async fn what_is_not_what_was_agreed_to_is_not_done() {
     let stage = stage.restart().await;
     let ear = Ear::of(&stage.agent);
     stage.done(MIA, &format!("approve {code}")).await;
-    told(&ear, "ann@example.org", "is another one by now: nothing was done").await;
+    ear.told("ann@example.org", "is another one by now: nothing was done").await;
     assert_eq!(stage.refused(EVE, "list").await.reason, Reason::NotAllowed);
 }
 
@@ -353,7 +328,7 @@ async fn a_secret_waits_in_no_file() {
     // In a form: words are not for secrets.
     ask.argv.push(format!("--password={CANARY}"));
     let code = code(&stage.agent.ask(ask, None).await);
-    let asks = told(&ear, "mia@example.org", "wants: password db1").await;
+    let asks = ear.told("mia@example.org", "wants: password db1").await;
     assert!(asks.text.contains("root") && !asks.text.contains(CANARY), "{asks:?}");
     stage.agent.close().await;
     for file in std::fs::read_dir(stage.folder.path().join("state")).unwrap() {
@@ -367,7 +342,7 @@ async fn a_secret_waits_in_no_file() {
     let stage = stage.restart().await;
     let ear = Ear::of(&stage.agent);
     stage.done(MIA, &format!("approve {code}")).await;
-    told(&ear, "ann@example.org", "keeps no secret for so long").await;
+    ear.told("ann@example.org", "keeps no secret for so long").await;
 }
 
 #[tokio::test]

@@ -262,6 +262,8 @@ fn dies_at(folder: &Path, step: &str) -> bool {
 async fn an_agent_that_dies_while_it_puts_rows_away_loses_none_and_has_none_twice() {
     for step in crash::AT_START {
         let stage = stage().await;
+        stage.done(ANN, "create web1 linux").await;
+        assert_eq!(json(&stage.agent, "web1: log").await["older"], false);
         for n in 0..COMMANDS_GIVEN {
             stage.done(ANN, &format!("witness add w{}@other.example", n % 3)).await;
         }
@@ -273,8 +275,11 @@ async fn an_agent_that_dies_while_it_puts_rows_away_loses_none_and_has_none_twic
         let agent = sparing(folder.path()).await;
         let after = exported(&agent).await;
         assert_eq!(after, before, "{step}");
-        assert_eq!(whole(&after), 2 * COMMANDS_GIVEN as u64);
+        assert_eq!(whole(&after), 2 * (COMMANDS_GIVEN as u64 + 1));
         assert!(json(&agent, "audit verify").await["first"] == 1, "{step}");
+        // What was done to a machine is partly in files; whoever looks at its log is told where the rest is.
+        let log = json(&agent, "web1: log").await;
+        assert_eq!((log["entries"].as_array().map(Vec::len), &log["older"]), (Some(0), &Value::Bool(true)));
         let files = std::fs::read_dir(folder.path().join("state/audit")).unwrap();
         let names: Vec<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
         assert!(names.len() >= 4 && names.iter().all(|name| name.ends_with(".jsonl")), "{step}: {names:?}");

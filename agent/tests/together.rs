@@ -6,10 +6,7 @@ mod stage;
 
 use std::sync::Arc;
 
-use skerry_agent::{
-    alerts::Told,
-    asked::{Answer, Asked, Door, Target},
-};
+use skerry_agent::asked::{Answer, Asked, Door, Target};
 use skerry_stanzas::{payload::Together, reply::REQUEST};
 use stage::{ANN, EVE, OTTO, Stage, asked, done, ear::Ear, event, jid, question, stage};
 
@@ -37,21 +34,9 @@ fn each(who: &str, verb: &str, names: &[&str], id: &str) -> Vec<Asked> {
 }
 
 async fn requested(stage: &Stage, who: &str, verb: &str, names: &[&str], id: &str) -> (String, String) {
-    match stage.agent.ask_each(each(who, verb, names, id), None).await {
-        Answer::Done { text, json } => (text, json[REQUEST].as_str().unwrap().to_owned()),
-        other => panic!("it asks nobody: {other:?}"),
-    }
-}
-
-async fn told(ear: &Ear, to: &str, says: &str) -> Told {
-    let mut nth = 0;
-    loop {
-        let told = ear.next(nth).await;
-        if told.to.as_str() == to && told.text.contains(says) {
-            return told;
-        }
-        nth += 1;
-    }
+    let answer = stage.agent.ask_each(each(who, verb, names, id), None).await;
+    let code = stage::code(&answer);
+    (stage::done(answer), code)
 }
 
 #[tokio::test]
@@ -85,7 +70,7 @@ async fn several_are_one_request_and_one_consent() {
         text.starts_with("kill web1, web2 and web3 needs the consent of 1 with the role admin"),
         "{text}"
     );
-    let asks = told(&ear, "mia@example.org", "otto@example.org wants: kill web1, web2 and web3.").await;
+    let asks = ear.told("mia@example.org", "otto@example.org wants: kill web1, web2 and web3.").await;
     assert!(asks.text.contains("- kill web2: This cuts the power of web2"), "{asks:?}");
     assert_eq!(asks.buttons, [format!("approve {code}"), format!("reject {code}")]);
     let list = stage.done(MIA, "request list").await;
@@ -99,11 +84,11 @@ async fn several_are_one_request_and_one_consent() {
     }
     assert!(names.iter().all(|name| stage.state(name) == "stopped"));
     assert_eq!(stage.state("web4"), "running");
-    let end = told(&ear, "ann@example.org", "Agreed: mia@example.org").await;
+    let end = ear.told("ann@example.org", "Agreed: mia@example.org").await;
     assert!(
         end.text.ends_with("\n- kill web1: It is done.\n- kill web2: It is done.\n- kill web3: It is done.")
     );
-    let end = told(&ear, "otto@example.org", "Agreed: mia@example.org").await;
+    let end = ear.told("otto@example.org", "Agreed: mia@example.org").await;
     assert!(end.text.contains("- kill web3: web3 is stopped: its power was cut."), "{end:?}");
     let sent = ear.texts().iter().filter(|text| text.starts_with("mia@example.org: ")).count();
     assert_eq!(sent, 2, "one that asks, one that says how it ended");
@@ -116,7 +101,7 @@ async fn one_of_several_can_be_refused_by_itself() {
     let (stage, ear) = furnished().await;
     let mut heard = stage.agent.announcements();
     let (_, code) = requested(&stage, OTTO, "kill", &["web1", "web2", "web3"], "a").await;
-    told(&ear, "mia@example.org", "wants: kill").await;
+    ear.told("mia@example.org", "wants: kill").await;
     stage.done(MIA, &format!("reject {code}.2")).await;
     event(&mut heard, "host.approval-ended").await;
     let list = stage.done(MIA, "request list").await;
@@ -126,7 +111,7 @@ async fn one_of_several_can_be_refused_by_itself() {
     event(&mut heard, "host.approval-ended").await;
     let states: Vec<String> = ["web1", "web2", "web3"].iter().map(|name| stage.state(name)).collect();
     assert_eq!(states, ["stopped", "running", "stopped"]);
-    let end = told(&ear, "mia@example.org", "otto@example.org wanted").await;
+    let end = ear.told("mia@example.org", "otto@example.org wanted").await;
     assert!(end.text.contains("- kill web2: Rejected by mia@example.org"), "{end:?}");
 }
 
@@ -136,7 +121,7 @@ async fn whoever_can_agree_to_some_hears_of_those_alone() {
     let mut heard = stage.agent.announcements();
     stage.done(ANN, "grant admin to eve@elsewhere.org on web2").await;
     let (_, code) = requested(&stage, OTTO, "kill", &["web1", "web2", "web3"], "a").await;
-    let asks = told(&ear, "eve@elsewhere.org", "wants: kill web2.").await;
+    let asks = ear.told("eve@elsewhere.org", "wants: kill web2.").await;
     assert!(!asks.text.contains("web1") && !asks.text.contains("web3"), "{asks:?}");
     assert!(!stage.done(EVE, "request list").await.contains("web1"));
     let said = stage.done(EVE, &format!("approve {code}")).await;
@@ -144,7 +129,7 @@ async fn whoever_can_agree_to_some_hears_of_those_alone() {
     event(&mut heard, "host.approval-ended").await;
     assert_eq!((stage.state("web1"), stage.state("web2")), ("running".into(), "stopped".into()));
     stage.done(OTTO, &format!("withdraw {code}")).await;
-    let end = told(&ear, "eve@elsewhere.org", "otto@example.org wanted").await;
+    let end = ear.told("eve@elsewhere.org", "otto@example.org wanted").await;
     assert!(
         end.text.starts_with("otto@example.org wanted: kill web2 (") && !end.text.contains("web1"),
         "{end:?}"
@@ -159,7 +144,7 @@ async fn what_comes_later_is_not_agreed_to_before() {
     let answer = stage.agent.ask_each(of_three, None).await;
     let Answer::Done { json, .. } = answer else { panic!("{answer:?}") };
     let code = json[REQUEST].as_str().unwrap().to_owned();
-    let asks = told(&ear, "mia@example.org", "wants: kill web1 and web2.").await;
+    let asks = ear.told("mia@example.org", "wants: kill web1 and web2.").await;
     assert!(!asks.text.contains("web3"));
     let answer = stage.agent.ask(late, None).await;
     let Answer::Done { json, .. } = answer else { panic!("{answer:?}") };
@@ -176,7 +161,7 @@ async fn what_comes_later_is_not_agreed_to_before() {
 async fn several_outlive_their_agent() {
     let (stage, ear) = furnished().await;
     let (_, code) = requested(&stage, OTTO, "kill", &["web1", "web2"], "a").await;
-    told(&ear, "mia@example.org", "wants: kill web1 and web2.").await;
+    ear.told("mia@example.org", "wants: kill web1 and web2.").await;
     let stage = stage.restart().await;
     let ear = Ear::of(&stage.agent);
     let mut heard = stage.agent.announcements();
@@ -184,6 +169,6 @@ async fn several_outlive_their_agent() {
     event(&mut heard, "host.approval-ended").await;
     event(&mut heard, "host.approval-ended").await;
     assert_eq!((stage.state("web1"), stage.state("web2")), ("stopped".into(), "stopped".into()));
-    let alarm = told(&ear, "ann@example.org", "Emergency: mia@example.org").await;
+    let alarm = ear.told("ann@example.org", "Emergency: mia@example.org").await;
     assert!(alarm.text.contains("kill web1 and web2") && alarm.text.contains(&code), "{alarm:?}");
 }

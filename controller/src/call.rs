@@ -26,7 +26,7 @@ use xmpp_parsers::{data_forms::DataForm, jid::Jid};
 use crate::{
     failure::{Failure, Kind, Outcome},
     session::{SHORT, Session},
-    wire,
+    signing, wire,
 };
 
 /// How long a host may be silent, beyond what the command itself says to wait.
@@ -99,6 +99,7 @@ impl Call {
     /// # Errors
     /// Not sent, not answered, refused, failed, or not confirmed.
     pub async fn run(&self, session: &Session, consent: Consent) -> Outcome<Sent> {
+        signing::known_by(self, session).await?;
         let mut first = AdhocCommand::request(&self.node, Some(form::submit(&self.argv))).json_only();
         if self.declaration.effect != Effect::Read {
             first.vias.push(via());
@@ -160,6 +161,16 @@ impl Call {
         let mut iq = wire::set(Some(&self.to), step.to_element());
         wire::set_attr(&mut iq, "id", &format!("command-{}", COUNT.fetch_add(1, Relaxed)));
         iq
+    }
+
+    /// The same for what only looks: whatever a host wants besides, it is neither confirmed nor signed.
+    ///
+    /// # Errors
+    /// Not sent, not answered, or refused.
+    pub async fn look(&self, session: &Session) -> Outcome<Reply> {
+        let request = AdhocCommand::request(&self.node, Some(form::submit(&self.argv))).json_only();
+        let answer = self.exchange(session, &self.numbered(&request), self.patience()).await?;
+        outcome(answer)
     }
 
     async fn exchange(

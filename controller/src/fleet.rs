@@ -262,7 +262,7 @@ impl Fleet {
 }
 
 /// An agent with an account of its own is at its resource, also when only the account was named.
-fn agent_of(jid: &Jid) -> Jid {
+pub(crate) fn agent_of(jid: &Jid) -> Jid {
     match (jid.node(), jid.resource()) {
         (Some(_), None) => jid.to_bare().with_resource_str(RESOURCE).map_or_else(|_| jid.clone(), Jid::from),
         _ => jid.clone(),

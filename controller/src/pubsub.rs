@@ -16,6 +16,8 @@ use crate::{
 
 /// The most items fetched in one answer.
 const PAGE_MAX: usize = 100;
+/// The most events that are fetched of a host, twice as many as one keeps: what is more has no end.
+const EVENTS_MAX: usize = 20_000;
 /// The most items an account's node is set up to hold (by the agent; servers may allow fewer).
 const HELD_MAX: usize = 1000;
 
@@ -96,19 +98,37 @@ async fn newest(session: &Session, host: &Host, count: usize) -> Outcome<Vec<Eve
 
 /// All after `since`, page by page, oldest first.
 async fn pages(session: &Session, host: &Host, since: u64) -> Outcome<Vec<Event>> {
+    all_pages(since, async |after| fetch(session, host, page_request(after)).await)
+        .await?
+        .ok_or_else(|| endless(host))
+}
+
+/// All pages; none when there is no end of them.
+async fn all_pages(
+    since: u64,
+    fetch: impl AsyncFn(u64) -> Outcome<Vec<Event>>,
+) -> Outcome<Option<Vec<Event>>> {
     let mut found: Vec<Event> = Vec::new();
     let mut after = since;
     loop {
-        let mut page = fetch(session, host, page_request(after)).await?;
+        let mut page = fetch(after).await?;
         // A service without result sets sends what it has, each time the same.
         page.retain(|event| event.sequence > after);
         let more = page.len() >= PAGE_MAX;
         after = page.last().map_or(after, |event| event.sequence);
         found.extend(page);
+        if found.len() > EVENTS_MAX {
+            return Ok(None);
+        }
         if !more {
-            return Ok(found);
+            return Ok(Some(found));
         }
     }
+}
+
+fn endless(host: &Host) -> Failure {
+    Failure::new(Kind::Refused, format!("{} gives events without end", host.name))
+        .hint("No host keeps so many: something is wrong with it.")
 }
 
 async fn fetch(session: &Session, host: &Host, request: Element) -> Outcome<Vec<Event>> {
@@ -204,6 +224,20 @@ mod tests {
     #[test]
     fn notices_of_other_nodes_are_not_events() {
         assert!(told(&notice("urn:other")).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_host_that_gives_events_without_end_is_not_listened_to_without_end() {
+        let event = |sequence| {
+            let event = notice(ns::EVENTS);
+            let mut event = told(&event).unwrap().1.remove(0);
+            event.sequence = sequence;
+            event
+        };
+        let page = |after: u64, last: u64| (after + 1..=last.min(after + 100)).map(event).collect::<Vec<_>>();
+        let whole = all_pages(5, async |after| Ok(page(after, 250))).await.unwrap().unwrap();
+        assert_eq!((whole.len(), whole.last().unwrap().sequence), (245, 250));
+        assert_eq!(all_pages(0, async |after| Ok(page(after, u64::MAX))).await.unwrap(), None);
     }
 
     #[test]

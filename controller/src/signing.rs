@@ -3,11 +3,12 @@
 
 use std::io::IsTerminal as _;
 
+use minidom::Element;
 use secrecy::{ExposeSecret as _, SecretString};
 use skerry_stanzas::{
     address,
     command::{Effect, Object},
-    form,
+    form, ns,
     safe::safe_line,
     signature::{Key, On, Signature, SigningKey, Text, ToSign, arguments},
 };
@@ -19,7 +20,9 @@ use crate::{
     config::Config,
     failure::{Failure, Kind, Outcome},
     password::{self, Keeper, Purpose},
+    session::{SHORT, Session},
     setup::private_file,
+    wire,
 };
 
 /// Who signs, and how their key is kept.
@@ -116,6 +119,37 @@ impl Signer {
             ))),
         }
     }
+}
+
+/// Makes sure that a host knows signatures before it is told to want them: an older one would take the
+/// policy, and pass over that word of it (XEP-0004 §3.3).
+///
+/// # Errors
+/// It does not know them, or does not say; nothing was sent then.
+pub async fn known_by(call: &Call, session: &Session) -> Outcome<()> {
+    if !wants_signatures(call) {
+        return Ok(());
+    }
+    let iq = wire::get(Some(&call.to), Element::bare("query", wire::DISCO_INFO));
+    let info = session.ask(iq, SHORT).await?;
+    let known = info.iter().flat_map(Element::children).any(|it| it.attr("var") == Some(ns::SIGNATURES));
+    match known {
+        true => Ok(()),
+        false => Err(Failure::new(
+            Kind::Refused,
+            format!("{} does not know signatures, and would take the policy without them", call.to),
+        )
+        .hint("Nothing was changed. Its agent is older than this skerry: update it, then say it again.")),
+    }
+}
+
+/// Whether a call tells a host to want signatures.
+fn wants_signatures(call: &Call) -> bool {
+    let said = |word: &String| {
+        let given = word.strip_prefix("--signed").map(|rest| rest.strip_prefix('=').unwrap_or("true"));
+        given.is_some_and(|given| !matches!(given, "false" | "0"))
+    };
+    call.declaration.permission() == "host.policy-add" && call.argv.iter().any(said)
 }
 
 /// Whether a call consents to what somebody else asked for.

@@ -23,6 +23,10 @@ pub const REFUSAL: &str = "urn:skerry:refusal:0";
 /// FORM_TYPE of the forms of our commands, and what a request says besides.
 pub const COMMAND: &str = "urn:skerry:command:0";
 
+/// A host that knows signatures: disco feature. One without it takes a policy that wants them for one that
+/// does not.
+pub const SIGNATURES: &str = "urn:skerry:signatures:0";
+
 /// Component streams (XEP-0114).
 pub const COMPONENT: &str = "jabber:component:accept";
 /// Client streams (RFC 6120).

@@ -18,7 +18,7 @@ use xmpp_parsers::{jid::Jid, ns as xep};
 /// How long one request is waited for that may be lost.
 const AGAIN: Duration = Duration::from_secs(3);
 
-fn bare(jid: &str) -> String {
+pub(crate) fn bare(jid: &str) -> String {
     Jid::new(jid).unwrap().to_bare().to_string()
 }
 
@@ -37,7 +37,7 @@ async fn listed(client: &Client, host: &str) -> Vec<String> {
 }
 
 /// Two organisations, the host with web1, web2, db1, and its admin.
-async fn stage(home: (&'static str, &'static str), away: &'static str) -> (Pair, Client) {
+pub(crate) async fn stage(home: (&'static str, &'static str), away: &'static str) -> (Pair, Client) {
     let pair = Pair::up(Wanted::new(home.0, home.1), away).await.unwrap();
     let host = &pair.home.host().jid;
     let admin = pair.home.client("admin").await.unwrap();

@@ -42,3 +42,4 @@ mod slixmpp;
 mod storage;
 mod together;
 mod vnc;
+mod witness;

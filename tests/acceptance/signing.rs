@@ -4,17 +4,20 @@
 use std::process::Stdio;
 
 use nix::sys::signal::Signal;
+use skerry_link::{LinkEvent, LinkHandle};
 use skerry_stanzas::{
     adhoc::AdhocCommand,
-    form,
+    form, ns,
     refusal::{Reason, Refusal},
     signature::{SigningKey, Text},
 };
 use skerry_tests::{
     client::Client,
+    component,
     lab::{Lab, Wanted, program},
     requests::{self, until},
 };
+use xmpp_parsers::ns as xep;
 
 /// Makes somebody's key, and gives its line to the host by another way than the server.
 async fn key(lab: &Lab, role: &str) {
@@ -146,4 +149,63 @@ async fn prosody_component() {
 #[tokio::test]
 async fn ejabberd_single() {
     signatures("ejabberd", "single").await;
+}
+
+/// In the place of a host, one that is older: it answers all that it is asked, and has not heard of signatures.
+/// Gives how many commands it was given.
+async fn older(mut events: tokio::sync::mpsc::Receiver<LinkEvent>, handle: LinkHandle) -> usize {
+    let mut commands = 0;
+    while let Some(event) = events.recv().await {
+        let LinkEvent::Stanza(iq) = event else { continue };
+        let Some(payload) = iq.children().next().filter(|_| iq.name() == "iq") else { continue };
+        commands += usize::from(payload.name() == "command");
+        let inside = match (payload.name(), payload.ns().as_str()) {
+            ("query", xep::DISCO_INFO) => format!(
+                "<query xmlns='{}'><identity category='component' type='generic'/><feature var='{}'/></query>",
+                xep::DISCO_INFO,
+                ns::HOST
+            ),
+            ("query", space) => format!("<query xmlns='{space}'/>"),
+            _ => String::new(),
+        };
+        let word = |name: &str| iq.attr(name).unwrap_or_default().to_owned();
+        let (id, from, to) = (word("id"), word("from"), word("to"));
+        let answer = format!(
+            "<iq xmlns='jabber:client' type='result' id='{id}' from='{to}' to='{from}'>{inside}</iq>"
+        );
+        handle.send(answer.parse().unwrap()).await.unwrap();
+        if payload.is("ping", xep::PING) {
+            return commands;
+        }
+    }
+    commands
+}
+
+#[tokio::test]
+async fn a_host_that_knows_no_signatures_is_not_told_to_want_them() {
+    let lab = Wanted::new("prosody", "component").up().await.unwrap();
+    let host = lab.host().clone();
+    let line =
+        ["policy", "add", "--host", &host.jid, "--name=careful", "--what=kill", "--on=all", "--signed"];
+    lab.crash(&host.name).await.unwrap();
+    let link = component::link(&host).unwrap();
+    let handle = link.handle.clone();
+    let older = tokio::spawn(older(link.events, link.handle));
+    let no = until_up(&lab, &line).await;
+    assert!(no.contains("does not know signatures") && no.contains("update it"), "{no}");
+    lab.client("admin").await.unwrap().ask("get", Some(&host.jid), requests::ping()).await.unwrap();
+    assert_eq!(older.await.unwrap(), 0, "nothing of it was sent");
+    handle.close().await;
+}
+
+/// What `skerry` says once the host's place is taken.
+async fn until_up(lab: &Lab, line: &[&str]) -> String {
+    let mut said = String::new();
+    until("it answers", async || {
+        let output = lab.skerry("admin", line).await.unwrap();
+        said = String::from_utf8(output.stderr).unwrap();
+        !output.status.success() && !said.contains("no host")
+    })
+    .await;
+    said
 }

@@ -180,6 +180,7 @@ fn of_machines() -> Vec<Example> {
                 what: "start".into(),
                 outcome: "web1 is running.".into(),
             }],
+            older: false,
         }),
         example(ConsoleOutput { name: "web1".into(), lines: vec!["web1 login: root".into(), "#".into()] }),
         example(Released { name: "web1".into() }),

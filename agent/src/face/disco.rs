@@ -53,7 +53,7 @@ pub(crate) fn described(machine: bool, component: bool, name: Option<&str>) -> T
         .map(|row| row.namespace)
         .chain(FEATURES.iter().copied())
         .chain(more.iter().copied())
-        .chain([if machine { ns::MACHINE } else { ns::HOST }])
+        .chain(if machine { [ns::MACHINE].iter() } else { [ns::HOST, ns::SIGNATURES].iter() }.copied())
         .collect();
     let identity = tag("identity", xep::DISCO_INFO).attr("category", category).attr("type", kind);
     tag("query", xep::DISCO_INFO)

@@ -95,9 +95,16 @@ async fn observe(machine: &Machine) -> Option<hypervisor_core::driver::Observed>
 
 impl Handle<machine::Log> for Agent {
     async fn handle(&self, job: &Job, command: machine::Log) -> Result<LogLines, Refusal> {
-        let id = job.machine()?.card.id.0;
+        let machine = job.machine()?;
+        let (id, created) = (machine.card.id.0, machine.record().created_at);
         let limit = command.lines.clamp(1, LINES_MAX);
-        let entries = self.inner.store.run(move |connection| journal::about(connection, id, limit)).await?;
-        Ok(LogLines { entries })
+        let look = move |connection: &_| {
+            let entries = journal::about(connection, id, limit)?;
+            // What was asked for is there: nothing is missed.
+            let all = entries.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+            let older = !all && journal::put_away_since(connection, created)?;
+            Ok(LogLines { entries, older })
+        };
+        Ok(self.inner.store.run(look).await?)
     }
 }

@@ -6,6 +6,24 @@ use xmpp_parsers::jid::BareJid;
 
 use super::{LinkKind, ServerKind, Setup};
 
+/// Where components connect to. Prosody lets each speak for its own domain alone. ejabberd does not keep
+/// those of one listener from speaking for each other, so there each host has one, at a port that follows
+/// from its name.
+pub(super) fn listener(kind: ServerKind, jid: &BareJid) -> String {
+    let port = match kind {
+        ServerKind::Prosody => 5347,
+        // FNV-1a, into a thousand ports that are neither privileged nor handed out by the system itself.
+        ServerKind::Ejabberd => {
+            let hash = jid
+                .as_str()
+                .bytes()
+                .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+            15_000 + hash % 1000
+        }
+    };
+    format!("127.0.0.1:{port}")
+}
+
 /// What goes into the text.
 pub(super) struct Snippet<'a> {
     pub(super) kind: ServerKind,
@@ -70,14 +88,15 @@ People find the host by themselves when this stands below VirtualHost "{parent}"
     access: all
     shaper: none
     check_from: true
-    # Without this line every component on this port could speak for all the others.
+    # Otherwise this host would be sent what is meant for others.
     global_routes: false
     hosts:
       "{jid}":
         password: "{secret}"
 
-If there is an ejabberd_service on this port already, add the last two lines to its `hosts:`, and see
-that it says `global_routes: false`. People find the host by themselves when mod_disco is told:
+This port and its secret are this host's alone: ejabberd lets components of one port speak in each other's
+names, so each host has a port of its own. Is {port} taken, write another one here and as `server` in the
+agent's configuration. People find the host by themselves when mod_disco is told:
 
   mod_disco:
     extra_domains:
@@ -199,6 +218,16 @@ mod tests {
     }
 
     #[test]
+    fn each_host_has_a_port_of_its_own_on_ejabberd() {
+        let at = |kind, n: u32| listener(kind, &format!("kvm{n}.example.org").parse().unwrap());
+        assert_eq!(at(ServerKind::Prosody, 1), "127.0.0.1:5347");
+        assert_eq!(at(ServerKind::Ejabberd, 1), at(ServerKind::Ejabberd, 1), "the same in a second setup");
+        let ports: std::collections::BTreeSet<String> =
+            (1..=10).map(|n| at(ServerKind::Ejabberd, n)).collect();
+        assert_eq!(ports.len(), 10);
+    }
+
+    #[test]
     fn each_server_is_told_what_it_needs() {
         let domain: BareJid = "kvm1.example.org".parse().unwrap();
         let account: BareJid = "kvm1@example.org".parse().unwrap();
@@ -208,6 +237,8 @@ mod tests {
         assert!(prosody.contains("VirtualHost \"example.org\""));
         let ejabberd = snippet(ServerKind::Ejabberd, LinkKind::Component, &domain).text(file);
         assert!(ejabberd.contains("global_routes: false") && ejabberd.contains("port: 5347"));
+        // Whoever has the secret of one host speaks as no other: nothing of another stands at its port.
+        assert!(!ejabberd.contains("last two lines") && ejabberd.contains("each host has a port of its own"));
         for kind in [ServerKind::Prosody, ServerKind::Ejabberd] {
             let text = snippet(kind, LinkKind::Single, &account).text(file);
             assert!(text.contains("/etc/skerry/secret") && !text.contains("s3cret"), "{text}");

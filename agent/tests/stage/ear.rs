@@ -51,4 +51,16 @@ impl Ear {
             self.rang.notified().await;
         }
     }
+
+    /// Waits until somebody was told this.
+    pub async fn told(&self, to: &str, says: &str) -> Told {
+        let mut nth = 0;
+        loop {
+            let told = self.next(nth).await;
+            if told.to.as_str() == to && told.text.contains(says) {
+                return told;
+            }
+            nth += 1;
+        }
+    }
 }

@@ -22,6 +22,7 @@ use skerry_agent::{
 use skerry_stanzas::{
     command::{COMMANDS, Declaration, Object},
     refusal::{Reason, Refusal},
+    reply::REQUEST,
     words,
 };
 use tokio::sync::broadcast;
@@ -187,6 +188,15 @@ pub fn done(answer: Answer) -> String {
     match answer {
         Answer::Done { text, .. } => text,
         other => panic!("not done: {other:?}"),
+    }
+}
+
+/// The code of the request that a command became.
+#[track_caller]
+pub fn code(answer: &Answer) -> String {
+    match answer {
+        Answer::Done { json, .. } if json[REQUEST].is_string() => json[REQUEST].as_str().unwrap().to_owned(),
+        other => panic!("it asks nobody: {other:?}"),
     }
 }
 

@@ -3,25 +3,26 @@
 //!
 //! Heads come as messages, where the host has this account as a witness, and from the host's pubsub node,
 //! where this account may look at it. Only a host's own are taken. What is kept is a file of lines of JSON to
-//! which lines are only added; each is on the disk before the next is looked at.
+//! which lines are only added ([`super::book`]); each is on the disk before the next is looked at. Where this
+//! account may look at the trail, the entries between heads are kept as well ([`super::fetching`]).
 
-use std::{
-    collections::BTreeMap,
-    fs::{File, OpenOptions},
-    io::{Read as _, Write as _},
-    path::Path,
-    time::Duration,
-};
+use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt as _, time::Duration};
 
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use minidom::Element;
 use serde_json::json;
 use skerry_stanzas::{
-    audit::{Head, Heads, Noted},
+    audit::{Head, Heads},
     ns,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use xmpp_parsers::jid::{BareJid, Jid};
 
+use super::{
+    book::{Book, Taken},
+    entries,
+    fetching::{Came, Fetching, Request},
+};
 use crate::{
     cli::WitnessArgs,
     commands::address,
@@ -35,69 +36,14 @@ use crate::{
 
 /// How often subscriptions are renewed: an agent that was started again knows nothing of them.
 const RENEWED_EVERY: Duration = Duration::from_secs(60);
-/// Heads of a host that are held in memory; the file has all.
-const HELD_MAX: usize = 50_000;
 
-/// What a witness has: a file, and what of it new heads are held against.
-struct Book {
-    file: File,
-    heads: BTreeMap<String, Heads>,
-}
-
-impl Book {
-    /// Opens it, and reads what is there.
-    fn open(path: &Path) -> Outcome<Self> {
-        let wrong = |what: String| Failure::usage(format!("{}: {what}", path.display()));
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(path)
-            .map_err(|error| wrong(error.to_string()))?;
-        let mut text = String::new();
-        file.read_to_string(&mut text).map_err(|error| wrong(error.to_string()))?;
-        if !text.is_empty() && !text.ends_with('\n') {
-            // It ended while it wrote: what is whole stays.
-            file.write_all(b"\n")?;
-        }
-        let mut heads: BTreeMap<String, Heads> = BTreeMap::new();
-        for head in text.lines().filter_map(|line| serde_json::from_str::<Head>(line).ok()) {
-            let known = heads.entry(head.host.clone()).or_default();
-            if let Noted::Contradicts(why) = known.note(&head) {
-                return Err(Failure::new(Kind::Refused, format!("{}: {why}", path.display())));
-            }
-            known.keep_newest(HELD_MAX);
-        }
-        Ok(Self { file, heads })
-    }
-
-    fn write(&mut self, line: &serde_json::Value) -> Outcome<()> {
-        writeln!(self.file, "{line}")?;
-        Ok(self.file.sync_data()?)
-    }
-
-    /// Takes a head in; the alarm, when it contradicts what is there. It is written down then, too.
-    fn note(&mut self, head: &Head) -> Outcome<Option<String>> {
-        let seen = chrono::Utc::now().to_rfc3339();
-        let known = self.heads.entry(head.host.clone()).or_default();
-        let noted = known.note(head);
-        known.keep_newest(HELD_MAX);
-        match noted {
-            Noted::Known => Ok(None),
-            Noted::Newer => {
-                let Head { host, sequence, hash, at } = head;
-                self.write(
-                    &json!({ "seen": seen, "host": host, "sequence": sequence, "hash": hash, "at": at }),
-                )?;
-                Ok(None)
-            }
-            Noted::Contradicts(why) => {
-                let alarm = why.to_string();
-                self.write(&json!({ "seen": seen, "alarm": alarm, "offered": head }))?;
-                Ok(Some(alarm))
-            }
-        }
-    }
+/// One that is at it.
+struct Witness<'a> {
+    session: &'a Session,
+    book: Book,
+    fetching: Option<Fetching>,
+    tell: Vec<Jid>,
+    alarms: u64,
 }
 
 /// Witnesses until it is interrupted.
@@ -105,49 +51,136 @@ impl Book {
 /// # Errors
 /// The file cannot be used, no host is known, or, at the end, some host contradicted itself.
 pub async fn run(args: &WitnessArgs, config: &Config) -> Outcome<()> {
-    let mut book = Book::open(&args.file)?;
+    let book = Book::open(&args.file)?;
     let tell: Vec<Jid> = args.tell.iter().map(|text| person(text)).collect::<Outcome<_>>()?;
     let mut session = Session::open(config, true).await?;
     let mut inbound = session.inbound();
     let hosts = hosts(args, config, &session).await?;
-    appear(&session, &hosts).await?;
-    let mut renew = interval_at(Instant::now() + RENEWED_EVERY, RENEWED_EVERY);
-    renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut alarms: u64 = 0;
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::pin!(interrupted);
-    loop {
-        let stanza = tokio::select! {
-            _ = &mut interrupted => break,
-            _ = renew.tick() => {
-                subscribe(&session, &hosts).await;
-                continue;
-            }
-            came = inbound.recv() => match came {
-                Some(Inbound::Stanza(stanza)) => stanza,
-                Some(Inbound::Up { fresh: true }) => {
-                    appear(&session, &hosts).await.ok();
-                    continue;
-                }
-                Some(Inbound::Up { .. } | Inbound::Down(_)) => continue,
-                None => break,
-            },
-        };
-        for head in told(&stanza, &hosts) {
-            if let Some(alarm) = book.note(&head)? {
-                alarms += 1;
-                eprintln!("skerry: ALARM: {alarm}");
-                for person in &tell {
-                    session.send(words(person, &alarm)).await.ok();
-                }
-            }
-        }
-    }
+    let fetching = if args.heads_only { None } else { Some(fetching(args, &hosts)?) };
+    let mut witness = Witness { session: &session, book, fetching, tell, alarms: 0 };
+    let watched = witness.watch(&hosts, &mut inbound).await;
+    let alarms = witness.alarms;
     session.close().await;
+    watched?;
     match alarms {
         0 => Ok(()),
         some => Err(Failure::new(Kind::Refused, format!("hosts contradicted themselves {some} times"))
             .hint(format!("{} says how.", args.file.display()))),
+    }
+}
+
+fn fetching(args: &WitnessArgs, hosts: &[Host]) -> Outcome<Fetching> {
+    let folder = entries::folder(&args.file);
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .map_err(|error| Failure::usage(format!("{}: {error}", folder.display())))?;
+    Ok(Fetching::of(hosts, args.file.clone(), args.entries_max << 20))
+}
+
+impl Witness<'_> {
+    async fn watch(
+        &mut self,
+        hosts: &[Host],
+        inbound: &mut tokio::sync::mpsc::Receiver<Inbound>,
+    ) -> Outcome<()> {
+        let session = self.session;
+        appear(session, hosts).await?;
+        let mut renew = interval_at(Instant::now() + RENEWED_EVERY, RENEWED_EVERY);
+        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let interrupted = tokio::signal::ctrl_c();
+        tokio::pin!(interrupted);
+        let mut asked = FuturesUnordered::new();
+        let mut to_ask = self.left_to_fetch(hosts).await?;
+        loop {
+            for request in to_ask.drain(..) {
+                let call = self.fetching.as_ref().and_then(|fetching| fetching.call(&request));
+                let Some(call) = call else { continue };
+                asked.push(async move { (request, call.look(session).await.map(|reply| reply.json)) });
+            }
+            tokio::select! {
+                _ = &mut interrupted => return Ok(()),
+                _ = renew.tick() => {
+                    subscribe(session, hosts).await;
+                    let due = self.fetching.as_mut().map(Fetching::due).unwrap_or_default();
+                    for came in due {
+                        to_ask.extend(self.follow("", came).await?);
+                    }
+                }
+                Some((request, page)) = asked.next() => {
+                    let Some(fetching) = &mut self.fetching else { continue };
+                    let none = Heads::default();
+                    let heads = self.book.heads(&request.host).unwrap_or(&none);
+                    let came = fetching.came(&request, page, heads);
+                    to_ask.extend(self.follow(&request.host, came).await?);
+                }
+                came = inbound.recv() => match came {
+                    Some(Inbound::Stanza(stanza)) => {
+                        for head in told(&stanza, hosts) {
+                            to_ask.extend(self.head(&head).await?);
+                        }
+                    }
+                    Some(Inbound::Up { fresh: true }) => {
+                        appear(session, hosts).await.ok();
+                    }
+                    Some(Inbound::Up { .. } | Inbound::Down(_)) => {}
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+
+    /// What was not fetched when it ended.
+    async fn left_to_fetch(&mut self, hosts: &[Host]) -> Outcome<Vec<Request>> {
+        let mut requests = Vec::new();
+        for host in hosts {
+            let host = host.jid.to_bare().to_string();
+            let newest = self.book.heads(&host).and_then(Heads::newest).map(|head| head.sequence);
+            if let (Some(newest), Some(fetching)) = (newest, &mut self.fetching) {
+                let came = fetching.head(&host, newest);
+                requests.extend(self.follow(&host, came).await?);
+            }
+        }
+        Ok(requests)
+    }
+
+    async fn head(&mut self, head: &Head) -> Outcome<Option<Request>> {
+        match self.book.note(head)? {
+            Taken::Nothing => Ok(None),
+            Taken::Alarm(alarm) => {
+                self.shout(&alarm).await;
+                Ok(None)
+            }
+            Taken::New => match &mut self.fetching {
+                Some(fetching) => {
+                    let came = fetching.head(&head.host, head.sequence);
+                    self.follow(&head.host, came).await
+                }
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// Says what is to be said, and gives what is to be asked.
+    async fn follow(&mut self, host: &str, came: Came) -> Outcome<Option<Request>> {
+        if let Some(word) = came.word {
+            eprintln!("skerry: {word}");
+        }
+        if let Some(alarm) = came.alarm
+            && let Taken::Alarm(alarm) = self.book.contradicts(host, &alarm, &json!(null))?
+        {
+            self.shout(&alarm).await;
+        }
+        Ok(came.next)
+    }
+
+    async fn shout(&mut self, alarm: &str) {
+        self.alarms += 1;
+        eprintln!("skerry: ALARM: {alarm}");
+        for person in &self.tell {
+            self.session.send(words(person, alarm)).await.ok();
+        }
     }
 }
 
@@ -217,27 +250,6 @@ mod tests {
             hash: fill.repeat(32),
             at: "2026-11-23T17:00:00+00:00".into(),
         }
-    }
-
-    #[test]
-    fn what_goes_back_or_forks_is_shouted_also_after_a_restart() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("heads.jsonl");
-        let mut book = Book::open(&path).unwrap();
-        assert_eq!(book.note(&head(3, "aa")).unwrap(), None);
-        assert_eq!(book.note(&head(3, "aa")).unwrap(), None, "told twice");
-        assert_eq!(book.note(&head(9, "bb")).unwrap(), None);
-        let mut book = Book::open(&path).unwrap();
-        let forked = book.note(&head(9, "cc")).unwrap().unwrap();
-        assert!(forked.contains("forked"), "{forked}");
-        let back = book.note(&head(5, "dd")).unwrap().unwrap();
-        assert!(back.contains("went back from entry 9 to 5"), "{back}");
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(text.lines().count(), 4, "two heads and two alarms: {text}");
-        // What a trail is held against is what was seen first.
-        let heads = Heads::of_lines(&text, None).unwrap();
-        assert_eq!((heads.len(), heads.newest().unwrap().hash.as_str()), (2, "bb".repeat(32).as_str()));
-        assert!(Book::open(&path).is_ok());
     }
 
     #[test]

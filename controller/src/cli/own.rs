@@ -153,15 +153,22 @@ pub struct AuditVerifyArgs {
     pub keys: Option<PathBuf>,
 }
 
-/// Keep the heads of the audit trails of hosts, and shout when one contradicts what it told before.
+/// Keep the heads of the audit trails of hosts, and the entries between them where you may see those; shout
+/// when one contradicts what it told before.
 #[derive(Clone, Debug, clap::Args)]
 pub struct WitnessArgs {
     /// The hosts, by address or name; all that can be found when none is given
     #[arg(value_name = "HOST")]
     pub hosts: Vec<String>,
-    /// The file to which heads are added
+    /// The file to which heads are added; entries are in the folder FILE.entries
     #[arg(long, value_name = "FILE")]
     pub file: PathBuf,
+    /// Ask for no entries
+    #[arg(long)]
+    pub heads_only: bool,
+    /// How much the entries of each host may take, in MiB; then its heads alone are kept
+    #[arg(long, value_name = "MIB", default_value = "1024", value_parser = clap::value_parser!(u64).range(1..=1 << 24))]
+    pub entries_max: u64,
     /// Who gets a message when a host contradicts itself (may be given several times)
     #[arg(long, value_name = "JID")]
     pub tell: Vec<String>,

@@ -48,12 +48,15 @@ pub async fn read(
         let reply = call.run(session, Consent::Ask).await?.reply;
         let file: GuestFile = serde_json::from_value(reply.json.clone())
             .map_err(|_| Failure::new(Kind::Internal, "the host answered without a file"))?;
-        bytes.extend(decoded(&file.base64)?);
+        let piece = decoded(&file.base64)?;
+        let came = piece.len();
+        bytes.extend(piece);
         if bytes.len() > FILE_BYTES_MAX {
             let text = format!("{} is too long: at most {FILE_BYTES_MAX} bytes are read", file.path);
             return Err(Failure::new(Kind::Refused, text));
         }
-        if file.ends || file.bytes == 0 {
+        // What says that there is more and gives nothing would never end.
+        if file.ends || came == 0 {
             break (reply, file);
         }
     };

@@ -166,6 +166,8 @@ reply! {
     LogLines {
         /// The entries.
         entries: Vec<LogLine>,
+        /// What is older was put away, and is found in the audit trail alone.
+        older: bool,
     }
 }
 reply! {
@@ -304,9 +306,11 @@ impl Reply for DefinitionHistory {
 
 impl Reply for LogLines {
     fn text(&self) -> String {
-        if self.entries.is_empty() {
+        if self.entries.is_empty() && !self.older {
             return "Nothing was done to it yet.".into();
         }
+        let rest = "What is older is in the audit trail: its host shows it by \"audit search machine=NAME\".";
+        let rest = self.older.then(|| rest.to_owned());
         let lines = self.entries.iter().map(|entry| {
             // Of whom, not of which of their clients; and of a longer answer the line that says most.
             let who = entry.who.split('/').next().unwrap_or_default();
@@ -314,7 +318,7 @@ impl Reply for LogLines {
             let outcome = if said.is_empty() { "under way".to_owned() } else { safe_line(said, 80) };
             format!("- {} {}, {who}: {outcome}", measure::moment(entry.at), entry.what)
         });
-        lines.collect::<Vec<_>>().join("\n")
+        rest.into_iter().chain(lines).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -459,10 +463,8 @@ mod tests {
         let changed = vec![change("memory: 512M → 1G", next), change("vcpus: 1 → 2", next)];
         let changed = Defined { changed, ..shown.clone() };
         assert_eq!(changed.text(), "web1: memory: 512M → 1G, vcpus: 1 → 2. In effect at the next start.");
-        let mixed = Defined {
-            changed: vec![change("vcpus: 1 → 2", next), change("note: none → \"x\"", "now")],
-            ..shown
-        };
+        let changed = vec![change("vcpus: 1 → 2", next), change("note: none → \"x\"", "now")];
+        let mixed = Defined { changed, ..shown };
         assert_eq!(
             mixed.text(),
             "web1 is changed:\n- vcpus: 1 → 2 (in effect at the next start)\n- note: none → \"x\" (in effect now)"
@@ -486,13 +488,14 @@ mod tests {
             outcome: String::new(),
         };
         let shown = LogLine { outcome: "```\nlogin:\n```".into(), ..entry.clone() };
-        let text = LogLines { entries: vec![entry, shown] }.text();
+        let text = LogLines { entries: vec![entry, shown], older: false }.text();
         assert_eq!(
             text,
             "- 1970-01-01 00:00 UTC snapshot take, ann@example.org: under way\n\
              - 1970-01-01 00:00 UTC snapshot take, ann@example.org: login:"
         );
-        assert!(LogLines { entries: vec![] }.text().contains("Nothing"));
+        assert!(LogLines { entries: vec![], older: false }.text().contains("Nothing"));
+        assert!(LogLines { entries: vec![], older: true }.text().starts_with("What is older"));
         let removed = Removed { name: "web1".into(), purged_at: at(0) };
         assert!(removed.text().ends_with("tell its host: undelete web1"));
     }
