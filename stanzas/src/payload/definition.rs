@@ -185,7 +185,9 @@ mod tests {
             any::<bool>().prop_map(Value::from),
             any::<i64>().prop_map(Value::from),
             any::<u64>().prop_map(Value::from),
-            any::<String>().prop_map(Value::from),
+            // Whole strings of proptest's have no control characters.
+            prop::collection::vec(any::<char>(), 0..12)
+                .prop_map(|chars| Value::from(String::from_iter(chars))),
         ];
         leaf.prop_recursive(4, 40, 6, |inner| {
             prop_oneof![
