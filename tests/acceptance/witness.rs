@@ -27,11 +27,8 @@ impl Kept {
     /// The number of the newest head; none without one.
     fn newest(&self) -> Option<u64> {
         let text = std::fs::read_to_string(&self.heads).unwrap_or_default();
-        let last = text
-            .lines()
-            .rev()
-            .find_map(|line| serde_json::from_str::<Value>(line).ok()?["sequence"].as_u64());
-        last
+        let mut lines = text.lines().rev();
+        lines.find_map(|line| serde_json::from_str::<Value>(line).ok()?["sequence"].as_u64())
     }
 
     /// The number of the last entry of a host.
