@@ -9,7 +9,7 @@ use skerry_stanzas::{
     command::{COMMANDS, Declaration, Effect, Object, Role},
     refusal::Reason,
 };
-use stage::{ANN, EVE, OTTO, Stage, VERA, asked, done, jid, name, question, reason, stage};
+use stage::{ANN, EVE, OTTO, Stage, VERA, asked, done, jid, name, ovf, question, reason, stage};
 
 /// The words of an example, asked of web1 or of the host.
 fn line(object: Object, example: &str) -> String {
@@ -182,6 +182,7 @@ async fn every_example_runs() {
         for (example, _) in declaration.examples {
             let stage = furnished().await;
             stage.image("debian.qcow2");
+            stage.put("web.ovf", ovf("debian.qcow2").as_bytes());
             if !prepared(&stage, declaration, example).await {
                 continue;
             }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use skerry_agent::asked::Answer;
 use skerry_stanzas::refusal::Reason;
 use stage::{
-    ANN, OTTO, Stage, done, question, stage,
+    ANN, OTTO, Stage, done, ovf, question, stage,
     web::{Fate, Web},
 };
 use tokio::sync::mpsc;
@@ -28,10 +28,6 @@ fn hash(content: &[u8]) -> String {
 }
 
 impl Stage {
-    fn put(&self, name: &str, content: &[u8]) {
-        fs::write(self.folder.path().join("state/import").join(name), content).unwrap();
-    }
-
     fn images(&self) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.folder.path().join("state/images"))
             .unwrap()
@@ -269,15 +265,6 @@ async fn who_asks_again_hears_how_far_it_is() {
         Answer::Done { json, .. } => assert_eq!(json["under_way"], true),
         other => panic!("{other:?}"),
     }
-}
-
-/// A description whose disk is this file.
-fn ovf(disk: &str) -> String {
-    format!(
-        "<Envelope xmlns:ovf='http://schemas.dmtf.org/ovf/envelope/1'><References>\
-         <File ovf:id='f' ovf:href='{disk}'/></References><DiskSection><Disk ovf:fileRef='f'/></DiskSection>\
-         </Envelope>"
-    )
 }
 
 fn manifest(files: &[(&str, &[u8])]) -> String {

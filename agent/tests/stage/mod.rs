@@ -135,6 +135,15 @@ pub fn asked(caller: &str, line: &str) -> Asked {
     }
 }
 
+/// A description whose disk is this file.
+pub fn ovf(disk: &str) -> String {
+    format!(
+        "<Envelope xmlns:ovf='http://schemas.dmtf.org/ovf/envelope/1'><References>\
+         <File ovf:id='f' ovf:href='{disk}'/></References><DiskSection><Disk ovf:fileRef='f'/></DiskSection>\
+         </Envelope>"
+    )
+}
+
 impl Stage {
     pub async fn ask(&self, caller: &str, line: &str) -> Answer {
         // Like a chat: who hears how it goes waits for the end.
@@ -156,6 +165,11 @@ impl Stage {
         let target = asked.target.clone();
         let question = question(self.agent.ask(asked, None).await);
         self.agent.confirm(&jid(caller), &target, Some(&question.code), Door::Chat, None, None).await
+    }
+
+    /// Puts a file where images are imported from.
+    pub fn put(&self, name: &str, content: &[u8]) {
+        std::fs::write(self.folder.path().join("state/import").join(name), content).unwrap();
     }
 
     /// Puts a small disk where images are imported from.
