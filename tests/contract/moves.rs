@@ -182,7 +182,7 @@ async fn a_guest_that_writes_faster_than_may_be_sent_is_slowed_until_it_has_move
     let slowed: Vec<u8> = passed.iter().map(|now| now.slowed_percent).collect();
     assert_eq!(slowed[0], 0, "only once it is seen that it writes too fast: {slowed:?}");
     assert!(slowed.iter().any(|percent| *percent > 0), "{slowed:?}");
-    // What it does there is not looked at: by TCG, once in three, the memory of a guest that wrote so much was not
+    // What it does there is not looked at: by TCG the memory of a guest that wrote so much was once not
     // whole (docs/specification.md, what is known).
     story.kill(ends.destination.id).await;
 }
